@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ *
+ * clock.h
+ *	  The clock: the only place where the extension reads the time of day.
+ *
+ * Layer: plumbing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MJ_CLOCK_H
+#define MJ_CLOCK_H
+
+#include "datatype/timestamp.h"
+
+extern TimestampTz mj_clock_now(void);
+extern long mj_clock_ms_until(TimestampTz instant, long at_most_ms);
+extern void mj_clock_init(void);
+
+#endif							/* MJ_CLOCK_H */

@@ -1,0 +1,45 @@
+/*-------------------------------------------------------------------------
+ *
+ * history_store.h
+ *	  The log of ended attempts (jobs.run_log).
+ *
+ * All functions need a transaction.  They open their own store scope.
+ *
+ * Layer: stores.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MJ_HISTORY_STORE_H
+#define MJ_HISTORY_STORE_H
+
+#include "queue_store.h"
+
+/* How an attempt ended.  Strings may be NULL. */
+typedef struct MjOutcome
+{
+	const char *status;			/* one of run_log.status */
+	int64		rows_affected;
+	bool		rows_isnull;
+	const char *result;
+	const char *sqlstate;
+	const char *error;
+	const char *error_detail;
+	const char *error_context;
+	TimestampTz finished_at;
+} MjOutcome;
+
+/* Whose run it was: denormalised into the log. */
+typedef struct MjRunOwner
+{
+	const char *job;
+	const char *job_group;		/* may be NULL */
+	const char *role;
+} MjRunOwner;
+
+extern bool mj_history_insert(const MjRun *run, const MjRunOwner *owner,
+							  const MjOutcome *outcome);
+extern bool mj_history_last(int64 run_id, MjOutcome *outcome,
+							TimestampTz *started_at);
+extern int64 mj_history_prune(TimestampTz before, int limit);
+
+#endif							/* MJ_HISTORY_STORE_H */

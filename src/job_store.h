@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * job_store.h
+ *	  Job definitions and what the scheduler keeps of them (jobs.job,
+ *	  jobs.job_state, jobs.instance).
+ *
+ * All functions need a transaction.  They open their own store scope.
+ * Lock order: job, job_state, queue.
+ *
+ * Layer: stores.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MJ_JOB_STORE_H
+#define MJ_JOB_STORE_H
+
+#include "datatype/timestamp.h"
+#include "utils/timestamp.h"
+
+/* The name that mail runs go by in history; no job may have it. */
+#define MJ_MAIL_JOB_NAME "mail"
+
+/* A job: its definition and its state.  Strings in the caller's context. */
+typedef struct MjJob
+{
+	int64		job_id;
+	const char *name;
+	const char *description;	/* may be NULL */
+	const char *job_group;		/* may be NULL */
+	const char *schedule;		/* NULL: on demand */
+	const char *timezone;		/* NULL: motionify_jobs.timezone */
+	const char *command;
+	const char *role;
+	bool		enabled;
+	const char *overlap;		/* skip, allow */
+	const char *catch_up;		/* once, skip */
+	Interval   *timeout;		/* NULL: none */
+	int32		max_attempts;
+	Interval   *backoff_base;
+	int32		priority;
+	int32		version;		/* of the command */
+	bool		paused;
+	const char *pause_reason;	/* may be NULL */
+	bool		foreign_origin; /* defined by another instance: does not run */
+	/* state */
+	TimestampTz next_run_at;	/* 0: none */
+	TimestampTz last_due_at;	/* 0: none */
+	Oid			role_oid;
+	bool		changed_here;	/* written by the current transaction */
+} MjJob;
+
+/* definitions: called by the SQL surface, which has checked the rights */
+extern bool mj_job_find(const char *name, MjJob *job);
+extern bool mj_job_find_locked(const char *name, MjJob *job);
+extern bool mj_job_by_id(int64 job_id, MjJob *job);
+extern int64 mj_job_insert(const MjJob *job, TimestampTz now);
+extern void mj_job_update(const MjJob *job, TimestampTz now);
+extern void mj_job_delete(int64 job_id);
+extern void mj_job_set_paused(int64 job_id, bool paused, const char *reason,
+							  TimestampTz now);
+extern int	mj_job_names(char ***names);
+extern int	mj_job_ids_of_group(const char *job_group, int64 **job_ids);
+
+/* state: called by the scheduler, and by the SQL surface after a change */
+extern void mj_job_set_state(int64 job_id, TimestampTz next_run_at,
+							 TimestampTz last_due_at, Oid role_oid);
+extern int	mj_job_due(TimestampTz now, int limit, MjJob **jobs);
+extern int	mj_job_without_state(int limit, MjJob **jobs);
+extern TimestampTz mj_job_next_due(TimestampTz after);
+extern bool mj_job_any_due(TimestampTz now);
+extern int	mj_job_upcoming_lanes(TimestampTz before, int limit,
+								  int64 *lanes);
+extern int64 mj_job_count_active(void);
+
+/* identity */
+extern bool mj_instance_is_own(void);
+extern int64 mj_instance_adopt(TimestampTz now);
+
+#endif							/* MJ_JOB_STORE_H */

@@ -1,0 +1,68 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue_store.h
+ *	  The queue of live runs (jobs.queue).
+ *
+ * All functions need a transaction.  They open their own store scope.
+ *
+ * Layer: stores.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MJ_QUEUE_STORE_H
+#define MJ_QUEUE_STORE_H
+
+#include "datatype/timestamp.h"
+
+/* A run, as the queue and the log know it.  Strings in the caller's context. */
+typedef struct MjRun
+{
+	int64		run_id;
+	int64		job_id;			/* 0: a mail */
+	int64		lane;
+	int32		priority;
+	TimestampTz run_at;			/* not before */
+	TimestampTz due_at;
+	const char *trigger;
+	int32		missed;			/* due instants that a catch_up stands for */
+	int32		attempt;		/* starts so far, this one included */
+	int32		failures;		/* of max_attempts */
+	int32		crashes;
+	Datum		args;			/* jsonb */
+	bool		args_isnull;
+	int64		worker_id;
+	int32		pid;
+	TimestampTz started_at;
+	bool		ready;			/* for insertion: ready now, not waiting */
+} MjRun;
+
+/* How many runs a lane has ready, for the launcher's demand table. */
+typedef struct MjLaneDemand
+{
+	int64		lane;
+	int64		ready;
+} MjLaneDemand;
+
+extern int64 mj_queue_next_run_id(void);
+extern bool mj_queue_insert(const MjRun *run);
+extern bool mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now,
+						   MjRun *run);
+extern int	mj_queue_claim_mails(int64 worker_id, TimestampTz now,
+								 int max_mails, MjRun *runs);
+extern bool mj_queue_delete(int64 run_id, int64 worker_id);
+extern bool mj_queue_put_back(int64 run_id, int64 worker_id,
+							  TimestampTz run_at, int32 failures,
+							  int32 crashes);
+extern bool mj_queue_move_lane(int64 run_id, int64 worker_id, int64 lane);
+extern void mj_queue_relane_job(int64 job_id, int64 lane);
+extern int64 mj_queue_delete_unstarted(int64 job_id);
+extern bool mj_queue_job_is_live(int64 job_id);
+extern bool mj_queue_has_run(int64 run_id);
+extern int	mj_queue_promote(TimestampTz now);
+extern int	mj_queue_dead(const int64 *live_workers, int nlive, int limit,
+						  MjRun **runs);
+extern int	mj_queue_of_worker(int64 worker_id, MjRun **runs);
+extern int	mj_queue_lanes(MjLaneDemand **lanes);
+extern TimestampTz mj_queue_next_waiting(void);
+
+#endif							/* MJ_QUEUE_STORE_H */

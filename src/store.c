@@ -1,0 +1,317 @@
+/*-------------------------------------------------------------------------
+ *
+ * store.c
+ *	  The store scope: how the extension reaches its own tables.
+ *
+ * Layer: stores.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "store.h"
+
+#define MJ_SCHEMA "jobs"
+#define MJ_EXTENSION "motionify_jobs"
+
+/*
+ * True when the extension is created in this database.  Needs a transaction.
+ */
+bool
+mj_store_installed(void)
+{
+	return OidIsValid(get_extension_oid(MJ_EXTENSION, true));
+}
+
+/*
+ * The owner of the extension's tables: who all bookkeeping is done as.
+ * Needs a transaction.  Raises 55000 when the extension is not there.
+ */
+Oid
+mj_store_owner(void)
+{
+	Oid			schema = get_namespace_oid(MJ_SCHEMA, true);
+	Oid			table = OidIsValid(schema) ?
+		get_relname_relid("queue", schema) : InvalidOid;
+	HeapTuple	tuple;
+	Oid			owner;
+
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"%s\" is not installed in this database",
+						MJ_EXTENSION),
+				 errhint("Run CREATE EXTENSION %s.", MJ_EXTENSION)));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * Open a scope: become the owner, pin search_path, connect SPI.  Needs a
+ * transaction.  On error the (sub)transaction's abort puts everything back;
+ * otherwise the caller must call mj_store_leave().
+ */
+void
+mj_store_enter(MjScope *scope)
+{
+	Oid			owner = mj_store_owner();
+
+	scope->caller = CurrentMemoryContext;
+	GetUserIdAndSecContext(&scope->user, &scope->security_context);
+	SetUserIdAndSecContext(owner, scope->security_context |
+						   SECURITY_LOCAL_USERID_CHANGE);
+	scope->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+}
+
+/*
+ * Close a scope.  Results must have been copied out.
+ */
+void
+mj_store_leave(MjScope *scope)
+{
+	SPI_finish();
+	AtEOXact_GUC(false, scope->guc_level);
+	SetUserIdAndSecContext(scope->user, scope->security_context);
+}
+
+/* The saved plan of a statement, made at its first use.  In a scope. */
+static SPIPlanPtr
+statement_plan(MjStatement *statement)
+{
+	if (statement->plan == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nparams,
+									   statement->types);
+
+		if (plan == NULL)
+			elog(ERROR, "could not prepare \"%s\": %s", statement->sql,
+				 SPI_result_code_string(SPI_result));
+		if (SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not keep the plan of \"%s\"", statement->sql);
+		statement->plan = plan;
+	}
+	return statement->plan;
+}
+
+static uint64
+statement_execute(MjStatement *statement, MjParams *params, bool read_only)
+{
+	SPIPlanPtr	plan = statement_plan(statement);
+	int			rc;
+
+	Assert(statement->nparams == (params ? params->count : 0));
+	rc = SPI_execute_plan(plan,
+						  params ? params->values : NULL,
+						  params ? params->nulls : NULL,
+						  read_only, 0);
+	if (rc < 0)
+		elog(ERROR, "could not execute \"%s\": %s", statement->sql,
+			 SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+/*
+ * Run a statement in the open scope; returns the rows that it returned or
+ * changed.  Its result stays readable by mj_row_xxx() until the next one.
+ */
+uint64
+mj_store_run(MjStatement *statement, MjParams *params)
+{
+	return statement_execute(statement, params, false);
+}
+
+/*
+ * Run a query in the open scope on the latest snapshot, whatever the caller's
+ * isolation level: for a caller that has waited for another process's commit.
+ */
+uint64
+mj_store_read_latest(MjStatement *statement, MjParams *params)
+{
+	uint64		rows;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	rows = statement_execute(statement, params, true);
+	PopActiveSnapshot();
+	return rows;
+}
+
+static void
+param_append(MjParams *params, Datum value, bool isnull)
+{
+	Assert(params->count < MJ_MAX_PARAMS);
+	params->values[params->count] = value;
+	params->nulls[params->count] = isnull ? 'n' : ' ';
+	params->count++;
+}
+
+void
+mj_param_int64(MjParams *params, int64 value)
+{
+	param_append(params, Int64GetDatum(value), false);
+}
+
+void
+mj_param_int32(MjParams *params, int32 value)
+{
+	param_append(params, Int32GetDatum(value), false);
+}
+
+void
+mj_param_oid(MjParams *params, Oid value)
+{
+	param_append(params, ObjectIdGetDatum(value), false);
+}
+
+void
+mj_param_bool(MjParams *params, bool value)
+{
+	param_append(params, BoolGetDatum(value), false);
+}
+
+/* A timestamptz; 0 means NULL. */
+void
+mj_param_time(MjParams *params, TimestampTz value)
+{
+	param_append(params, TimestampTzGetDatum(value), value == 0);
+}
+
+/* A text; NULL means NULL. */
+void
+mj_param_text(MjParams *params, const char *value)
+{
+	param_append(params, value ? CStringGetTextDatum(value) : (Datum) 0,
+				 value == NULL);
+}
+
+/* A name; must not be NULL.  Cut at NAMEDATALEN. */
+void
+mj_param_name(MjParams *params, const char *value)
+{
+	param_append(params, DirectFunctionCall1(namein, CStringGetDatum(value)),
+				 false);
+}
+
+void
+mj_param_datum(MjParams *params, Datum value, bool isnull)
+{
+	param_append(params, value, isnull);
+}
+
+/* Column `column` (from 1) of row `row` (from 0) of the last result. */
+static Datum
+row_value(uint64 row, int column, bool *isnull)
+{
+	Assert(SPI_tuptable != NULL && row < SPI_tuptable->numvals);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 column, isnull);
+}
+
+int64
+mj_row_int64(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_value(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+int32
+mj_row_int32(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_value(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt32(value);
+}
+
+Oid
+mj_row_oid(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_value(row, column, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
+}
+
+bool
+mj_row_bool(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_value(row, column, &isnull);
+
+	return isnull ? false : DatumGetBool(value);
+}
+
+TimestampTz
+mj_row_time(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_value(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetTimestampTz(value);
+}
+
+bool
+mj_row_isnull(uint64 row, int column)
+{
+	bool		isnull;
+
+	(void) row_value(row, column, &isnull);
+	return isnull;
+}
+
+/*
+ * The text form of any column, in the context that entered the scope; NULL
+ * for NULL.
+ */
+char *
+mj_row_text(MjScope *scope, uint64 row, int column)
+{
+	char	   *value = SPI_getvalue(SPI_tuptable->vals[row],
+									 SPI_tuptable->tupdesc, column);
+
+	return value ? MemoryContextStrdup(scope->caller, value) : NULL;
+}
+
+/* A column's value, copied into the context that entered the scope. */
+Datum
+mj_row_datum(MjScope *scope, uint64 row, int column, bool *isnull)
+{
+	Datum		value = row_value(row, column, isnull);
+	Oid			type = SPI_gettypeid(SPI_tuptable->tupdesc, column);
+	MemoryContext old;
+	bool		byval;
+	int16		len;
+
+	if (*isnull)
+		return (Datum) 0;
+	get_typlenbyval(type, &len, &byval);
+	old = MemoryContextSwitchTo(scope->caller);
+	if (len == -1)
+		value = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+	else
+		value = datumCopy(value, byval, len);
+	MemoryContextSwitchTo(old);
+	return value;
+}

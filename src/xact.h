@@ -1,0 +1,25 @@
+/*-------------------------------------------------------------------------
+ *
+ * xact.h
+ *	  What happens at the end of a transaction: waking the workers.
+ *
+ * Layer: plumbing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MJ_XACT_H
+#define MJ_XACT_H
+
+#include "datatype/timestamp.h"
+
+/* For mj_xact_wake(): no lane in particular, the scheduler looks. */
+#define MJ_LANE_NONE	PG_INT64_MIN
+/* The lane of mails. */
+#define MJ_LANE_MAIL	INT64CONST(0)
+
+extern void mj_xact_init(void);
+extern void mj_xact_wake(TimestampTz due, int64 lane);
+extern void mj_xact_database_dropped(Oid database_oid);
+extern void mj_xact_block_database(Oid database_oid);
+
+#endif							/* MJ_XACT_H */
