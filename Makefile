@@ -79,7 +79,7 @@ INSTALL_PARTS = $(INSTALL_SQL:%=sql/install/%.sql)
 
 $(DATA_built): $(INSTALL_PARTS) Makefile
 	@{ echo '/* $@: joined from sql/install by make */'; \
-	   echo '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
+	   printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
 	   for part in $(INSTALL_PARTS); do echo; cat $$part || exit 1; done; \
 	} > $@.tmp && mv $@.tmp $@
 
