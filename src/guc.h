@@ -56,6 +56,8 @@ extern int	mj_mail_max_attempts;
 extern int	mj_mail_retry_delay_s;	/* seconds */
 
 extern void mj_guc_init(void);
+extern bool mj_guc_list_has(const char *list, const char *item);
 extern bool mj_guc_group_is_disabled(const char *job_group);
+extern bool mj_guc_database_is_served(const char *name);
 
 #endif							/* MJ_GUC_H */

@@ -1,0 +1,44 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Differences between the server's major versions, all of them.
+ *
+ * Layer: plumbing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MJ_COMPAT_H
+#define MJ_COMPAT_H
+
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+
+#if PG_VERSION_NUM < 150000
+#error "motionify_jobs needs PostgreSQL 15 or newer"
+#endif
+
+/* 17: PGPROCs are known by number, no longer by a field of their own. */
+#if PG_VERSION_NUM >= 170000
+#define MJ_MY_PROCNO	((int) MyProcNumber)
+#else
+#define MJ_MY_PROCNO	(MyProc->pgprocno)
+#endif
+
+/* 16: ownership checks go through one function. */
+#if PG_VERSION_NUM >= 160000
+#define MJ_OWNS_DATABASE(oid, role) \
+	object_ownercheck(DatabaseRelationId, (oid), (role))
+#else
+#define MJ_OWNS_DATABASE(oid, role) \
+	pg_database_ownercheck((oid), (role))
+#endif
+
+/* 16: what a GUC check hook allocates lies in a context of its own. */
+#if PG_VERSION_NUM >= 160000
+#define MJ_GUC_MALLOC(size)	guc_malloc(LOG, (size))
+#else
+#define MJ_GUC_MALLOC(size)	malloc(size)
+#endif
+
+#endif							/* MJ_COMPAT_H */

@@ -1,0 +1,462 @@
+/*-------------------------------------------------------------------------
+ *
+ * shmem.c
+ *	  Shared memory: worker slots, databases, lanes that want executors, and
+ *	  requests of run_now().
+ *
+ * Layer: plumbing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "compat.h"
+#include "guc.h"
+#include "shmem.h"
+#include "xact.h"
+
+#define MJ_TRANCHE "motionify_jobs"
+
+MjShared   *mj_shared = NULL;
+MjSlot	   *mj_slots = NULL;
+MjDatabase *mj_database_table = NULL;
+MjSlot	   *mj_my_slot = NULL;
+
+static shmem_request_hook_type previous_shmem_request_hook = NULL;
+static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
+
+/* Workers are bounded by max_worker_processes, guests by a constant. */
+static int
+slot_count(void)
+{
+	return max_worker_processes + MJ_MAX_GUESTS;
+}
+
+static Size
+shared_size(void)
+{
+	Size		size = MAXALIGN(sizeof(MjShared));
+
+	size = add_size(size, MAXALIGN(mul_size(slot_count(), sizeof(MjSlot))));
+	return add_size(size, mul_size(mj_max_databases, sizeof(MjDatabase)));
+}
+
+static void
+request_shared_memory(void)
+{
+	if (previous_shmem_request_hook)
+		previous_shmem_request_hook();
+	RequestAddinShmemSpace(shared_size());
+	RequestNamedLWLockTranche(MJ_TRANCHE, 1);
+}
+
+/* First use after the postmaster made shared memory anew. */
+static void
+initialize_shared_memory(void)
+{
+	memset(mj_shared, 0, shared_size());
+	mj_shared->lock = &(GetNamedLWLockTranche(MJ_TRANCHE))->lock;
+	mj_shared->launcher_procno = -1;
+	mj_shared->nslots = slot_count();
+	mj_shared->ndatabases = mj_max_databases;
+	if (!pg_strong_random(&mj_shared->boot_id, sizeof(mj_shared->boot_id)))
+		mj_shared->boot_id = (uint32) GetCurrentTimestamp();
+	mj_shared->boot_id &= 0x7fffffff;	/* worker ids are positive bigints */
+}
+
+static void
+startup_shared_memory(void)
+{
+	bool		found;
+	char	   *base;
+
+	if (previous_shmem_startup_hook)
+		previous_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	base = ShmemInitStruct("motionify_jobs", shared_size(), &found);
+	mj_shared = (MjShared *) base;
+	if (!found)
+		initialize_shared_memory();
+	base += MAXALIGN(sizeof(MjShared));
+	mj_slots = (MjSlot *) base;
+	base += MAXALIGN(mul_size(mj_shared->nslots, sizeof(MjSlot)));
+	mj_database_table = (MjDatabase *) base;
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Ask for shared memory; called once from _PG_init while preloading. */
+void
+mj_shmem_init(void)
+{
+	previous_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shared_memory;
+	previous_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shared_memory;
+}
+
+/* False when the library is not in shared_preload_libraries. */
+bool
+mj_shmem_available(void)
+{
+	return mj_shared != NULL;
+}
+
+void
+mj_lock(void)
+{
+	LWLockAcquire(mj_shared->lock, LW_EXCLUSIVE);
+}
+
+void
+mj_unlock(void)
+{
+	LWLockRelease(mj_shared->lock);
+}
+
+/* The latch of a process that is known by number; NULL for -1. */
+Latch *
+mj_latch_of(int procno)
+{
+	return procno < 0 ? NULL : &ProcGlobal->allProcs[procno].procLatch;
+}
+
+int
+mj_my_procno(void)
+{
+	return MJ_MY_PROCNO;
+}
+
+/*
+ * Reserve a free slot, as MJ_SLOT_STARTING, with a worker id that was never
+ * used before; NULL when all are taken.  Lock held.
+ */
+MjSlot *
+mj_slot_reserve(MjWorkerKind kind, Oid database, int64 lane)
+{
+	int			i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		MjSlot	   *slot = &mj_slots[i];
+
+		if (slot->state != MJ_SLOT_FREE)
+			continue;
+		memset(slot, 0, sizeof(MjSlot));
+		slot->state = MJ_SLOT_STARTING;
+		slot->kind = kind;
+		slot->worker_id = ((int64) mj_shared->boot_id << 32) |
+			++mj_shared->worker_counter;
+		slot->database = database;
+		slot->lane = lane;
+		slot->procno = -1;
+		return slot;
+	}
+	return NULL;
+}
+
+/* Free a slot.  Lock held. */
+void
+mj_slot_clear(MjSlot *slot)
+{
+	memset(slot, 0, sizeof(MjSlot));
+	slot->procno = -1;
+}
+
+/* before-exit callback of a guest: its mails are swept by the scheduler. */
+static void
+guest_exit(int code, Datum arg)
+{
+	mj_slot_release_guest();
+}
+
+/*
+ * Make this client backend a worker for a while, so that the runs that it
+ * claims are known to be alive; NULL when there are too many guests.
+ */
+MjSlot *
+mj_slot_acquire_guest(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		before_shmem_exit(guest_exit, (Datum) 0);
+		registered = true;
+	}
+	mj_lock();
+	mj_my_slot = mj_slot_reserve(MJ_WORKER_GUEST, MyDatabaseId, MJ_LANE_MAIL);
+	if (mj_my_slot != NULL)
+	{
+		mj_my_slot->state = MJ_SLOT_BUSY;
+		mj_my_slot->pid = MyProcPid;
+		mj_my_slot->procno = MJ_MY_PROCNO;
+	}
+	mj_unlock();
+	return mj_my_slot;
+}
+
+/* The end of mj_slot_acquire_guest(); harmless when not a guest. */
+void
+mj_slot_release_guest(void)
+{
+	if (mj_my_slot == NULL || mj_my_slot->kind != MJ_WORKER_GUEST)
+		return;
+	mj_lock();
+	mj_slot_clear(mj_my_slot);
+	mj_unlock();
+	mj_my_slot = NULL;
+	mj_wake_database(MyDatabaseId, 0);
+}
+
+/* The slot of a worker id, NULL when there is none.  Lock held. */
+MjSlot *
+mj_slot_find(int64 worker_id)
+{
+	int			i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE &&
+			mj_slots[i].worker_id == worker_id)
+			return &mj_slots[i];
+	return NULL;
+}
+
+/* The slot whose worker has a run at hand, NULL when none has.  Lock held. */
+MjSlot *
+mj_slot_of_run(int64 run_id)
+{
+	int			i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE &&
+			mj_slots[i].database == MyDatabaseId &&
+			mj_slots[i].run_id == run_id)
+			return &mj_slots[i];
+	return NULL;
+}
+
+/*
+ * How many workers of a kind there are; of a database unless it is
+ * InvalidOid, of a lane unless it is MJ_LANE_NONE.  Lock held.
+ */
+int
+mj_slot_count(MjWorkerKind kind, Oid database, int64 lane)
+{
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE && mj_slots[i].kind == kind &&
+			(!OidIsValid(database) || mj_slots[i].database == database) &&
+			(lane == MJ_LANE_NONE || mj_slots[i].lane == lane))
+			n++;
+	return n;
+}
+
+/* The worker ids of this database's live slots; returns how many. */
+int
+mj_slot_live_ids(int64 *ids, int max)
+{
+	int			n = 0;
+	int			i;
+
+	mj_lock();
+	for (i = 0; i < mj_shared->nslots && n < max; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE &&
+			mj_slots[i].database == MyDatabaseId)
+			ids[n++] = mj_slots[i].worker_id;
+	mj_unlock();
+	return n;
+}
+
+/* Wake a worker.  Lock held. */
+void
+mj_slot_set_latch(const MjSlot *slot)
+{
+	if (slot->procno >= 0)
+		SetLatch(mj_latch_of(slot->procno));
+}
+
+/* Say what this worker is doing.  Takes the lock. */
+void
+mj_slot_set_state(MjSlotState state, int64 run_id)
+{
+	mj_lock();
+	if (state == MJ_SLOT_IDLE && mj_my_slot->state != MJ_SLOT_IDLE)
+		mj_my_slot->idle_since = GetCurrentTimestamp();
+	mj_my_slot->state = state;
+	mj_my_slot->run_id = run_id;
+	mj_unlock();
+}
+
+/* A database's entry, NULL when it has none.  Lock held. */
+MjDatabase *
+mj_database_find(Oid oid)
+{
+	int			i;
+
+	for (i = 0; i < mj_shared->ndatabases; i++)
+		if (mj_database_table[i].oid == oid)
+			return &mj_database_table[i];
+	return NULL;
+}
+
+/* A database's entry, made if need be; NULL when full.  Lock held. */
+MjDatabase *
+mj_database_enter(Oid oid)
+{
+	MjDatabase *entry = mj_database_find(oid);
+
+	if (entry != NULL || (entry = mj_database_find(InvalidOid)) == NULL)
+		return entry;
+	memset(entry, 0, sizeof(MjDatabase));
+	entry->oid = oid;
+	entry->next_due = DT_NOEND;
+	return entry;
+}
+
+/* Free a database's entry and its lanes.  Lock held. */
+void
+mj_database_forget(Oid oid)
+{
+	MjDatabase *entry = OidIsValid(oid) ? mj_database_find(oid) : NULL;
+	int			i;
+
+	if (entry != NULL)
+		memset(entry, 0, sizeof(MjDatabase));
+	for (i = 0; i < MJ_MAX_LANES; i++)
+		if (mj_shared->lanes[i].database == oid)
+			memset(&mj_shared->lanes[i], 0, sizeof(MjLane));
+}
+
+/* A lane's entry, NULL when it has none.  Lock held. */
+MjLane *
+mj_lane_find(Oid database, int64 lane)
+{
+	int			i;
+
+	for (i = 0; i < MJ_MAX_LANES; i++)
+		if (mj_shared->lanes[i].database == database &&
+			(mj_shared->lanes[i].lane == lane || !OidIsValid(database)))
+			return &mj_shared->lanes[i];
+	return NULL;
+}
+
+/* A lane's entry, made if need be; NULL when full.  Lock held. */
+MjLane *
+mj_lane_enter(Oid database, int64 lane)
+{
+	MjLane	   *entry = mj_lane_find(database, lane);
+
+	if (entry != NULL ||
+		(entry = mj_lane_find(InvalidOid, MJ_LANE_NONE)) == NULL)
+		return entry;
+	memset(entry, 0, sizeof(MjLane));
+	entry->database = database;
+	entry->lane = lane;
+	return entry;
+}
+
+/* Have the launcher look.  Lock held or not: reads one int. */
+void
+mj_wake_launcher(void)
+{
+	Latch	   *latch = mj_latch_of(mj_shared->launcher_procno);
+
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+/*
+ * Something of a database was committed that its scheduler must look at, now
+ * (due = 0) or at an instant.  Wakes the scheduler if there is one, else the
+ * launcher, which starts it.  Takes the lock; neither allocates nor raises.
+ */
+void
+mj_wake_database(Oid oid, TimestampTz due)
+{
+	MjDatabase *entry;
+	bool		woken = false;
+	int			i;
+
+	if (mj_shared == NULL)
+		return;
+	mj_lock();
+	entry = mj_database_enter(oid);
+	if (entry != NULL)
+	{
+		entry->wake = true;
+		if (due < entry->next_due)
+			entry->next_due = due;
+		for (i = 0; i < mj_shared->nslots; i++)
+			if (mj_slots[i].state != MJ_SLOT_FREE &&
+				mj_slots[i].kind == MJ_WORKER_SCHEDULER &&
+				mj_slots[i].database == oid)
+			{
+				mj_slot_set_latch(&mj_slots[i]);
+				woken = true;
+			}
+	}
+	mj_unlock();
+	if (!woken)
+		mj_wake_launcher();
+}
+
+/*
+ * Runs of a lane are ready: wake one of its idle executors.  Takes the lock;
+ * neither allocates nor raises.
+ */
+void
+mj_wake_lane(Oid database, int64 lane)
+{
+	int			i;
+
+	if (mj_shared == NULL)
+		return;
+	mj_lock();
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		MjSlot	   *slot = &mj_slots[i];
+
+		if (slot->state == MJ_SLOT_IDLE && slot->database == database &&
+			slot->kind == MJ_WORKER_EXECUTOR && slot->lane == lane)
+		{
+			slot->state = MJ_SLOT_BUSY;
+			mj_slot_set_latch(slot);
+			break;
+		}
+	}
+	mj_unlock();
+}
+
+/*
+ * An attempt of a run has ended and is committed (or its request cannot be
+ * served): tell the run_now() that waits for it, if one does.  Takes the
+ * lock.
+ */
+void
+mj_request_end(int64 run_id, MjRequestState state)
+{
+	int			i;
+
+	mj_lock();
+	for (i = 0; i < MJ_MAX_REQUESTS; i++)
+	{
+		MjRequest  *request = &mj_shared->requests[i];
+
+		if (request->state != MJ_REQUEST_FREE && request->run_id == run_id &&
+			request->database == MyDatabaseId)
+		{
+			request->state = state;
+			SetLatch(mj_latch_of(request->caller_procno));
+		}
+	}
+	mj_unlock();
+}

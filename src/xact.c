@@ -1,0 +1,141 @@
+/*-------------------------------------------------------------------------
+ *
+ * xact.c
+ *	  What happens at the end of a transaction: waking the workers.
+ *
+ * A transaction that changed something the workers must see notes it here;
+ * after its commit the transaction callback wakes them.  The callback neither
+ * allocates nor raises.
+ *
+ * Layer: plumbing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "shmem.h"
+#include "xact.h"
+
+#define MJ_MAX_PENDING_LANES 16
+
+/* What the current transaction has to do when it commits. */
+static struct
+{
+	bool		wake;
+	TimestampTz due;			/* earliest instant that somebody asked for */
+	int			nlanes;
+	int64		lanes[MJ_MAX_PENDING_LANES];	/* have runs that are ready */
+} pending;
+
+static Oid	blocked_database = InvalidOid;
+
+/*
+ * Keep the workers away from a database until the current transaction ends;
+ * they come back if it aborts.  After commit the database is forgotten.
+ */
+void
+mj_xact_block_database(Oid database_oid)
+{
+	MjDatabase *entry;
+
+	if (!mj_shmem_available() || OidIsValid(blocked_database))
+		return;
+	mj_lock();
+	entry = mj_database_enter(database_oid);
+	if (entry != NULL)
+	{
+		entry->blocked++;
+		blocked_database = database_oid;
+	}
+	mj_unlock();
+}
+
+/* The end of mj_xact_block_database(). */
+static void
+unblock_database(bool committed)
+{
+	MjDatabase *entry;
+
+	if (!OidIsValid(blocked_database))
+		return;
+	mj_lock();
+	entry = mj_database_find(blocked_database);
+	if (entry != NULL && entry->blocked > 0)
+		entry->blocked--;
+	if (entry != NULL && committed && entry->blocked == 0)
+		mj_database_forget(blocked_database);
+	mj_unlock();
+	if (!committed)
+		mj_wake_database(blocked_database, 0);
+	blocked_database = InvalidOid;
+}
+
+static void
+wake_after_commit(void)
+{
+	int			i;
+
+	if (!pending.wake)
+		return;
+	for (i = 0; i < pending.nlanes; i++)
+		mj_wake_lane(MyDatabaseId, pending.lanes[i]);
+	mj_wake_database(MyDatabaseId, pending.due);
+}
+
+/* The transaction callback. */
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			unblock_database(true);
+			wake_after_commit();
+			break;
+		case XACT_EVENT_ABORT:
+			unblock_database(false);
+			break;
+		case XACT_EVENT_PREPARE:
+			/* COMMIT PREPARED wakes through the utility hook */
+			break;
+		default:
+			return;
+	}
+	pending.wake = false;
+	pending.nlanes = 0;
+}
+
+/* Register the callback; called once from _PG_init while preloading. */
+void
+mj_xact_init(void)
+{
+	RegisterXactCallback(transaction_ended, NULL);
+}
+
+/*
+ * Wake the workers of this database when the current transaction commits: the
+ * scheduler at an instant (0 = now), and an executor of a lane whose run is
+ * ready (MJ_LANE_NONE: of none).  Does nothing when not preloaded.
+ */
+void
+mj_xact_wake(TimestampTz due, int64 lane)
+{
+	int			i;
+
+	if (!mj_shmem_available())
+		return;
+	if (!pending.wake || due < pending.due)
+		pending.due = due;
+	pending.wake = true;
+	if (lane == MJ_LANE_NONE)
+		return;
+	for (i = 0; i < pending.nlanes; i++)
+		if (pending.lanes[i] == lane)
+			return;
+	if (pending.nlanes < MJ_MAX_PENDING_LANES)
+		pending.lanes[pending.nlanes++] = lane;
+}
