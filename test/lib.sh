@@ -178,7 +178,7 @@ mj_stop_in()
     while pids=$(mj_pids_in "$1"); [ -n "$pids" ]; do
         [ $SECONDS -lt $deadline ] || kill -KILL $pids 2>/dev/null || :
         [ $SECONDS -lt $((deadline + 5)) ] || break
-        read -rt 0.05 <> <(:) || :
+        sleep 0.05
     done
 }
 
