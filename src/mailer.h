@@ -1,0 +1,46 @@
+/*-------------------------------------------------------------------------
+ *
+ * mailer.h
+ *	  The mailer: takes due mails from the queue, sends them, records what
+ *	  became of them.
+ *
+ * Two callers: the executor of the mail lane, between transactions, and
+ * jobs.deliver_mail(), which commits through SPI.  While the network is used
+ * no snapshot, xid or lock is held.
+ *
+ * Layer: delivery (above the stores, below the SQL surface and the loops).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MJ_MAILER_H
+#define MJ_MAILER_H
+
+#include "pure.h"
+
+#define MJ_MAILER_BATCH 50		/* mails claimed at once, at most */
+
+/* Why no mail could be sent at all: settings, connection, TLS, AUTH. */
+typedef struct MjMailTrouble
+{
+	int			sqlstate;		/* 0: there is none */
+	MjProblem	problem;
+} MjMailTrouble;
+
+/* One step of jobs.check_mail() */
+typedef struct MjMailStep
+{
+	const char *name;
+	bool		ok;
+	char	   *detail;			/* palloc'ed */
+} MjMailStep;
+
+#define MJ_MAIL_STEPS	5		/* configuration, connect, TLS, AUTH, mail */
+
+extern bool mj_mailer_configured(void);
+extern bool mj_mailer_check_settings(MjMailTrouble *trouble);
+extern int	mj_mailer_run_batch(int64 worker_id, int max_mails);
+extern int64 mj_mailer_deliver(int64 worker_id, int max_mails);
+extern int	mj_mailer_put_back_leftovers(int64 worker_id);
+extern int	mj_mailer_check(const char *recipient, MjMailStep *steps);
+
+#endif							/* MJ_MAILER_H */
