@@ -5,7 +5,9 @@
  *	  jobs.job_state, jobs.instance).
  *
  * All functions need a transaction.  They open their own store scope.
- * Lock order: job, job_state, queue.
+ * Lock order: job, job_state, queue.  Whatever changes what next_run_at means
+ * (schedule, zone, enabled, pause) also writes job_state, so a scheduler that
+ * has locked a state knows that the definition it has read holds.
  *
  * Layer: stores.
  *
@@ -42,23 +44,33 @@ typedef struct MjJob
 	bool		paused;
 	const char *pause_reason;	/* may be NULL */
 	bool		foreign_origin; /* defined by another instance: does not run */
-	/* state */
+	/* state; zero if there is no row, as after a restore */
 	TimestampTz next_run_at;	/* 0: none */
 	TimestampTz last_due_at;	/* 0: none */
 	Oid			role_oid;
 	bool		changed_here;	/* written by the current transaction */
 } MjJob;
 
+/* A job's name and whose it is. */
+typedef struct MjJobName
+{
+	const char *name;
+	const char *role;
+	Oid			role_oid;		/* InvalidOid: no state */
+} MjJobName;
+
 /* definitions: called by the SQL surface, which has checked the rights */
 extern bool mj_job_find(const char *name, MjJob *job);
 extern bool mj_job_find_locked(const char *name, MjJob *job);
 extern bool mj_job_by_id(int64 job_id, MjJob *job);
+extern bool mj_job_by_id_locked(int64 job_id, MjJob *job);
+extern int	mj_job_all(MjJob **jobs);
 extern int64 mj_job_insert(const MjJob *job, TimestampTz now);
 extern void mj_job_update(const MjJob *job, TimestampTz now);
 extern void mj_job_delete(int64 job_id);
 extern void mj_job_set_paused(int64 job_id, bool paused, const char *reason,
 							  TimestampTz now);
-extern int	mj_job_names(char ***names);
+extern int	mj_job_names(MjJobName **names);
 extern int	mj_job_ids_of_group(const char *job_group, int64 **job_ids);
 
 /* state: called by the scheduler, and by the SQL surface after a change */
@@ -74,6 +86,6 @@ extern int64 mj_job_count_active(void);
 
 /* identity */
 extern bool mj_instance_is_own(void);
-extern int64 mj_instance_adopt(TimestampTz now);
+extern int	mj_instance_adopt(int64 **job_ids);
 
 #endif							/* MJ_JOB_STORE_H */
