@@ -14,7 +14,7 @@
 
 #include "queue_store.h"
 
-/* How an attempt ended.  Strings may be NULL. */
+/* How an attempt ended.  Strings may be NULL, status excepted. */
 typedef struct MjOutcome
 {
 	const char *status;			/* one of run_log.status */
@@ -28,7 +28,7 @@ typedef struct MjOutcome
 	TimestampTz finished_at;
 } MjOutcome;
 
-/* Whose run it was: denormalised into the log. */
+/* Whose run it was: copied into the log. */
 typedef struct MjRunOwner
 {
 	const char *job;

@@ -30,39 +30,41 @@ typedef struct MjRun
 	int32		crashes;
 	Datum		args;			/* jsonb */
 	bool		args_isnull;
-	int64		worker_id;
+	int64		worker_id;		/* while running */
 	int32		pid;
 	TimestampTz started_at;
 	bool		ready;			/* for insertion: ready now, not waiting */
 } MjRun;
 
-/* How many runs a lane has ready, for the launcher's demand table. */
+/* How many runs a lane has ready. */
 typedef struct MjLaneDemand
 {
 	int64		lane;
 	int64		ready;
 } MjLaneDemand;
 
+/* callers' transactions, and the scheduler's */
 extern int64 mj_queue_next_run_id(void);
 extern bool mj_queue_insert(const MjRun *run);
+extern bool mj_queue_job_is_live(int64 job_id);
+extern void mj_queue_relane_job(int64 job_id, int64 lane);
+extern int64 mj_queue_delete_unstarted(int64 job_id);
+
+/* who executes */
 extern bool mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now,
 						   MjRun *run);
 extern int	mj_queue_claim_mails(int64 worker_id, TimestampTz now,
 								 int max_mails, MjRun *runs);
 extern bool mj_queue_delete(int64 run_id, int64 worker_id);
-extern bool mj_queue_put_back(int64 run_id, int64 worker_id,
-							  TimestampTz run_at, int32 failures,
-							  int32 crashes);
+extern bool mj_queue_put_back(const MjRun *run, TimestampTz run_at,
+							  bool ready);
 extern bool mj_queue_move_lane(int64 run_id, int64 worker_id, int64 lane);
-extern void mj_queue_relane_job(int64 job_id, int64 lane);
-extern int64 mj_queue_delete_unstarted(int64 job_id);
-extern bool mj_queue_job_is_live(int64 job_id);
-extern bool mj_queue_has_run(int64 run_id);
+extern int	mj_queue_running(int64 worker_id, MjRun **runs);
+
+/* the scheduler */
 extern int	mj_queue_promote(TimestampTz now);
-extern int	mj_queue_dead(const int64 *live_workers, int nlive, int limit,
-						  MjRun **runs);
-extern int	mj_queue_of_worker(int64 worker_id, MjRun **runs);
 extern int	mj_queue_lanes(MjLaneDemand **lanes);
+extern int	mj_queue_ready_of_lane(int64 lane, int limit, MjRun **runs);
 extern TimestampTz mj_queue_next_waiting(void);
 
 #endif							/* MJ_QUEUE_STORE_H */

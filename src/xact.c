@@ -31,14 +31,16 @@ static struct
 	int64		lanes[MJ_MAX_PENDING_LANES];	/* have runs that are ready */
 } pending;
 
+/* The database that the current transaction keeps workers away from. */
 static Oid	blocked_database = InvalidOid;
+static bool blocked_is_dropped;
 
 /*
  * Keep the workers away from a database until the current transaction ends;
- * they come back if it aborts.  After commit the database is forgotten.
+ * then they come back, unless the transaction commits and drops it.
  */
 void
-mj_xact_block_database(Oid database_oid)
+mj_xact_block_database(Oid database_oid, bool dropped)
 {
 	MjDatabase *entry;
 
@@ -50,6 +52,7 @@ mj_xact_block_database(Oid database_oid)
 	{
 		entry->blocked++;
 		blocked_database = database_oid;
+		blocked_is_dropped = dropped;
 	}
 	mj_unlock();
 }
@@ -58,20 +61,21 @@ mj_xact_block_database(Oid database_oid)
 static void
 unblock_database(bool committed)
 {
+	Oid			oid = blocked_database;
 	MjDatabase *entry;
 
-	if (!OidIsValid(blocked_database))
+	if (!OidIsValid(oid))
 		return;
+	blocked_database = InvalidOid;
 	mj_lock();
-	entry = mj_database_find(blocked_database);
+	entry = mj_database_find(oid);
 	if (entry != NULL && entry->blocked > 0)
 		entry->blocked--;
-	if (entry != NULL && committed && entry->blocked == 0)
-		mj_database_forget(blocked_database);
+	if (committed && blocked_is_dropped)
+		mj_database_forget(oid);
 	mj_unlock();
-	if (!committed)
-		mj_wake_database(blocked_database, 0);
-	blocked_database = InvalidOid;
+	if (!committed || !blocked_is_dropped)
+		mj_wake_database(oid, 0);
 }
 
 static void

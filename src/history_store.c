@@ -1,0 +1,125 @@
+/*-------------------------------------------------------------------------
+ *
+ * history_store.c
+ *	  The log of ended attempts (jobs.run_log).
+ *
+ * Layer: stores.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+
+#include "history_store.h"
+#include "store.h"
+
+static MjStatement insert_statement = {
+	"INSERT INTO jobs.run_log (run_id, attempt, job_id, job, job_group, role,"
+	" trigger, due_at, started_at, finished_at, status, rows_affected, result,"
+	" sqlstate, error, error_detail, error_context, pid)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
+	" $15, $16, $17, $18) ON CONFLICT (run_id, attempt) DO NOTHING",
+	18, {INT8OID, INT4OID, INT8OID, TEXTOID, TEXTOID, NAMEOID, TEXTOID,
+		TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID,
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID}
+};
+
+static MjStatement last_statement = {
+	"SELECT status, rows_affected, result, sqlstate, error, error_detail,"
+	" error_context, finished_at, started_at FROM jobs.run_log"
+	" WHERE run_id = $1 ORDER BY attempt DESC LIMIT 1",
+	1, {INT8OID}
+};
+
+static MjStatement prune_statement = {
+	"DELETE FROM jobs.run_log WHERE (run_id, attempt) IN ("
+	"  SELECT run_id, attempt FROM jobs.run_log WHERE finished_at < $1"
+	"  ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+	2, {TIMESTAMPTZOID, INT8OID}
+};
+
+/*
+ * Log an attempt that ended.  False when the log has it already, which only
+ * happens to an attempt that was taken from its worker.
+ */
+bool
+mj_history_insert(const MjRun *run, const MjRunOwner *owner,
+				  const MjOutcome *outcome)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	bool		inserted;
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, run->run_id);
+	mj_param_int32(&params, run->attempt);
+	mj_param_int64(&params, run->job_id);
+	mj_param_text(&params, owner->job);
+	mj_param_text(&params, owner->job_group);
+	mj_param_name(&params, owner->role);
+	mj_param_text(&params, run->trigger);
+	mj_param_time(&params, run->due_at);
+	mj_param_time(&params, run->started_at);
+	mj_param_time(&params, outcome->finished_at);
+	mj_param_text(&params, outcome->status);
+	mj_param_datum(&params, Int64GetDatum(outcome->rows_affected),
+				   outcome->rows_isnull);
+	mj_param_text(&params, outcome->result);
+	mj_param_text(&params, outcome->sqlstate);
+	mj_param_text(&params, outcome->error);
+	mj_param_text(&params, outcome->error_detail);
+	mj_param_text(&params, outcome->error_context);
+	mj_param_datum(&params, Int32GetDatum(run->pid), run->pid == 0);
+	inserted = mj_store_run(&insert_statement, &params) == 1;
+	mj_store_leave(&scope);
+	return inserted;
+}
+
+/*
+ * How the last attempt of a run ended, on the latest snapshot; false when none
+ * has.
+ */
+bool
+mj_history_last(int64 run_id, MjOutcome *outcome, TimestampTz *started_at)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	bool		found;
+
+	memset(outcome, 0, sizeof(MjOutcome));
+	mj_store_enter(&scope);
+	mj_param_int64(&params, run_id);
+	found = mj_store_read_latest(&last_statement, &params) > 0;
+	if (found)
+	{
+		outcome->status = mj_row_text(&scope, 0, 1);
+		outcome->rows_affected = mj_row_int64(0, 2);
+		outcome->rows_isnull = mj_row_isnull(0, 2);
+		outcome->result = mj_row_text(&scope, 0, 3);
+		outcome->sqlstate = mj_row_text(&scope, 0, 4);
+		outcome->error = mj_row_text(&scope, 0, 5);
+		outcome->error_detail = mj_row_text(&scope, 0, 6);
+		outcome->error_context = mj_row_text(&scope, 0, 7);
+		outcome->finished_at = mj_row_time(0, 8);
+		*started_at = mj_row_time(0, 9);
+	}
+	mj_store_leave(&scope);
+	return found;
+}
+
+/* Delete attempts that ended before an instant; returns how many, <= limit. */
+int64
+mj_history_prune(TimestampTz before, int limit)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	int64		n;
+
+	mj_store_enter(&scope);
+	mj_param_time(&params, before);
+	mj_param_int64(&params, limit);
+	n = (int64) mj_store_run(&prune_statement, &params);
+	mj_store_leave(&scope);
+	return n;
+}

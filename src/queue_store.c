@@ -1,0 +1,418 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue_store.c
+ *	  The queue of live runs (jobs.queue).
+ *
+ * A running row belongs to the worker named in it: whoever ends or puts back
+ * a run names that worker, and finds no row when the run was taken from it.
+ *
+ * Layer: stores.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "job_store.h"
+#include "queue_store.h"
+#include "store.h"
+#include "xact.h"
+
+/* Columns of a row as run_from_row() reads them. */
+#define RUN_COLUMNS \
+	"q.run_id, q.job_id, q.lane, q.priority, q.run_at, q.due_at," \
+	" q.trigger, q.missed, q.attempt, q.failures, q.crashes, q.args," \
+	" q.worker_id, q.pid, q.started_at"
+
+static MjStatement next_run_id_statement = {
+	"SELECT pg_catalog.nextval('jobs.run_id_seq')", 0
+};
+
+static MjStatement insert_statement = {
+	"INSERT INTO jobs.queue (run_id, job_id, lane, state, priority, run_at,"
+	" due_at, trigger, missed, args)"
+	" SELECT $1, $2, $3, CASE WHEN $4 THEN 'ready' ELSE 'waiting' END,"
+	" $5, $6, $7, $8, $9, $10"
+	" WHERE NOT EXISTS (SELECT FROM jobs.run_log WHERE run_id = $1)"
+	" ON CONFLICT (run_id) DO NOTHING",
+	10, {INT8OID, INT8OID, INT8OID, BOOLOID, INT4OID, TIMESTAMPTZOID,
+	TIMESTAMPTZOID, TEXTOID, INT4OID, JSONBOID}
+};
+
+static MjStatement claim_statement = {
+	"UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
+	" started_at = $4, attempt = q.attempt + 1"
+	" WHERE q.run_id = ANY (ARRAY("
+	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
+	"  ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED))"
+	" RETURNING " RUN_COLUMNS,
+	5, {INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID}
+};
+
+static MjStatement delete_statement = {
+	"DELETE FROM jobs.queue"
+	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
+	2, {INT8OID, INT8OID}
+};
+
+static MjStatement put_back_statement = {
+	"UPDATE jobs.queue"
+	" SET state = CASE WHEN $4 THEN 'ready' ELSE 'waiting' END, run_at = $3,"
+	" failures = $5, crashes = $6,"
+	" worker_id = NULL, pid = NULL, started_at = NULL"
+	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
+	6, {INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID, INT4OID, INT4OID}
+};
+
+static MjStatement move_lane_statement = {
+	"UPDATE jobs.queue SET state = 'ready', lane = $3, attempt = attempt - 1,"
+	" worker_id = NULL, pid = NULL, started_at = NULL"
+	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
+	3, {INT8OID, INT8OID, INT8OID}
+};
+
+static MjStatement relane_job_statement = {
+	"UPDATE jobs.queue SET lane = $2"
+	" WHERE job_id = $1 AND state <> 'running' AND lane <> $2",
+	2, {INT8OID, INT8OID}
+};
+
+static MjStatement delete_unstarted_statement = {
+	"DELETE FROM jobs.queue WHERE job_id = $1 AND state <> 'running'",
+	1, {INT8OID}
+};
+
+static MjStatement job_is_live_statement = {
+	"SELECT FROM jobs.queue WHERE job_id = $1"
+	" AND (state <> 'waiting' OR attempt > 0) LIMIT 1",
+	1, {INT8OID}
+};
+
+static MjStatement promote_statement = {
+	"UPDATE jobs.queue SET state = 'ready'"
+	" WHERE run_id = ANY (ARRAY("
+	"  SELECT run_id FROM jobs.queue WHERE state = 'waiting' AND run_at <= $1"
+	"  ORDER BY run_at LIMIT 1000 FOR UPDATE SKIP LOCKED))",
+	1, {TIMESTAMPTZOID}
+};
+
+static MjStatement running_statement = {
+	"SELECT " RUN_COLUMNS " FROM jobs.queue q WHERE q.state = 'running'"
+	" AND ($1 = 0 OR q.worker_id = $1) ORDER BY q.run_id",
+	1, {INT8OID}
+};
+
+static MjStatement ready_of_lane_statement = {
+	"SELECT " RUN_COLUMNS " FROM jobs.queue q"
+	" WHERE q.lane = $1 AND q.state = 'ready'"
+	" ORDER BY q.priority, q.run_id LIMIT $2",
+	2, {INT8OID, INT8OID}
+};
+
+/*
+ * The lanes that have ready runs, by a loose index scan, and how many each has,
+ * counted only as far as an executor for each could matter.
+ */
+static MjStatement lanes_statement = {
+	"WITH RECURSIVE l (lane) AS ("
+	"  (SELECT lane FROM jobs.queue WHERE state = 'ready'"
+	"   ORDER BY lane LIMIT 1)"
+	"  UNION ALL SELECT (SELECT q.lane FROM jobs.queue q"
+	"   WHERE q.state = 'ready' AND q.lane > l.lane ORDER BY q.lane LIMIT 1)"
+	"  FROM l WHERE l.lane IS NOT NULL)"
+	" SELECT l.lane, (SELECT pg_catalog.count(*) FROM (SELECT FROM jobs.queue q"
+	"  WHERE q.state = 'ready' AND q.lane = l.lane LIMIT 64) r)"
+	" FROM l WHERE l.lane IS NOT NULL",
+	0
+};
+
+static MjStatement next_waiting_statement = {
+	"SELECT run_at FROM jobs.queue WHERE state = 'waiting'"
+	" ORDER BY run_at LIMIT 1",
+	0
+};
+
+static void
+run_from_row(MjScope *scope, uint64 row, MjRun *run)
+{
+	memset(run, 0, sizeof(MjRun));
+	run->run_id = mj_row_int64(row, 1);
+	run->job_id = mj_row_int64(row, 2);
+	run->lane = mj_row_int64(row, 3);
+	run->priority = mj_row_int32(row, 4);
+	run->run_at = mj_row_time(row, 5);
+	run->due_at = mj_row_time(row, 6);
+	run->trigger = mj_row_text(scope, row, 7);
+	run->missed = mj_row_int32(row, 8);
+	run->attempt = mj_row_int32(row, 9);
+	run->failures = mj_row_int32(row, 10);
+	run->crashes = mj_row_int32(row, 11);
+	run->args = mj_row_datum(scope, row, 12, &run->args_isnull);
+	run->worker_id = mj_row_int64(row, 13);
+	run->pid = mj_row_int32(row, 14);
+	run->started_at = mj_row_time(row, 15);
+}
+
+/* All rows of the last result, in the caller's context. */
+static int
+runs_from_rows(MjScope *scope, uint64 n, MjRun **runs)
+{
+	uint64		i;
+
+	*runs = MemoryContextAlloc(scope->caller, Max(n, 1) * sizeof(MjRun));
+	for (i = 0; i < n; i++)
+		run_from_row(scope, i, &(*runs)[i]);
+	return (int) n;
+}
+
+/* Run a statement whose only result is how many rows it touched. */
+static uint64
+run_for_count(MjStatement *statement, MjParams *params)
+{
+	MjScope		scope;
+	uint64		n;
+
+	mj_store_enter(&scope);
+	n = mj_store_run(statement, params);
+	mj_store_leave(&scope);
+	return n;
+}
+
+/* A new run id; never used again, whatever becomes of the transaction. */
+int64
+mj_queue_next_run_id(void)
+{
+	MjScope		scope;
+	int64		run_id;
+
+	mj_store_enter(&scope);
+	mj_store_run(&next_run_id_statement, NULL);
+	run_id = mj_row_int64(0, 1);
+	mj_store_leave(&scope);
+	return run_id;
+}
+
+/*
+ * Add a run.  Its run_id is of mj_queue_next_run_id(); false when the queue or
+ * the log has it already.
+ */
+bool
+mj_queue_insert(const MjRun *run)
+{
+	MjParams	params = {0};
+
+	mj_param_int64(&params, run->run_id);
+	mj_param_int64(&params, run->job_id);
+	mj_param_int64(&params, run->lane);
+	mj_param_bool(&params, run->ready);
+	mj_param_int32(&params, run->priority);
+	mj_param_time(&params, run->run_at);
+	mj_param_time(&params, run->due_at);
+	mj_param_text(&params, run->trigger);
+	mj_param_int32(&params, run->missed);
+	mj_param_datum(&params, run->args, run->args_isnull);
+	return run_for_count(&insert_statement, &params) == 1;
+}
+
+/* Claim up to n ready runs of a lane for this process; returns how many. */
+static int
+claim(int64 lane, int64 worker_id, TimestampTz now, int n, MjRun *runs)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	uint64		rows;
+	uint64		i;
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, lane);
+	mj_param_int64(&params, worker_id);
+	mj_param_int32(&params, MyProcPid);
+	mj_param_time(&params, now);
+	mj_param_int64(&params, n);
+	rows = mj_store_run(&claim_statement, &params);
+	for (i = 0; i < rows; i++)
+		run_from_row(&scope, i, &runs[i]);
+	mj_store_leave(&scope);
+	return (int) rows;
+}
+
+/*
+ * Claim the first ready run of a lane, by priority and run_id; false when the
+ * lane has none.  The caller's slot has that worker_id.
+ */
+bool
+mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now, MjRun *run)
+{
+	return claim(lane, worker_id, now, 1, run) == 1;
+}
+
+/*
+ * Claim up to max_mails due mails, those whose instant has come but that no
+ * scheduler has looked at included; returns how many, in no order.  A copy of
+ * a database claims none.
+ */
+int
+mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
+					 MjRun *runs)
+{
+	if (!mj_instance_is_own())
+		return 0;
+	mj_queue_promote(now);
+	return claim(MJ_LANE_MAIL, worker_id, now, max_mails, runs);
+}
+
+/*
+ * The run has ended: remove it.  False when the worker has it no longer; the
+ * caller must then raise an error, so that its work is undone.
+ */
+bool
+mj_queue_delete(int64 run_id, int64 worker_id)
+{
+	MjParams	params = {0};
+
+	mj_param_int64(&params, run_id);
+	mj_param_int64(&params, worker_id);
+	return run_for_count(&delete_statement, &params) == 1;
+}
+
+/*
+ * Put a running run back, ready or waiting for run_at, with the counts of
+ * failures and crashes in *run.  False when its worker has it no longer.
+ */
+bool
+mj_queue_put_back(const MjRun *run, TimestampTz run_at, bool ready)
+{
+	MjParams	params = {0};
+
+	mj_param_int64(&params, run->run_id);
+	mj_param_int64(&params, run->worker_id);
+	mj_param_time(&params, run_at);
+	mj_param_bool(&params, ready);
+	mj_param_int32(&params, run->failures);
+	mj_param_int32(&params, run->crashes);
+	return run_for_count(&put_back_statement, &params) == 1;
+}
+
+/* Put a run that was claimed in the wrong lane into the right one, unstarted. */
+bool
+mj_queue_move_lane(int64 run_id, int64 worker_id, int64 lane)
+{
+	MjParams	params = {0};
+
+	mj_param_int64(&params, run_id);
+	mj_param_int64(&params, worker_id);
+	mj_param_int64(&params, lane);
+	return run_for_count(&move_lane_statement, &params) == 1;
+}
+
+/* A job has another role now: its runs that have not started follow. */
+void
+mj_queue_relane_job(int64 job_id, int64 lane)
+{
+	MjParams	params = {0};
+
+	mj_param_int64(&params, job_id);
+	mj_param_int64(&params, lane);
+	run_for_count(&relane_job_statement, &params);
+}
+
+/* Remove a job's runs that have not started; returns how many. */
+int64
+mj_queue_delete_unstarted(int64 job_id)
+{
+	MjParams	params = {0};
+
+	mj_param_int64(&params, job_id);
+	return (int64) run_for_count(&delete_unstarted_statement, &params);
+}
+
+/* Has the job a run that is ready, running, or waiting to be tried again? */
+bool
+mj_queue_job_is_live(int64 job_id)
+{
+	MjParams	params = {0};
+
+	mj_param_int64(&params, job_id);
+	return run_for_count(&job_is_live_statement, &params) > 0;
+}
+
+/* Make waiting runs ready whose instant has come; returns how many. */
+int
+mj_queue_promote(TimestampTz now)
+{
+	MjParams	params = {0};
+
+	mj_param_time(&params, now);
+	return (int) run_for_count(&promote_statement, &params);
+}
+
+/* The running runs, of one worker or (0) of all. */
+int
+mj_queue_running(int64 worker_id, MjRun **runs)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	int			n;
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, worker_id);
+	n = runs_from_rows(&scope, mj_store_run(&running_statement, &params),
+					   runs);
+	mj_store_leave(&scope);
+	return n;
+}
+
+/* The first ready runs of a lane. */
+int
+mj_queue_ready_of_lane(int64 lane, int limit, MjRun **runs)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	int			n;
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, lane);
+	mj_param_int64(&params, limit);
+	n = runs_from_rows(&scope,
+					   mj_store_run(&ready_of_lane_statement, &params), runs);
+	mj_store_leave(&scope);
+	return n;
+}
+
+/* The lanes that have ready runs. */
+int
+mj_queue_lanes(MjLaneDemand **lanes)
+{
+	MjScope		scope;
+	uint64		n;
+	uint64		i;
+
+	mj_store_enter(&scope);
+	n = mj_store_run(&lanes_statement, NULL);
+	*lanes = MemoryContextAlloc(scope.caller,
+								Max(n, 1) * sizeof(MjLaneDemand));
+	for (i = 0; i < n; i++)
+	{
+		(*lanes)[i].lane = mj_row_int64(i, 1);
+		(*lanes)[i].ready = mj_row_int64(i, 2);
+	}
+	mj_store_leave(&scope);
+	return (int) n;
+}
+
+/* When the first waiting run is to become ready; DT_NOEND: none waits. */
+TimestampTz
+mj_queue_next_waiting(void)
+{
+	MjScope		scope;
+	TimestampTz next = DT_NOEND;
+
+	mj_store_enter(&scope);
+	if (mj_store_run(&next_waiting_statement, NULL) > 0)
+		next = mj_row_time(0, 1);
+	mj_store_leave(&scope);
+	return next;
+}

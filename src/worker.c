@@ -1,0 +1,301 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  The worker process: how one starts, waits, is asked to leave, and ends.
+ *
+ * The launcher reserves a slot and registers a process for it; the process
+ * attaches to the slot before it connects to its database.  A slot is freed
+ * by its process on exit, whatever ends it short of a crash, which makes
+ * shared memory anew anyway.
+ *
+ * Layer: plumbing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "guc.h"
+#include "worker.h"
+#include "xact.h"
+
+/* Longest wait before a start that failed is tried again. */
+#define MJ_MAX_BACKOFF_S 60
+
+/* How long DDL waits for workers to leave before it goes on regardless. */
+#define MJ_EVICT_TIMEOUT_MS 10000L
+
+/*
+ * Register the process of a reserved slot.  The launcher only, lock not held.
+ * Returns false when max_worker_processes are running.
+ */
+bool
+mj_worker_register(MjSlot *slot, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker;
+	bool		scheduler = slot->kind == MJ_WORKER_SCHEDULER;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "motionify_jobs", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name,
+			scheduler ? "mj_scheduler_main" : "mj_executor_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_type,
+			scheduler ? "motionify_jobs scheduler" : "motionify_jobs executor",
+			BGW_MAXLEN);
+	if (scheduler)
+		snprintf(worker.bgw_name, BGW_MAXLEN,
+				 "motionify_jobs scheduler of database %u", slot->database);
+	else if (slot->lane == MJ_LANE_MAIL)
+		snprintf(worker.bgw_name, BGW_MAXLEN,
+				 "motionify_jobs executor of mail in database %u",
+				 slot->database);
+	else
+		snprintf(worker.bgw_name, BGW_MAXLEN,
+				 "motionify_jobs executor of role " INT64_FORMAT " in database %u",
+				 slot->lane, slot->database);
+	worker.bgw_main_arg = Int32GetDatum((int32) (slot - mj_slots));
+	memcpy(worker.bgw_extra, &slot->worker_id, sizeof(slot->worker_id));
+	worker.bgw_notify_pid = MyProcPid;
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+/* Seconds to wait after the n-th failure in a row. */
+static TimestampTz
+backoff_after(int failures)
+{
+	int			seconds = failures < 7 ? 1 << (failures - 1) : MJ_MAX_BACKOFF_S;
+
+	return GetCurrentTimestamp() +
+		Min(seconds, MJ_MAX_BACKOFF_S) * USECS_PER_SEC;
+}
+
+/* A process ended in error: let the launcher wait before the next.  Locked. */
+static void
+note_failure(const MjSlot *slot)
+{
+	if (slot->kind == MJ_WORKER_SCHEDULER)
+	{
+		MjDatabase *entry = mj_database_find(slot->database);
+
+		if (entry == NULL)
+			return;
+		entry->wake = true;
+		entry->not_before = backoff_after(++entry->failures);
+	}
+	else
+	{
+		MjLane	   *entry = mj_lane_find(slot->database, slot->lane);
+
+		if (entry != NULL)
+			entry->not_before = backoff_after(++entry->failures);
+	}
+}
+
+/*
+ * on_shmem_exit callback of every worker: free the slot.  The scheduler is
+ * woken, since a run may have been left behind, or a lane unserved.
+ */
+static void
+worker_exit(int code, Datum arg)
+{
+	MjSlot	   *slot = mj_my_slot;
+	Oid			database;
+	bool		executor;
+
+	if (slot == NULL)
+		return;					/* left in good order */
+	database = slot->database;
+	executor = slot->kind == MJ_WORKER_EXECUTOR;
+	mj_my_slot = NULL;
+	mj_lock();
+	if (code != 0)
+		note_failure(slot);
+	mj_slot_clear(slot);
+	mj_unlock();
+	if (executor)
+		mj_wake_database(database, 0);
+	mj_wake_launcher();
+}
+
+/* Install the signal handlers of all our processes; then unblock signals. */
+void
+mj_worker_signals(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+}
+
+/*
+ * The start of a worker's main function: take the reserved slot.  Exits
+ * quietly when the slot was given up meanwhile, or when DDL keeps workers
+ * away from the database.
+ */
+void
+mj_worker_attach(Datum main_arg)
+{
+	MjSlot	   *slot = &mj_slots[DatumGetInt32(main_arg)];
+	MjDatabase *entry;
+	int64		worker_id;
+	bool		mine;
+
+	memcpy(&worker_id, MyBgworkerEntry->bgw_extra, sizeof(worker_id));
+	mj_lock();
+	mine = slot->state == MJ_SLOT_STARTING && slot->worker_id == worker_id;
+	if (mine)
+	{
+		slot->state = MJ_SLOT_BUSY;
+		slot->pid = MyProcPid;
+		slot->procno = MJ_MY_PROCNO;
+		mj_my_slot = slot;
+	}
+	entry = mine ? mj_database_find(slot->database) : NULL;
+	if (entry != NULL && entry->blocked > 0)
+		mine = false;
+	mj_unlock();
+
+	on_shmem_exit(worker_exit, (Datum) 0);
+	if (!mine)
+		proc_exit(0);
+	mj_worker_signals();
+}
+
+/*
+ * Wait for the latch, at most timeout_ms (-1 = no limit).  The caller holds
+ * no transaction, snapshot or lock.  Reads changed settings; *reloaded says
+ * that it did.  Ends the process on SIGTERM, as die() does.
+ */
+MjWake
+mj_worker_wait(long timeout_ms, bool *reloaded)
+{
+	int			flags = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	int			events;
+
+	if (timeout_ms >= 0)
+		flags |= WL_TIMEOUT;
+	events = WaitLatch(MyLatch, flags, timeout_ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	*reloaded = ConfigReloadPending;
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	return (events & WL_TIMEOUT) ? MJ_WAKE_TIMEOUT : MJ_WAKE_LATCH;
+}
+
+/*
+ * Must this worker leave as soon as it has nothing in hand: it was asked to
+ * yield, DDL waits for it, or jobs are switched off?
+ */
+bool
+mj_worker_must_leave(void)
+{
+	MjDatabase *entry;
+	bool		leave;
+
+	if (!mj_enabled)
+		return true;
+	mj_lock();
+	entry = mj_database_find(mj_my_slot->database);
+	leave = mj_my_slot->yield || (entry != NULL && entry->blocked > 0);
+	mj_unlock();
+	return leave;
+}
+
+/*
+ * Cancel a run of this database if a worker has it at hand; false when none
+ * has.  The run is compared under the lock, so the worker's next run is not
+ * hit.
+ */
+bool
+mj_run_cancel(int64 run_id)
+{
+	MjSlot	   *slot;
+	bool		sent;
+
+	if (!mj_shmem_available())
+		return false;
+	mj_lock();
+	slot = mj_slot_of_run(run_id);
+	sent = slot != NULL && slot->pid != 0 && kill(slot->pid, SIGINT) == 0;
+	mj_unlock();
+	return sent;
+}
+
+/* Ask a database's workers to leave when they have nothing in hand. */
+void
+mj_worker_yield_database(Oid database)
+{
+	int			i;
+
+	mj_lock();
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE &&
+			mj_slots[i].kind != MJ_WORKER_GUEST &&
+			mj_slots[i].database == database)
+		{
+			mj_slots[i].yield = true;
+			mj_slot_set_latch(&mj_slots[i]);
+		}
+	mj_unlock();
+}
+
+/* Signal a database's workers to end; returns how many there still are. */
+static int
+terminate_workers(Oid database)
+{
+	int			n = 0;
+	int			i;
+
+	mj_lock();
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE &&
+			mj_slots[i].kind != MJ_WORKER_GUEST &&
+			mj_slots[i].pid != MyProcPid && mj_slots[i].database == database)
+		{
+			n++;
+			if (mj_slots[i].pid != 0)
+				kill(mj_slots[i].pid, SIGTERM);
+		}
+	mj_unlock();
+	return n;
+}
+
+/*
+ * End a database's workers and wait until they are gone, at most 10 s.  For
+ * DDL, in a transaction that blocked the database first and holds no lock on
+ * it yet.
+ */
+void
+mj_worker_evict_database(Oid database)
+{
+	long		waited;
+
+	for (waited = 0; waited < MJ_EVICT_TIMEOUT_MS; waited += 10)
+	{
+		if (terminate_workers(database) == 0)
+			return;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH, 10L, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}

@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.h
+ *	  The worker process: how one starts, waits, is asked to leave, and ends.
+ *
+ * Layer: plumbing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MJ_WORKER_H
+#define MJ_WORKER_H
+
+#include "postmaster/bgworker.h"
+
+#include "shmem.h"
+
+/* Why a wait ended. */
+typedef enum MjWake
+{
+	MJ_WAKE_LATCH,
+	MJ_WAKE_TIMEOUT
+} MjWake;
+
+/* Sleeps end at least this often, to notice steps of the clock. */
+#define MJ_MAX_SLEEP_MS 60000L
+
+extern bool mj_worker_register(MjSlot *slot, BackgroundWorkerHandle **handle);
+extern void mj_worker_attach(Datum main_arg);
+extern void mj_worker_signals(void);
+extern MjWake mj_worker_wait(long timeout_ms, bool *reloaded);
+extern bool mj_worker_must_leave(void);
+extern bool mj_run_cancel(int64 run_id);
+extern void mj_worker_yield_database(Oid database);
+extern void mj_worker_evict_database(Oid database);
+
+#endif							/* MJ_WORKER_H */
