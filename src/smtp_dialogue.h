@@ -135,10 +135,15 @@ typedef struct MjDialogue
 	MjReplyParser parser;
 	MjExtensions extensions;
 	const MjEnvelope *envelope; /* while a message is under way */
-	int			rcpt;			/* next recipient, or the one under way */
+	char		helo[256];
+	int			rcpt;			/* the recipient under way */
 	size_t		content_at;		/* bytes of the content taken into out */
 	bool		line_start;		/* the next content byte starts a line */
-	bool		decided;		/* result tells the message's outcome */
+	bool		dot_taken;		/* the final dot is in out, or sent */
+	bool		eightbit;		/* the content has bytes over 127 */
+	bool		decided;		/* result tells the outcome */
+	int			nmessages;		/* begun on this connection */
+	int			nreplies;		/* complete replies seen: a mark of progress */
 	int			out_at;			/* sent bytes of out */
 	int			out_length;
 	char		out[16 * 1024];
