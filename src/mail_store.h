@@ -82,7 +82,7 @@ extern void mj_mail_end(int64 run_id, const char *ended_as, int smtp_code,
 						const char *smtp_reply);
 extern int	mj_mail_due(TimestampTz now, int max_mails, MjDueMail *due);
 extern void mj_mail_progress(const MjDueMail *due, int ndue,
-							 int64 not_of_worker, MjMailProgress *progress);
+							 TimestampTz now, MjMailProgress *progress);
 extern int64 mj_mail_prune(TimestampTz before, int limit);
 
 #endif							/* MJ_MAIL_STORE_H */
