@@ -1,0 +1,660 @@
+/*-------------------------------------------------------------------------
+ *
+ * job_store.c
+ *	  Job definitions and what the scheduler keeps of them (jobs.job,
+ *	  jobs.job_state, jobs.instance).
+ *
+ * Layer: stores.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "guc.h"
+#include "job_store.h"
+#include "store.h"
+
+/*
+ * What every query of whole jobs selects, in the order of job_read().  Its
+ * first two parameters say who this database is: a job is its own if its
+ * origin is the instance's, and the instance's row was written here.
+ */
+#define JOB_COLUMNS \
+	"SELECT j.job_id, j.name, j.description, j.job_group, j.schedule," \
+	" j.timezone, j.command, j.role, j.enabled, j.overlap, j.catch_up," \
+	" j.timeout, j.max_attempts, j.backoff_base, j.priority, j.version," \
+	" j.paused_at IS NOT NULL, j.pause_reason, i.instance_id IS NULL," \
+	" s.next_run_at, s.last_due_at, s.role_oid, j.xmin "
+#define OWN_INSTANCE \
+	"i.instance_id = j.origin AND i.database_oid = $1 AND i.setting = $2 "
+#define JOB_TABLES \
+	"FROM jobs.job j LEFT JOIN jobs.instance i ON " OWN_INSTANCE \
+	"LEFT JOIN jobs.job_state s ON s.job_id = j.job_id "
+#define OWN_TYPES	OIDOID, TEXTOID
+
+static MjStatement find = {
+	JOB_COLUMNS JOB_TABLES "WHERE j.name = $3",
+	3, {OWN_TYPES, TEXTOID}
+};
+
+static MjStatement find_locked = {
+	JOB_COLUMNS JOB_TABLES "WHERE j.name = $3 FOR UPDATE OF j",
+	3, {OWN_TYPES, TEXTOID}
+};
+
+static MjStatement by_id = {
+	JOB_COLUMNS JOB_TABLES "WHERE j.job_id = $3",
+	3, {OWN_TYPES, INT8OID}
+};
+
+static MjStatement by_id_locked = {
+	JOB_COLUMNS JOB_TABLES "WHERE j.job_id = $3 FOR UPDATE OF j",
+	3, {OWN_TYPES, INT8OID}
+};
+
+static MjStatement all_jobs = {
+	JOB_COLUMNS JOB_TABLES "ORDER BY j.name",
+	2, {OWN_TYPES}
+};
+
+static MjStatement insert_job = {
+	"INSERT INTO jobs.job (name, description, job_group, schedule, timezone,"
+	" command, role, enabled, overlap, catch_up, timeout, max_attempts,"
+	" backoff_base, priority, origin, created_at, updated_at) "
+	"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
+	" instance_id, $15, $15 FROM jobs.instance "
+	"ON CONFLICT (name) DO NOTHING RETURNING job_id",
+	15, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID,
+		BOOLOID, TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID,
+	INT4OID, TIMESTAMPTZOID}
+};
+
+static MjStatement update_job = {
+	"UPDATE jobs.job SET description = $2, job_group = $3, schedule = $4,"
+	" timezone = $5, command = $6, role = $7, enabled = $8, overlap = $9,"
+	" catch_up = $10, timeout = $11, max_attempts = $12, backoff_base = $13,"
+	" priority = $14, updated_at = $15, version = $16 WHERE name = $1",
+	16, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID,
+		BOOLOID, TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID,
+	INT4OID, TIMESTAMPTZOID, INT4OID}
+};
+
+static MjStatement delete_job = {
+	"DELETE FROM jobs.job WHERE job_id = $1",
+	1, {INT8OID}
+};
+
+static MjStatement delete_state = {
+	"DELETE FROM jobs.job_state WHERE job_id = $1",
+	1, {INT8OID}
+};
+
+static MjStatement pause_job = {
+	"UPDATE jobs.job SET paused_at = $2, pause_reason = $3, updated_at = $4 "
+	"WHERE job_id = $1",
+	4, {INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID}
+};
+
+static MjStatement stop_state = {
+	"UPDATE jobs.job_state SET next_run_at = NULL WHERE job_id = $1",
+	1, {INT8OID}
+};
+
+static MjStatement job_names = {
+	"SELECT j.name, j.role, s.role_oid "
+	"FROM jobs.job j LEFT JOIN jobs.job_state s USING (job_id) ORDER BY 1",
+};
+
+static MjStatement ids_of_group = {
+	"SELECT job_id FROM jobs.job "
+	"WHERE $1 IS NULL OR job_group = $1 ORDER BY job_id",
+	1, {TEXTOID}
+};
+
+static MjStatement set_state = {
+	"INSERT INTO jobs.job_state AS s"
+	" (job_id, next_run_at, last_due_at, role_oid) VALUES ($1, $2, $3, $4) "
+	"ON CONFLICT (job_id) DO UPDATE SET next_run_at = excluded.next_run_at,"
+	" last_due_at = coalesce(excluded.last_due_at, s.last_due_at),"
+	" role_oid = excluded.role_oid",
+	4, {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID}
+};
+
+/*
+ * Skips what another transaction is changing: its commit wakes the scheduler
+ * again.
+ */
+static MjStatement due_jobs = {
+	JOB_COLUMNS
+	"FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
+	"JOIN jobs.instance i ON " OWN_INSTANCE
+	"WHERE s.next_run_at <= $3 ORDER BY s.next_run_at LIMIT $4 "
+	"FOR UPDATE OF s SKIP LOCKED",
+	4, {OWN_TYPES, TIMESTAMPTZOID, INT4OID}
+};
+
+static MjStatement jobs_without_state = {
+	JOB_COLUMNS
+	"FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
+	"LEFT JOIN jobs.job_state s ON s.job_id = j.job_id "
+	"WHERE s.job_id IS NULL ORDER BY j.job_id LIMIT $3 "
+	"FOR UPDATE OF j SKIP LOCKED",
+	3, {OWN_TYPES, INT4OID}
+};
+
+static MjStatement next_due = {
+	"SELECT s.next_run_at "
+	"FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
+	"JOIN jobs.instance i ON " OWN_INSTANCE
+	"WHERE s.next_run_at > $3 ORDER BY s.next_run_at LIMIT 1",
+	3, {OWN_TYPES, TIMESTAMPTZOID}
+};
+
+static MjStatement any_due = {
+	"SELECT FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
+	"JOIN jobs.instance i ON " OWN_INSTANCE
+	"WHERE s.next_run_at <= $3 LIMIT 1",
+	3, {OWN_TYPES, TIMESTAMPTZOID}
+};
+
+static MjStatement upcoming_lanes = {
+	"SELECT s.role_oid::bigint "
+	"FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
+	"JOIN jobs.instance i ON " OWN_INSTANCE
+	"WHERE s.next_run_at <= $3 "
+	"GROUP BY s.role_oid ORDER BY min(s.next_run_at) LIMIT $4",
+	4, {OWN_TYPES, TIMESTAMPTZOID, INT4OID}
+};
+
+static MjStatement count_active = {
+	"SELECT count(*) FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
+	"WHERE j.enabled AND j.paused_at IS NULL",
+	2, {OWN_TYPES}
+};
+
+static MjStatement instance_is_own = {
+	"SELECT FROM jobs.instance WHERE database_oid = $1 AND setting = $2",
+	2, {OWN_TYPES}
+};
+
+/* A copy gets an identity of its own, so that what it defines tells. */
+static MjStatement claim_instance = {
+	"UPDATE jobs.instance SET database_oid = $1, setting = $2,"
+	" instance_id = gen_random_uuid() "
+	"WHERE (database_oid, setting) <> ($1, $2)",
+	2, {OWN_TYPES}
+};
+
+static MjStatement claim_jobs = {
+	"UPDATE jobs.job j SET origin = i.instance_id FROM jobs.instance i "
+	"WHERE j.origin <> i.instance_id RETURNING j.job_id"
+};
+
+/* The first two parameters of a statement that asks whose a job is. */
+static void
+param_own(MjParams *params)
+{
+	mj_param_oid(params, MyDatabaseId);
+	mj_param_text(params, mj_instance);
+}
+
+static void
+param_interval(MjParams *params, const Interval *value)
+{
+	mj_param_datum(params, PointerGetDatum(value), value == NULL);
+}
+
+static Interval *
+row_interval(MjScope *scope, uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = mj_row_datum(scope, row, column, &isnull);
+
+	return isnull ? NULL : DatumGetIntervalP(value);
+}
+
+/* Fill a job from a row of JOB_COLUMNS. */
+static void
+job_read(MjScope *scope, uint64 row, MjJob *job)
+{
+	job->job_id = mj_row_int64(row, 1);
+	job->name = mj_row_text(scope, row, 2);
+	job->description = mj_row_text(scope, row, 3);
+	job->job_group = mj_row_text(scope, row, 4);
+	job->schedule = mj_row_text(scope, row, 5);
+	job->timezone = mj_row_text(scope, row, 6);
+	job->command = mj_row_text(scope, row, 7);
+	job->role = mj_row_text(scope, row, 8);
+	job->enabled = mj_row_bool(row, 9);
+	job->overlap = mj_row_text(scope, row, 10);
+	job->catch_up = mj_row_text(scope, row, 11);
+	job->timeout = row_interval(scope, row, 12);
+	job->max_attempts = mj_row_int32(row, 13);
+	job->backoff_base = row_interval(scope, row, 14);
+	job->priority = mj_row_int32(row, 15);
+	job->version = mj_row_int32(row, 16);
+	job->paused = mj_row_bool(row, 17);
+	job->pause_reason = mj_row_text(scope, row, 18);
+	job->foreign_origin = mj_row_bool(row, 19);
+	job->next_run_at = mj_row_time(row, 20);
+	job->last_due_at = mj_row_time(row, 21);
+	job->role_oid = mj_row_oid(row, 22);
+	job->changed_here =
+		TransactionIdIsCurrentTransactionId((TransactionId) mj_row_oid(row, 23));
+}
+
+/* Run a query of one job; false if there is none.  Leaves the scope. */
+static bool
+job_fetch(MjScope *scope, MjStatement *statement, MjParams *params,
+		  MjJob *job)
+{
+	bool		found = mj_store_run(statement, params) > 0;
+
+	if (found)
+		job_read(scope, 0, job);
+	mj_store_leave(scope);
+	return found;
+}
+
+/* Run a query of many jobs; returns how many.  Leaves the scope. */
+static int
+jobs_fetch(MjScope *scope, MjStatement *statement, MjParams *params,
+		   MjJob **jobs)
+{
+	uint64		n = mj_store_run(statement, params);
+	uint64		row;
+
+	*jobs = MemoryContextAllocHuge(scope->caller, (n + 1) * sizeof(MjJob));
+	for (row = 0; row < n; row++)
+		job_read(scope, row, &(*jobs)[row]);
+	mj_store_leave(scope);
+	return (int) n;
+}
+
+/* Copy column 1 of the last result, bigints, into the caller's context. */
+static int
+ids_read(MjScope *scope, uint64 n, int64 **ids)
+{
+	uint64		row;
+
+	*ids = MemoryContextAllocHuge(scope->caller, (n + 1) * sizeof(int64));
+	for (row = 0; row < n; row++)
+		(*ids)[row] = mj_row_int64(row, 1);
+	return (int) n;
+}
+
+static bool
+find_by_name(MjStatement *statement, const char *name, MjJob *job)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	mj_param_text(&params, name);
+	return job_fetch(&scope, statement, &params, job);
+}
+
+static bool
+find_by_id(MjStatement *statement, int64 job_id, MjJob *job)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	mj_param_int64(&params, job_id);
+	return job_fetch(&scope, statement, &params, job);
+}
+
+/* The job of that name; false if there is none. */
+bool
+mj_job_find(const char *name, MjJob *job)
+{
+	return find_by_name(&find, name, job);
+}
+
+/*
+ * The job of that name, its definition locked until the transaction ends;
+ * false if there is none.  The state may be older than the definition.
+ */
+bool
+mj_job_find_locked(const char *name, MjJob *job)
+{
+	return find_by_name(&find_locked, name, job);
+}
+
+/* As mj_job_find, by id. */
+bool
+mj_job_by_id(int64 job_id, MjJob *job)
+{
+	return find_by_id(&by_id, job_id, job);
+}
+
+/* As mj_job_find_locked, by id. */
+bool
+mj_job_by_id_locked(int64 job_id, MjJob *job)
+{
+	return find_by_id(&by_id_locked, job_id, job);
+}
+
+/* All jobs, by name; returns how many. */
+int
+mj_job_all(MjJob **jobs)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	return jobs_fetch(&scope, &all_jobs, &params, jobs);
+}
+
+/* $1 to $15 of insert_job and update_job. */
+static void
+param_definition(MjParams *params, const MjJob *job, TimestampTz now)
+{
+	mj_param_text(params, job->name);
+	mj_param_text(params, job->description);
+	mj_param_text(params, job->job_group);
+	mj_param_text(params, job->schedule);
+	mj_param_text(params, job->timezone);
+	mj_param_text(params, job->command);
+	mj_param_name(params, job->role);
+	mj_param_bool(params, job->enabled);
+	mj_param_text(params, job->overlap);
+	mj_param_text(params, job->catch_up);
+	param_interval(params, job->timeout);
+	mj_param_int32(params, job->max_attempts);
+	param_interval(params, job->backoff_base);
+	mj_param_int32(params, job->priority);
+	mj_param_time(params, now);
+}
+
+/*
+ * A new definition, of this database's origin.  Returns its job_id; 0 if
+ * somebody else has just made a job of that name.
+ */
+int64
+mj_job_insert(const MjJob *job, TimestampTz now)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	int64		job_id = 0;
+
+	mj_store_enter(&scope);
+	param_definition(&params, job, now);
+	if (mj_store_run(&insert_job, &params) > 0)
+		job_id = mj_row_int64(0, 1);
+	mj_store_leave(&scope);
+	return job_id;
+}
+
+/*
+ * Write the definition of a job that the caller has locked, by its name: all
+ * but its pause and its origin.
+ */
+void
+mj_job_update(const MjJob *job, TimestampTz now)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+
+	mj_store_enter(&scope);
+	param_definition(&params, job, now);
+	mj_param_int32(&params, job->version);
+	mj_store_run(&update_job, &params);
+	mj_store_leave(&scope);
+}
+
+static void
+run_with_job_id(MjStatement *statement, int64 job_id)
+{
+	MjParams	params = {0};
+
+	mj_param_int64(&params, job_id);
+	mj_store_run(statement, &params);
+}
+
+/* Delete a job, which the caller has locked, and its state. */
+void
+mj_job_delete(int64 job_id)
+{
+	MjScope		scope;
+
+	mj_store_enter(&scope);
+	run_with_job_id(&delete_job, job_id);
+	run_with_job_id(&delete_state, job_id);
+	mj_store_leave(&scope);
+}
+
+/*
+ * Pause a job, which has no next instant from then on, or end its pause;
+ * then the caller sets its next instant.  reason may be NULL.
+ */
+void
+mj_job_set_paused(int64 job_id, bool paused, const char *reason,
+				  TimestampTz now)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, job_id);
+	mj_param_time(&params, paused ? now : 0);
+	mj_param_text(&params, paused ? reason : NULL);
+	mj_param_time(&params, now);
+	mj_store_run(&pause_job, &params);
+	if (paused)
+		run_with_job_id(&stop_state, job_id);
+	mj_store_leave(&scope);
+}
+
+/* The names of all jobs; returns how many. */
+int
+mj_job_names(MjJobName **names)
+{
+	MjScope		scope;
+	uint64		n;
+	uint64		row;
+
+	mj_store_enter(&scope);
+	n = mj_store_run(&job_names, NULL);
+	*names = MemoryContextAllocHuge(scope.caller, (n + 1) * sizeof(MjJobName));
+	for (row = 0; row < n; row++)
+	{
+		(*names)[row].name = mj_row_text(&scope, row, 1);
+		(*names)[row].role = mj_row_text(&scope, row, 2);
+		(*names)[row].role_oid = mj_row_oid(row, 3);
+	}
+	mj_store_leave(&scope);
+	return (int) n;
+}
+
+/*
+ * The jobs of a group, or all for NULL, in the order in which they are to be
+ * locked; returns how many.
+ */
+int
+mj_job_ids_of_group(const char *job_group, int64 **job_ids)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	int			n;
+
+	mj_store_enter(&scope);
+	mj_param_text(&params, job_group);
+	n = ids_read(&scope, mj_store_run(&ids_of_group, &params), job_ids);
+	mj_store_leave(&scope);
+	return n;
+}
+
+/*
+ * Write a job's state, made if it has none.  next_run_at 0 is none;
+ * last_due_at 0 leaves it as it is.
+ */
+void
+mj_job_set_state(int64 job_id, TimestampTz next_run_at,
+				 TimestampTz last_due_at, Oid role_oid)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, job_id);
+	mj_param_time(&params, next_run_at);
+	mj_param_time(&params, last_due_at);
+	mj_param_oid(&params, role_oid);
+	mj_store_run(&set_state, &params);
+	mj_store_leave(&scope);
+}
+
+/*
+ * This database's own jobs that are due, earliest first, their states locked;
+ * returns how many.
+ */
+int
+mj_job_due(TimestampTz now, int limit, MjJob **jobs)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	mj_param_time(&params, now);
+	mj_param_int32(&params, limit);
+	return jobs_fetch(&scope, &due_jobs, &params, jobs);
+}
+
+/*
+ * This database's own jobs that have no state (it is not dumped), their
+ * definitions locked; returns how many.
+ */
+int
+mj_job_without_state(int limit, MjJob **jobs)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	mj_param_int32(&params, limit);
+	return jobs_fetch(&scope, &jobs_without_state, &params, jobs);
+}
+
+/*
+ * The earliest next instant later than "after" of this database's own jobs;
+ * DT_NOEND if there is none.
+ */
+TimestampTz
+mj_job_next_due(TimestampTz after)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	TimestampTz due = DT_NOEND;
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	mj_param_time(&params, after);
+	if (mj_store_run(&next_due, &params) > 0)
+		due = mj_row_time(0, 1);
+	mj_store_leave(&scope);
+	return due;
+}
+
+/* Is one of this database's own jobs due? */
+bool
+mj_job_any_due(TimestampTz now)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	bool		any;
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	mj_param_time(&params, now);
+	any = mj_store_run(&any_due, &params) > 0;
+	mj_store_leave(&scope);
+	return any;
+}
+
+/*
+ * The lanes of jobs due up to an instant, earliest first, into lanes[limit];
+ * returns how many.
+ */
+int
+mj_job_upcoming_lanes(TimestampTz before, int limit, int64 *lanes)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	int			n;
+	int			row;
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	mj_param_time(&params, before);
+	mj_param_int32(&params, limit);
+	n = (int) mj_store_run(&upcoming_lanes, &params);
+	for (row = 0; row < n; row++)
+		lanes[row] = mj_row_int64(row, 1);
+	mj_store_leave(&scope);
+	return n;
+}
+
+/* How many of this database's own jobs are neither disabled nor paused. */
+int64
+mj_job_count_active(void)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	int64		n;
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	mj_store_run(&count_active, &params);
+	n = mj_row_int64(0, 1);
+	mj_store_leave(&scope);
+	return n;
+}
+
+/*
+ * Was the identity that jobs of this database have written here?  Not in a
+ * copy of a database, and not after motionify_jobs.instance was changed.
+ */
+bool
+mj_instance_is_own(void)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	bool		own;
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	own = mj_store_run(&instance_is_own, &params) > 0;
+	mj_store_leave(&scope);
+	return own;
+}
+
+/*
+ * Make all jobs this database's own.  Gives the ids of those that were not,
+ * whose next instants the caller sets; returns how many.
+ */
+int
+mj_instance_adopt(int64 **job_ids)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	int			n;
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	mj_store_run(&claim_instance, &params);
+	n = ids_read(&scope, mj_store_run(&claim_jobs, NULL), job_ids);
+	mj_store_leave(&scope);
+	return n;
+}
