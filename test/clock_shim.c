@@ -39,8 +39,8 @@ __attribute__((constructor)) static void
 map_offset(void)
 {
 	const char *path = getenv("MJ_CLOCK_OFFSET_FILE");
-	void	   *mapped;
-	int			fd;
+	void *mapped;
+	int fd;
 
 	if (path == NULL)
 		return;
@@ -57,8 +57,8 @@ map_offset(void)
 static void
 shifted_now(struct timespec *now)
 {
-	int64_t		shift = *offset;
-	int64_t		ns;
+	int64_t shift = *offset;
+	int64_t ns;
 
 	syscall(SYS_clock_gettime, CLOCK_REALTIME, now);
 	ns = now->tv_nsec + shift % NS_PER_S;

@@ -10,7 +10,7 @@ set -euo pipefail
 
 MJ_SRC=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-mj_say() { printf '%s\n' "$*"; }
+mj_say() { printf '%s\n' "$@"; }
 mj_die() { printf '\n%s\n' "$@" >&2; exit 1; }
 
 # --- packages ----------------------------------------------------------------
@@ -118,6 +118,24 @@ mj_need()
 }
 MJ_PG_MAJOR_GIVEN=${MJ_PG_MAJOR:-}
 
+# mj_need_node: Node.js and its client "pg", for the README's example.  Debian's
+# package does not go with a Node.js from elsewhere: npm then, into the scratch
+# directory.  Sets MJ_NODE_PATH; empty when there is none.
+mj_need_node()
+{
+    MJ_NODE_PATH=
+    if ! command -v node >/dev/null; then mj_need nodejs node-pg; fi
+    if [ -z "$(mj_missing node-pg)" ]; then
+        MJ_NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs
+    elif command -v npm >/dev/null &&
+        npm install --prefix "$MJ_WORK/node" --no-audit --no-fund --loglevel=error pg@8 >"$MJ_WORK/npm.log" 2>&1; then
+        MJ_NODE_PATH=$MJ_WORK/node/node_modules
+        mj_own "$MJ_WORK/node"
+    else
+        mj_say "(no client \"pg\" for Node.js: the test of the README's example is skipped)"
+    fi
+}
+
 # --- the scratch directory ----------------------------------------------------
 
 # Servers refuse root.  "nobody" owns nothing on the machine, so nothing of the
@@ -206,7 +224,7 @@ mj_run()
     "${as[@]}" env -i HOME="$MJ_WORK" USER="$MJ_USER" LOGNAME="$MJ_USER" \
         TMPDIR="$MJ_WORK/tmp" TERM="${TERM:-dumb}" LC_ALL=C.UTF-8 TZ=UTC \
         PATH="$MJ_BIN:/usr/local/bin:/usr/bin:/bin" \
-        NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs \
+        NODE_PATH="${MJ_NODE_PATH:-}" \
         "${MJ_ENV[@]}" "$@" </dev/null &
     MJ_CHILD=$!
     set +m

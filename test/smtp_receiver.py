@@ -164,7 +164,7 @@ class Handler:
             "rcpt_tos": envelope.rcpt_tos,
             "mail_options": envelope.mail_options,
             "tls": self.implicit_tls or session.ssl is not None,
-            "auth": session.login_data,
+            "auth": session.auth_data,
             "file": path,
             "crlf_only": is_crlf_only(content),
             "longest_line": max(len(line) for line in content.split(b"\r\n")),

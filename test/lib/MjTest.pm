@@ -23,7 +23,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
-  new_node testing_is_built preload_conf
+  new_node start_node testing_is_built preload_conf log_tail
   wait_for poll_until run_and_wait
   worker_pids wait_for_worker kill_worker backend_of_pid_gone
   set_clock clear_clock shift_server_clock
