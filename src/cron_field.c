@@ -136,7 +136,7 @@ refuse_value(MjCronReader *reader, const MjField *field, MjPiece piece,
 							  quoted.text, field->name, field->min, field->max);
 	if (piece.len == 1 && (piece.start[0] == '?' || piece.start[0] == '*'))
 		return mj_cron_refuse(reader, "Write \"*\" alone for every value.",
-							  "%s does not stand alone in the %s field.",
+							  "%s in the %s field is not a value.",
 							  quoted.text, field->name);
 	if (word >= 0)
 	{

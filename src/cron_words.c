@@ -512,7 +512,7 @@ write_which_days(StringInfo out, const MjCronPart *part, bool daily)
 	if (!part->either_day && !all_weekdays && !all_numbers)
 	{
 		write_days(out, part);
-		appendStringInfoString(out, ", if that is ");
+		appendStringInfoString(out, ", but only on ");
 		write_weekdays(out, part);
 	}
 }
@@ -534,21 +534,26 @@ write_interval(StringInfo out, int64 usecs)
 		{1000, "millisecond"},
 		{1, "microsecond"}
 	};
+	bool		written = false;
 
 	appendStringInfoString(out, "every");
 	for (int i = 0; i < (int) lengthof(units); i++)
 	{
 		int64		count = usecs / units[i].usecs;
+		bool		alone = usecs == units[i].usecs;
 
 		if (count == 0)
 			continue;
-		usecs -= count * units[i].usecs;
 		/* a round of 24 hours is not every calendar day */
-		if (i == 0 && count == 1 && usecs == 0)
+		if (alone && i == 0)
 			appendStringInfoString(out, " 24 hours");
+		else if (alone && !written)
+			appendStringInfo(out, " %s", units[i].name);
 		else
 			appendStringInfo(out, " " INT64_FORMAT " %s%s", count,
 							 units[i].name, count > 1 ? "s" : "");
+		usecs -= count * units[i].usecs;
+		written = true;
 	}
 }
 
