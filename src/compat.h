@@ -41,4 +41,24 @@
 #define MJ_GUC_MALLOC(size)	malloc(size)
 #endif
 
+/* 18: the flag run_once is gone. */
+#if PG_VERSION_NUM >= 180000
+#define MJ_PORTAL_RUN(portal, top_level, dest, completion) \
+	((void) PortalRun((portal), FETCH_ALL, (top_level), \
+					  (dest), (dest), (completion)))
+#else
+#define MJ_PORTAL_RUN(portal, top_level, dest, completion) \
+	((void) PortalRun((portal), FETCH_ALL, (top_level), true, \
+					  (dest), (dest), (completion)))
+#endif
+
+/* 17: a wait event set belongs to a resource owner, not a memory context. */
+#if PG_VERSION_NUM >= 170000
+#define MJ_CREATE_WAIT_EVENT_SET(nevents) \
+	CreateWaitEventSet(NULL, (nevents))
+#else
+#define MJ_CREATE_WAIT_EVENT_SET(nevents) \
+	CreateWaitEventSet(CurrentMemoryContext, (nevents))
+#endif
+
 #endif							/* MJ_COMPAT_H */
