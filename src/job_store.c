@@ -116,6 +116,12 @@ static MjStatement ids_of_group = {
 	1, {TEXTOID}
 };
 
+static MjStatement running = {
+	"SELECT run_id FROM jobs.queue WHERE job_id = $1 AND state = 'running' "
+	"ORDER BY run_id",
+	1, {INT8OID}
+};
+
 static MjStatement set_state = {
 	"INSERT INTO jobs.job_state AS s"
 	" (job_id, next_run_at, last_due_at, role_oid) VALUES ($1, $2, $3, $4) "
@@ -490,6 +496,21 @@ mj_job_ids_of_group(const char *job_group, int64 **job_ids)
 	mj_store_enter(&scope);
 	mj_param_text(&params, job_group);
 	n = ids_read(&scope, mj_store_run(&ids_of_group, &params), job_ids);
+	mj_store_leave(&scope);
+	return n;
+}
+
+/* The runs of a job that are running; returns how many. */
+int
+mj_job_running(int64 job_id, int64 **run_ids)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	int			n;
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, job_id);
+	n = ids_read(&scope, mj_store_run(&running, &params), run_ids);
 	mj_store_leave(&scope);
 	return n;
 }

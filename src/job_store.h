@@ -72,6 +72,7 @@ extern void mj_job_set_paused(int64 job_id, bool paused, const char *reason,
 							  TimestampTz now);
 extern int	mj_job_names(MjJobName **names);
 extern int	mj_job_ids_of_group(const char *job_group, int64 **job_ids);
+extern int	mj_job_running(int64 job_id, int64 **run_ids);
 
 /* state: called by the scheduler, and by the SQL surface after a change */
 extern void mj_job_set_state(int64 job_id, TimestampTz next_run_at,

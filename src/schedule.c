@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "guc.h"
 #include "schedule.h"
 #include "zone.h"
@@ -40,8 +41,11 @@ mj_timetable_open(MjTimetable *timetable, const char *schedule,
 {
 	if (!mj_cron_parse(schedule, &timetable->schedule, notes, problem))
 		return false;
-	return zone_open(timezone ? timezone : mj_timezone, &timetable->zone,
-					 problem);
+	if (zone_open(timezone ? timezone : mj_timezone, &timetable->zone,
+				  problem))
+		return true;
+	pfree(timetable->schedule);
+	return false;
 }
 
 /*
@@ -114,6 +118,18 @@ notes_report(const MjCronNotes *notes)
 	}
 }
 
+/* Tell (NOTICE) of a schedule whose last instant has passed. */
+static void
+report_never(const char *schedule, MjTimetable *timetable)
+{
+	TimestampTz next;
+
+	if (!mj_cron_is_reboot(timetable->schedule) &&
+		!mj_timetable_next(timetable, mj_clock_now(), &next))
+		ereport(NOTICE,
+				(errmsg("schedule \"%s\" never fires again", schedule)));
+}
+
 /*
  * Refuse (22023) a schedule or zone that somebody gives for a job, and tell
  * him (NOTICE) what may not be what he thinks.  schedule may be NULL (on
@@ -123,16 +139,21 @@ void
 mj_schedule_check(const char *schedule, const char *timezone)
 {
 	MjTimetable timetable;
-	MjCronNotes notes;
+	MjCronNotes notes = {0};
 	MjProblem	problem;
 
-	memset(&notes, 0, sizeof(notes));
-	if (schedule == NULL
-		? !zone_open(timezone ? timezone : mj_timezone, &timetable.zone,
-					 &problem)
-		: !mj_timetable_open(&timetable, schedule, timezone, &notes, &problem))
+	if (schedule == NULL)
+	{
+		if (!zone_open(timezone ? timezone : mj_timezone, &timetable.zone,
+					   &problem))
+			mj_schedule_raise(&problem);
+		return;
+	}
+	if (!mj_timetable_open(&timetable, schedule, timezone, &notes, &problem))
 		mj_schedule_raise(&problem);
 	notes_report(&notes);
+	if (notes.count == 0)
+		report_never(schedule, &timetable);
 }
 
 /* As mj_timetable_open, but raises 22023.  Notes are dropped. */

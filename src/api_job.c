@@ -1,0 +1,487 @@
+/*-------------------------------------------------------------------------
+ *
+ * api_job.c
+ *	  The SQL functions that define jobs: schedule, reschedule, unschedule.
+ *
+ * Each checks the caller's rights and the values, locks the definition and
+ * makes one change to it; the workers hear of it at commit.
+ *
+ * Layer: SQL surface.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "parser/parser.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "access.h"
+#include "api_job.h"
+#include "clock.h"
+#include "job_lookup.h"
+#include "queue_store.h"
+#include "schedule.h"
+#include "shmem.h"
+#include "worker.h"
+#include "xact.h"
+
+PG_FUNCTION_INFO_V1(mj_api_schedule);
+PG_FUNCTION_INFO_V1(mj_api_reschedule);
+PG_FUNCTION_INFO_V1(mj_api_unschedule);
+
+#define MAX_NAME	200			/* bytes of a job's and a group's name */
+#define MAX_TIMEOUT_DAYS 24		/* what fits into a timer's milliseconds */
+
+/* Arguments of jobs.schedule(), in order. */
+enum
+{
+	ARG_NAME, ARG_SCHEDULE, ARG_COMMAND, ARG_DESCRIPTION, ARG_TIMEZONE,
+	ARG_ROLE, ARG_JOB_GROUP, ARG_ENABLED, ARG_OVERLAP, ARG_CATCH_UP,
+	ARG_TIMEOUT, ARG_MAX_ATTEMPTS, ARG_BACKOFF_BASE, ARG_PRIORITY
+};
+
+/*
+ * Compute a job's next instant from now, store it, and have the workers look
+ * at commit.  A schedule that this version does not understand has none.  The
+ * job is locked.
+ */
+void
+mj_job_plan(MjJob *job)
+{
+	MjProblem	problem;
+	Oid			role = OidIsValid(job->role_oid) ? job->role_oid :
+		get_role_oid(job->role, true);
+
+	if (!job->enabled || job->paused || job->schedule == NULL ||
+		mj_schedule_try_next(job->schedule, job->timezone, mj_clock_now(),
+							 &job->next_run_at, &problem) != MJ_NEXT_FOUND)
+		job->next_run_at = 0;
+	mj_job_set_state(job->job_id, job->next_run_at, 0, role);
+	mj_xact_wake(job->next_run_at ? job->next_run_at : DT_NOEND,
+				 MJ_LANE_NONE);
+}
+
+/* A text argument; NULL if it is. */
+static char *
+text_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+/* A text argument that must be there: else 22004. */
+static char *
+needed_argument(FunctionCallInfo fcinfo, int n, const char *what)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", what)));
+	return text_argument(fcinfo, n);
+}
+
+/* Set a text option if it is given; an empty one takes it away. */
+static void
+take_text(FunctionCallInfo fcinfo, int n, const char **option)
+{
+	const char *value = text_argument(fcinfo, n);
+
+	if (value != NULL)
+		*option = value[0] ? value : NULL;
+}
+
+/* Raise 22023 unless a name is one that can be typed and shown. */
+static void
+check_name(const char *what, const char *name)
+{
+	const char *p;
+
+	for (p = name; (unsigned char) *p >= ' ' && *p != '\x7f'; p++)
+		;
+	if (*p == '\0' && p - name <= MAX_NAME && strspn(name, " ") < p - name)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid %s", what),
+			 *p != '\0' ? errdetail("It contains a control character.") :
+			 p - name > MAX_NAME
+			 ? errdetail("It has more than %d bytes.", MAX_NAME)
+			 : errdetail("It is empty.")));
+}
+
+static void
+check_job_name(const char *name)
+{
+	check_name("job name", name);
+	if (strcmp(name, MJ_MAIL_JOB_NAME) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("job name \"%s\" is reserved", name),
+				 errdetail("It is what the runs of mails go by.")));
+}
+
+/* Raise 22023 unless an option is one of two values. */
+static void
+check_choice(const char *option, const char *value, const char *one,
+			 const char *other)
+{
+	if (strcmp(value, one) == 0 || strcmp(value, other) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"%s\": \"%s\"", option, value),
+			 errhint("Available values: %s, %s.", one, other)));
+}
+
+static int
+compare_intervals(const Interval *a, const Interval *b)
+{
+	return DatumGetInt32(DirectFunctionCall2(interval_cmp,
+											 IntervalPGetDatum(a),
+											 IntervalPGetDatum(b)));
+}
+
+/* Raise 22023 unless an interval is from a least value up to some days. */
+static void
+check_interval(const char *option, const Interval *value, int64 least_usec,
+			   int most_days)
+{
+	Interval	least = {.time = least_usec};
+	Interval	most = {.day = most_days};
+
+	if (value == NULL || (compare_intervals(value, &least) >= 0 &&
+						  compare_intervals(value, &most) <= 0))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("option \"%s\" is out of range", option),
+			 errdetail("It must be %s, and at most %d days.",
+					   least_usec > 0 ? "greater than zero" : "zero or more",
+					   most_days)));
+}
+
+static void
+check_max_attempts(int32 value)
+{
+	if (value < 1 || value > 1000)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"max_attempts\" is out of range"),
+				 errdetail("It must be from 1 to 1000.")));
+}
+
+/* Error context callback: an error's position is in the command. */
+static void
+command_error_context(void *arg)
+{
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery((const char *) arg);
+	}
+	errcontext("command of a job");
+}
+
+/* The statements of a command, not analysed; raises 42601. */
+static List *
+parse_command(const char *command)
+{
+	ErrorContextCallback callback;
+	List	   *statements;
+
+	callback.callback = command_error_context;
+	callback.arg = unconstify(char *, command);
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	statements = raw_parser(command, RAW_PARSE_DEFAULT);
+	error_context_stack = callback.previous;
+	return statements;
+}
+
+/* Raise 0A000 for a statement that no worker can execute. */
+static void
+check_statement(Node *statement)
+{
+	if (IsA(statement, TransactionStmt))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("transaction control is not allowed in the command of a job"),
+				 errhint("A run is a transaction of its own. A procedure that commits can be run by CALL.")));
+	if (IsA(statement, CopyStmt) && ((CopyStmt *) statement)->filename == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("COPY %s is not allowed in the command of a job",
+						((CopyStmt *) statement)->is_from ? "FROM STDIN" : "TO STDOUT"),
+				 errhint("A job has no client; copy from or to a file or program of the server.")));
+}
+
+/* Raise unless a command can be executed: 42601, 22023, 0A000. */
+static void
+check_command(const char *command)
+{
+	List	   *statements = parse_command(command);
+	ListCell   *cell;
+
+	if (statements == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("command is empty")));
+	foreach(cell, statements)
+		check_statement(lfirst_node(RawStmt, cell)->stmt);
+}
+
+static bool
+is_schedule(const char *text)
+{
+	MjProblem	problem;
+	MjSchedule *schedule;
+
+	return mj_cron_parse(text, &schedule, NULL, &problem);
+}
+
+/*
+ * If a schedule is refused because the arguments are in another order, raise
+ * that error (22023) with the right form as the hint.
+ */
+static void
+check_argument_order(const MjJob *job)
+{
+	MjProblem	problem;
+	MjSchedule *schedule;
+	const char *right = NULL;
+
+	if (job->schedule == NULL ||
+		mj_cron_parse(job->schedule, &schedule, NULL, &problem))
+		return;
+	if (is_schedule(job->name))
+		right = psprintf("The name comes first: jobs.schedule(%s, %s, ...).",
+						 quote_literal_cstr(job->schedule),
+						 quote_literal_cstr(job->name));
+	else if (is_schedule(job->command))
+		right = psprintf("The schedule comes before the command: jobs.schedule(%s, %s, ...).",
+						 quote_literal_cstr(job->name),
+						 quote_literal_cstr(job->command));
+	if (right != NULL)
+		strlcpy(problem.hint, right,
+				pg_mbcliplen(right, strlen(right), sizeof(problem.hint) - 1) + 1);
+	mj_schedule_raise(&problem);
+}
+
+/* What a job is before anything is said of it. */
+static void
+set_defaults(MjJob *job)
+{
+	static Interval one_minute = {.time = USECS_PER_MINUTE};
+
+	memset(job, 0, sizeof(MjJob));
+	job->enabled = true;
+	job->overlap = "skip";
+	job->catch_up = "once";
+	job->max_attempts = 1;
+	job->backoff_base = &one_minute;
+	job->version = 1;
+}
+
+/*
+ * The role that a job is to run as: the one given, else the one that it has,
+ * else the caller.  Sets both its name and its oid, which may be invalid.
+ */
+static void
+take_role(FunctionCallInfo fcinfo, MjJob *job)
+{
+	if (!PG_ARGISNULL(ARG_ROLE))
+	{
+		job->role = NameStr(*PG_GETARG_NAME(ARG_ROLE));
+		job->role_oid = get_role_oid(job->role, true);
+		return;
+	}
+	job->role_oid = job->role ? mj_access_job_role(job) : GetUserId();
+	if (OidIsValid(job->role_oid))
+		job->role = GetUserNameFromId(job->role_oid, false);
+}
+
+/* Change a definition to what the arguments of jobs.schedule() say. */
+static void
+take_arguments(FunctionCallInfo fcinfo, MjJob *job)
+{
+	job->name = needed_argument(fcinfo, ARG_NAME, "job name");
+	job->schedule = text_argument(fcinfo, ARG_SCHEDULE);
+	job->command = needed_argument(fcinfo, ARG_COMMAND, "command");
+	take_text(fcinfo, ARG_DESCRIPTION, &job->description);
+	take_text(fcinfo, ARG_TIMEZONE, &job->timezone);
+	take_role(fcinfo, job);
+	take_text(fcinfo, ARG_JOB_GROUP, &job->job_group);
+	if (!PG_ARGISNULL(ARG_ENABLED))
+		job->enabled = PG_GETARG_BOOL(ARG_ENABLED);
+	if (!PG_ARGISNULL(ARG_OVERLAP))
+		job->overlap = text_argument(fcinfo, ARG_OVERLAP);
+	if (!PG_ARGISNULL(ARG_CATCH_UP))
+		job->catch_up = text_argument(fcinfo, ARG_CATCH_UP);
+	if (!PG_ARGISNULL(ARG_TIMEOUT))
+		job->timeout = PG_GETARG_INTERVAL_P(ARG_TIMEOUT);
+	if (!PG_ARGISNULL(ARG_MAX_ATTEMPTS))
+		job->max_attempts = PG_GETARG_INT32(ARG_MAX_ATTEMPTS);
+	if (!PG_ARGISNULL(ARG_BACKOFF_BASE))
+		job->backoff_base = PG_GETARG_INTERVAL_P(ARG_BACKOFF_BASE);
+	if (!PG_ARGISNULL(ARG_PRIORITY))
+		job->priority = PG_GETARG_INT32(ARG_PRIORITY);
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool
+same_times(const MjJob *a, const MjJob *b)
+{
+	return same_text(a->schedule, b->schedule) &&
+		same_text(a->timezone, b->timezone);
+}
+
+/*
+ * Raise unless a definition is good and the caller may make it: 42501, 42704,
+ * 28000, 22023, 42601, 0A000.  old is what it was, or NULL; what is new of
+ * the schedule may raise NOTICEs.
+ */
+static void
+check_definition(const MjJob *job, const MjJob *old)
+{
+	check_job_name(job->name);
+	check_argument_order(job);
+	if (old != NULL)
+		mj_access_check_manage(old);
+	mj_access_check_run_as(job->role_oid, job->role);
+	if (old == NULL || !same_times(job, old))
+		mj_schedule_check(job->schedule, job->timezone);
+	check_command(job->command);
+	if (job->job_group != NULL)
+		check_name("job group", job->job_group);
+	check_choice("overlap", job->overlap, "skip", "allow");
+	check_choice("catch_up", job->catch_up, "once", "skip");
+	check_interval("timeout", job->timeout, 1, MAX_TIMEOUT_DAYS);
+	check_max_attempts(job->max_attempts);
+	check_interval("backoff_base", job->backoff_base, 0, 366);
+}
+
+/* Write a new definition of a job that the caller has locked. */
+static void
+update_job(MjJob *job, const MjJob *old)
+{
+	if (!same_text(job->command, old->command))
+		job->version++;
+	mj_job_update(job, mj_clock_now());
+	if (job->role_oid != old->role_oid)
+	{
+		mj_queue_relane_job(job->job_id, (int64) job->role_oid);
+		mj_xact_wake(0, (int64) job->role_oid);
+	}
+	if (job->next_run_at != 0 && job->role_oid == old->role_oid &&
+		job->enabled && same_times(job, old))
+		mj_xact_wake(DT_NOEND, MJ_LANE_NONE);
+	else
+		mj_job_plan(job);
+	if (job->foreign_origin)
+		ereport(NOTICE,
+				(errmsg("job \"%s\" does not run in this database",
+						job->name),
+				 errdetail("It was defined in another database, or this one is a copy."),
+				 errhint("SELECT jobs.adopt() makes all jobs this database's own.")));
+}
+
+/*
+ * jobs.schedule(name, schedule, command, ...) returns bigint, the job_id.  An
+ * upsert: of two callers with a new name the second one finds the first one's
+ * job.
+ */
+Datum
+mj_api_schedule(PG_FUNCTION_ARGS)
+{
+	char	   *name = needed_argument(fcinfo, ARG_NAME, "job name");
+	MjJob		job;
+	MjJob		old;
+	bool		exists;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		exists = mj_job_find_locked(name, &old);
+		if (exists)
+			job = old;
+		else
+			set_defaults(&job);
+		take_arguments(fcinfo, &job);
+		check_definition(&job, exists ? &old : NULL);
+		if (exists)
+			update_job(&job, &old);
+		else
+			job.job_id = mj_job_insert(&job, mj_clock_now());
+	} while (job.job_id == 0);
+	if (!exists)
+		mj_job_plan(&job);
+	PG_RETURN_INT64(job.job_id);
+}
+
+/*
+ * jobs.reschedule(name, schedule): as jobs.schedule(), of the schedule only.
+ */
+Datum
+mj_api_reschedule(PG_FUNCTION_ARGS)
+{
+	char	   *name = needed_argument(fcinfo, 0, "job name");
+	char	   *schedule = text_argument(fcinfo, 1);
+	MjJob		job;
+	MjJob		old;
+
+	mj_job_require_locked(name, &old);
+	job = old;
+	job.schedule = schedule;
+	mj_access_check_manage(&old);
+	check_argument_order(&job);
+	if (!same_times(&job, &old))
+		mj_schedule_check(schedule, job.timezone);
+	update_job(&job, &old);
+	PG_RETURN_VOID();
+}
+
+/* Cancel the runs of a job that are running. */
+static void
+cancel_runs(int64 job_id)
+{
+	int64	   *run_ids;
+	int			n = mj_job_running(job_id, &run_ids);
+	int			i;
+
+	for (i = 0; i < n && mj_shmem_available(); i++)
+		(void) mj_run_cancel(run_ids[i]);
+}
+
+/*
+ * jobs.unschedule(name, cancel_running boolean): the job, its state and what
+ * has not started of it are gone at commit; its history stays.  What runs
+ * ends by itself, or is cancelled, at once and whether or not the caller
+ * commits.
+ */
+Datum
+mj_api_unschedule(PG_FUNCTION_ARGS)
+{
+	char	   *name = needed_argument(fcinfo, 0, "job name");
+	bool		cancel_running = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	MjJob		job;
+
+	mj_job_require_locked(name, &job);
+	mj_access_check_manage(&job);
+	mj_job_delete(job.job_id);
+	mj_queue_delete_unstarted(job.job_id);
+	if (cancel_running)
+		cancel_runs(job.job_id);
+	PG_RETURN_VOID();
+}
