@@ -78,6 +78,7 @@ typedef struct MjCronPart
 	uint32		weekday_days[7];	/* days (bits 1..31) that weekdays and
 									 * nth_weekdays mean in a month whose 1st
 									 * is that weekday */
+	uint32		last_days[7];	/* the same for last_weekdays, in any week */
 
 	/* MJ_CRON_EVERY: microseconds, > 0 */
 	int64		interval;

@@ -134,17 +134,11 @@ days_by_number(const MjCronPart *part, int length, int first_weekday)
 static uint32
 days_by_weekday(const MjCronPart *part, int length, int first_weekday)
 {
-	uint32		days = part->weekday_days[first_weekday];
+	uint32		last_week = (uint32) 0x7F << (length - 6);
 
-	if (part->last_weekdays != 0)
-	{
-		for (int day = length - 6; day <= length; day++)
-		{
-			if (part->last_weekdays & (1 << ((first_weekday + day - 1) % 7)))
-				days |= (uint32) 1 << day;
-		}
-	}
-	return days & (MJ_ALL_DAYS >> (31 - length));
+	return (part->weekday_days[first_weekday] |
+			(part->last_days[first_weekday] & last_week)) &
+		(MJ_ALL_DAYS >> (31 - length));
 }
 
 /*
@@ -185,27 +179,33 @@ never_has_a_day(const MjCronPart *part)
 	return true;
 }
 
+/* The days of some weekdays in a month whose 1st is this weekday. */
+static uint32
+days_of_weekdays(uint8 weekdays, int first)
+{
+	uint32		days = 0;
+
+	for (int weekday = 0; weekday < 7; weekday++)
+	{
+		if (weekdays & (1 << weekday))
+			days |= MJ_EVERY_7TH_DAY << ((weekday - first + 7) % 7);
+	}
+	return days;
+}
+
 /* Fills in what follows from the sets of a schedule of fields. */
 void
 mj_cron_part_finish(MjCronPart *part)
 {
 	for (int first = 0; first < 7; first++)
 	{
-		uint32		days = 0;
+		uint32		days = days_of_weekdays(part->weekdays, first);
 
-		for (int weekday = 0; weekday < 7; weekday++)
-		{
-			uint32		same = MJ_EVERY_7TH_DAY << ((weekday - first + 7) % 7);
-
-			if (part->weekdays & (1 << weekday))
-				days |= same;
-			for (int nth = 0; nth < 5; nth++)
-			{
-				if (part->nth_weekdays[nth] & (1 << weekday))
-					days |= same & ((uint32) 0xFE << (7 * nth));
-			}
-		}
+		for (int nth = 0; nth < 5; nth++)
+			days |= days_of_weekdays(part->nth_weekdays[nth], first) &
+				((uint32) 0xFE << (7 * nth));
 		part->weekday_days[first] = days;
+		part->last_days[first] = days_of_weekdays(part->last_weekdays, first);
 	}
 	part->never = never_has_a_day(part);
 }

@@ -86,6 +86,20 @@ begins_with(MjPiece piece, const char *letters, int n)
 	return mj_cron_equals((MjPiece) {piece.start, Min(piece.len, n)}, head);
 }
 
+/* Whether a piece is of ASCII letters only. */
+static bool
+is_letters(MjPiece piece)
+{
+	for (int i = 0; i < piece.len; i++)
+	{
+		char		c = piece.start[i] | 0x20;
+
+		if (c < 'a' || c > 'z')
+			return false;
+	}
+	return true;
+}
+
 /*
  * The index of the name that a piece is, as three letters or in full, or that
  * it begins like, if like is true; -1 if there is none.
@@ -93,7 +107,7 @@ begins_with(MjPiece piece, const char *letters, int n)
 static int
 find_word(const MjField *field, MjPiece piece, bool like)
 {
-	if (field->words == NULL || piece.len < 3)
+	if (field->words == NULL || piece.len < 3 || !is_letters(piece))
 		return -1;
 	for (int i = 0; field->words[i] != NULL; i++)
 	{

@@ -27,13 +27,16 @@
 
 /*
  * How far ahead of its start a search looks.  The calendar alone needs at
- * most 40 years (a weekday on 29 February around 2100); the rest is for
- * instants that fall into gaps.
+ * most 40 years (a weekday on 29 February around 2100); the rest is for times
+ * that a change of offset skips.
  */
-#define MJ_CRON_HORIZON			(100 * 366 * MJ_SECS_PER_DAY)
+#define MJ_CRON_HORIZON			(50 * 366 * MJ_SECS_PER_DAY)
 
 /* More than any offset of a zone can be, in seconds */
 #define MJ_CRON_MAX_OFFSET		(26 * 3600)
+
+/* More than three times that */
+#define MJ_CRON_FAR				(4 * MJ_SECS_PER_DAY)
 
 /* A stretch of constant offset.  UTC seconds. */
 typedef struct MjStretch
@@ -136,31 +139,31 @@ next_day(const MjCronPart *part, int64 from, int64 until, int64 *found)
 	int			month;
 	int			day;
 	int64		first;			/* day number of the month's 1st */
-	int			weekday;		/* of that */
 
 	mj_cron_day_civil(from, &year, &month, &day);
 	first = from - (day - 1);
-	weekday = mj_cron_day_weekday(first);
 	while (first <= until)
 	{
-		int			length = mj_cron_month_length(year, month);
 		uint32		days = 0;
+		uint32		later = part->months >> (month + 1);
 
 		if ((part->months >> month) & 1)
-			days = mj_cron_month_days(part, length, weekday) >> day;
+			days = mj_cron_month_days(part, mj_cron_month_length(year, month),
+									  mj_cron_day_weekday(first)) >> day;
 		if (days != 0)
 		{
 			*found = first + day - 1 + pg_rightmost_one_pos32(days);
 			return true;
 		}
-		first += length;
-		weekday = (weekday + length) % 7;
-		day = 1;
-		if (++month > 12)
+		if (later != 0)
+			month += 1 + pg_rightmost_one_pos32(later);
+		else
 		{
-			month = 1;
+			month = pg_rightmost_one_pos32(part->months);
 			year++;
 		}
+		day = 1;
+		first = mj_cron_day_number(year, month, 1);
 	}
 	return false;
 }
@@ -198,41 +201,40 @@ is_small(int32 shift)
 }
 
 /*
- * The first second of the schedule in this stretch at or after "first";
- * false if it has none.
+ * Whether a fixed schedule has a wall clock time that the beginning of this
+ * stretch skips and that is to be made up for.
  */
 static bool
-next_in_stretch(const MjCronPart *part, const MjStretch *stretch,
-				int64 first, int64 until, int64 *next)
+makes_up(const MjCronPart *part, const MjStretch *stretch, int64 until)
 {
-	bool		make_up = !part->wildcard && is_small(stretch->shift);
-	int64		begin = Max(first, stretch->start);
-	int64		wall;
+	int64		opening = stretch->start + stretch->offset;
 
-	if (make_up && stretch->shift > 0 && stretch->start >= first)
-	{
-		int64		opening = stretch->start + stretch->offset;
+	return !part->wildcard && stretch->shift > 0 && is_small(stretch->shift) &&
+		next_wall_clock(part, opening - stretch->shift, until) < opening;
+}
 
-		wall = next_wall_clock(part, opening - stretch->shift, until);
-		if (wall < opening)
-		{
-			*next = stretch->start;
-			return true;
-		}
-	}
-	if (make_up && stretch->shift < 0)
-		begin = Max(begin, stretch->start - stretch->shift);
+/*
+ * The first UTC second at or after "first" that counts in this stretch: for a
+ * fixed schedule not one of a second pass.
+ */
+static int64
+first_of_stretch(const MjCronPart *part, const MjStretch *stretch,
+				 int64 first)
+{
+	int64		start = stretch->start;
 
-	wall = next_wall_clock(part, begin + stretch->offset, until);
-	if (wall == PG_INT64_MAX || wall - stretch->offset >= stretch->end)
-		return false;
-	*next = wall - stretch->offset;
-	return true;
+	if (!part->wildcard && stretch->shift < 0 && is_small(stretch->shift))
+		start -= stretch->shift;
+	return Max(first, start);
 }
 
 /*
  * The first UTC second of a schedule of fields at or after "first".  Starts
  * early enough to see a change of offset whose second pass lasts until then.
+ *
+ * Where the calendar's next time is far, the stretches in between are jumped
+ * over: their wall clock times have been searched already, because no change
+ * of offset turns the clock back by MJ_CRON_FAR.
  */
 static bool
 next_of_fields(const MjCronPart *part, MjZone *zone, int64 first,
@@ -241,17 +243,34 @@ next_of_fields(const MjCronPart *part, MjZone *zone, int64 first,
 	int64		until = first + MJ_CRON_HORIZON;
 	MjStretch	stretch = stretch_at(zone, first - MJ_CRON_SMALL_SHIFT);
 
-	if (part->never)
-		return false;
-	for (;;)
+	while (!part->never && stretch.start <= until)
 	{
-		if (stretch.end > first &&
-			next_in_stretch(part, &stretch, first, until, next))
+		int64		begin = first_of_stretch(part, &stretch, first);
+		int64		wall;
+		bool		far;
+
+		if (stretch.start >= first && makes_up(part, &stretch, until))
+		{
+			*next = stretch.start;
 			return true;
-		if (stretch.end > until)
+		}
+		wall = next_wall_clock(part, begin + stretch.offset, until);
+		if (wall != PG_INT64_MAX && wall - stretch.offset < stretch.end)
+		{
+			*next = wall - stretch.offset;
+			return true;
+		}
+		if (stretch.end == PG_INT64_MAX)
 			return false;
-		stretch = stretch_after(zone, &stretch);
+		far = stretch.end - begin > MJ_CRON_FAR;
+		if (far && wall == PG_INT64_MAX)
+			return false;
+		if (far && wall - MJ_CRON_FAR > stretch.end)
+			stretch = stretch_at(zone, wall - MJ_CRON_FAR);
+		else
+			stretch = stretch_after(zone, &stretch);
 	}
+	return false;
 }
 
 /* The next instant of an @every: the grid's next line. */
@@ -351,7 +370,7 @@ mj_cron_next_split(const MjSchedule *schedule, MjZone *zone,
 
 /*
  * The earliest instant of the list that is strictly later than "after"; false
- * if there is none: it never fires, not within a hundred years, or only at
+ * if there is none: it never fires, not within fifty years, or only at
  * the server's start.  Allocates nothing, raises nothing.
  */
 bool
