@@ -1,0 +1,305 @@
+/*-------------------------------------------------------------------------
+ *
+ * mail_content.c
+ *	  The content of a mail: from a row of jobs.mail to a checked message,
+ *	  and on to bytes and envelope.
+ *
+ * What converts between encodings needs a transaction; what renders does not.
+ *
+ * Layer: delivery.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "mail_content.h"
+
+#define ORIGINAL_TO "X-Original-To"
+#define MAX_ID_DOMAIN 190		/* bytes, so that the Message-ID has room */
+#define MAX_ORIGINAL_TO 1000	/* bytes of it, then it is cut */
+
+/* A string in UTF-8; NULL and the empty string give NULL. */
+static const char *
+utf8(const char *string)
+{
+	if (string == NULL || *string == '\0')
+		return NULL;
+	return pg_server_to_any(string, strlen(string), PG_UTF8);
+}
+
+/* A body in UTF-8; an empty one is a body. */
+static const char *
+utf8_body(const char *body)
+{
+	if (body == NULL)
+		return NULL;
+	return pg_server_to_any(body, strlen(body), PG_UTF8);
+}
+
+/* A string of a jsonb value, in UTF-8. */
+static const char *
+json_string(const JsonbValue *value)
+{
+	const char *string = pnstrdup(value->val.string.val,
+								  value->val.string.len);
+	const char *converted = utf8(string);
+
+	return converted ? converted : string;
+}
+
+static bool
+refuse_headers(MjProblem *problem, const char *name)
+{
+	memset(problem, 0, sizeof(*problem));
+	if (name)
+		snprintf(problem->message, sizeof(problem->message),
+				 "value of header \"%.64s\" is not a string", name);
+	else
+		strlcpy(problem->message, "headers are not a JSON object",
+				sizeof(problem->message));
+	strlcpy(problem->hint, "Write them as {\"X-Name\": \"value\"}.",
+			sizeof(problem->hint));
+	return false;
+}
+
+/* Take the extra headers out of their jsonb, with room for one more. */
+static bool
+take_headers(Datum headers, MjMessage *message, MjProblem *problem)
+{
+	Jsonb	   *object = DatumGetJsonbP(headers);
+	JsonbIterator *iterator;
+	JsonbValue	value;
+	JsonbIteratorToken token;
+	MjHeader   *header;
+
+	if (!JB_ROOT_IS_OBJECT(object))
+		return refuse_headers(problem, NULL);
+	header = palloc((JB_ROOT_COUNT(object) + 1) * sizeof(MjHeader));
+	message->headers = header;
+	iterator = JsonbIteratorInit(&object->root);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			header->name = json_string(&value);
+		if (token != WJB_VALUE)
+			continue;
+		if (value.type != jbvString)
+			return refuse_headers(problem, header->name);
+		header->value = json_string(&value);
+		header++;
+		message->nheaders++;
+	}
+	return true;
+}
+
+/*
+ * Send everything to one address instead, and say in a header who would have
+ * got it.
+ */
+static void
+redirect_content(MjMailContent *content, const char *to)
+{
+	MjMessage  *message = &content->message;
+	MjHeader   *header;
+	int			length = pg_encoding_mbcliplen(PG_UTF8, content->to,
+											   strlen(content->to),
+											   MAX_ORIGINAL_TO);
+
+	if (message->headers == NULL)
+		message->headers = palloc(sizeof(MjHeader));
+	header = (MjHeader *) &message->headers[message->nheaders++];
+	header->name = ORIGINAL_TO;
+	header->value = pnstrdup(content->to, length);
+	content->to = to;
+	message->cc.nitems = 0;
+	message->bcc.nitems = 0;
+}
+
+static void
+set_list(MjAddressList *list, const char **item, const char *value)
+{
+	*item = utf8(value);
+	list->items = item;
+	list->nitems = *item ? 1 : 0;
+}
+
+/*
+ * Make a message of a mail, with the defaults of the settings, in the current
+ * memory context; redirect: as motionify_jobs.mail_redirect_to says.  NULL
+ * with a problem if the headers are not what they must be; nothing else is
+ * checked.  Needs a transaction.
+ */
+MjMailContent *
+mj_mail_content(const MjMail *mail, TimestampTz date, bool redirect,
+				MjProblem *problem)
+{
+	MjMailContent *content = palloc0(sizeof(MjMailContent));
+	MjMessage  *message = &content->message;
+	const char *redirect_to = redirect ? utf8(mj_mail_redirect_to) : NULL;
+
+	message->from = utf8(mail->sender ? mail->sender : mj_mail_from);
+	message->reply_to = utf8(mail->reply_to ? mail->reply_to :
+							 mj_mail_reply_to);
+	set_list(&message->to, &content->to, mail->recipient);
+	set_list(&message->cc, &content->cc, mail->cc);
+	set_list(&message->bcc, &content->bcc, mail->bcc);
+	message->subject = utf8_body(mail->subject);
+	message->text = utf8_body(mail->body_text);
+	message->html = utf8_body(mail->body_html);
+	message->message_id = mail->message_id;
+	message->date = (int64) timestamptz_to_time_t(date);
+	if (!mail->headers_isnull && !take_headers(mail->headers, message, problem))
+		return NULL;
+	if (redirect_to && content->to)
+		redirect_content(content, redirect_to);
+	return content;
+}
+
+/* Check addresses under the name of the argument that they came in. */
+static bool
+check_addresses(const char *field, const char *value, MjProblem *problem)
+{
+	const char *list = value ? utf8_body(value) : NULL;
+
+	return list == NULL || mj_mime_check_address(field, list, problem);
+}
+
+static bool
+check_mailbox(const char *field, const char *value, MjProblem *problem)
+{
+	MjMailbox	mailbox;
+
+	return mj_mime_parse_mailbox(field, utf8_body(value), &mailbox, problem);
+}
+
+/*
+ * Check all of a mail as it will be sent.  False with a problem that names
+ * the argument of jobs.send_mail().  Needs a transaction.
+ */
+bool
+mj_mail_check(const MjMail *mail, TimestampTz date, MjProblem *problem)
+{
+	MjMailContent *content;
+
+	if (!check_addresses("recipient", mail->recipient, problem) ||
+		!check_addresses("cc", mail->cc, problem) ||
+		!check_addresses("bcc", mail->bcc, problem) ||
+		!check_addresses("reply_to", mail->reply_to, problem) ||
+		(mail->sender && !check_mailbox("sender", mail->sender, problem)))
+		return false;
+	content = mj_mail_content(mail, date, false, problem);
+	return content != NULL &&
+		mj_mime_check_message(&content->message, problem);
+}
+
+/*
+ * Check the addresses in the settings, which could otherwise spoil any mail.
+ * Needs a transaction.
+ */
+bool
+mj_mail_check_defaults(MjProblem *problem)
+{
+	return (*mj_mail_from == '\0' ||
+			check_mailbox("motionify_jobs.mail_from", mj_mail_from,
+						  problem)) &&
+		(*mj_mail_reply_to == '\0' ||
+		 check_addresses("motionify_jobs.mail_reply_to", mj_mail_reply_to,
+						 problem)) &&
+		(*mj_mail_redirect_to == '\0' ||
+		 check_addresses("motionify_jobs.mail_redirect_to",
+						 mj_mail_redirect_to, problem));
+}
+
+/*
+ * A Message-ID, palloc'ed: random, so that no other installation's is the
+ * same, and under the sender's domain.  The sender has been checked.
+ */
+char *
+mj_mail_message_id(int64 mail_id, const char *sender)
+{
+	MjMailbox	mailbox;
+	MjProblem	problem;
+	const char *domain = NULL;
+	uint64		noise[2];
+
+	if (mj_mime_parse_mailbox("sender", utf8_body(sender), &mailbox, &problem))
+		domain = strrchr(mailbox.address, '@');
+	if (domain == NULL || strlen(domain) > MAX_ID_DOMAIN)
+		domain = "@mail.invalid";
+	if (!pg_strong_random(noise, sizeof(noise)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+	return psprintf("<%016llx%016llx.%lld%s>", (unsigned long long) noise[0],
+					(unsigned long long) noise[1], (long long) mail_id,
+					domain);
+}
+
+/* Add an address to the envelope unless it is there. */
+static void
+add_recipient(MjEnvelope *envelope, const char **recipients,
+			  const char *address)
+{
+	int			i;
+
+	for (i = 0; i < envelope->nrecipients; i++)
+		if (strcmp(recipients[i], address) == 0)
+			return;
+	recipients[envelope->nrecipients++] = pstrdup(address);
+}
+
+/* The envelope: addresses of to, cc and bcc, each once. */
+static bool
+fill_envelope(const MjMessage *message, MjEnvelope *envelope,
+			  MjProblem *problem)
+{
+	const MjAddressList *lists[] = {&message->to, &message->cc, &message->bcc};
+	const char **recipients = palloc(MJ_MIME_MAX_RECIPIENTS * sizeof(char *));
+	MjMailbox  *mailbox = palloc(sizeof(MjMailbox));
+	int			i;
+
+	if (!mj_mime_parse_mailbox("from", message->from, mailbox, problem))
+		return false;
+	envelope->from = pstrdup(mailbox->address);
+	envelope->recipients = recipients;
+	for (i = 0; i < lengthof(lists); i++)
+	{
+		const char *cursor = lists[i]->nitems ? lists[i]->items[0] : "";
+		int			got;
+
+		while (envelope->nrecipients < MJ_MIME_MAX_RECIPIENTS &&
+			   (got = mj_mime_next_mailbox("to", &cursor, mailbox,
+										   problem)) != 0)
+		{
+			if (got < 0)
+				return false;
+			add_recipient(envelope, recipients, mailbox->address);
+		}
+	}
+	return true;
+}
+
+/*
+ * Render a message, and make its envelope, in the current memory context.
+ * False with a problem if it cannot be sent.  Needs no transaction.
+ */
+bool
+mj_mail_draft(const MjMailContent *content, MjMailDraft *draft,
+			  MjProblem *problem)
+{
+	const MjMessage *message = &content->message;
+
+	memset(draft, 0, sizeof(*draft));
+	initStringInfo(&draft->bytes);
+	if (!mj_mime_render(message, &draft->bytes, problem) ||
+		!fill_envelope(message, &draft->envelope, problem))
+		return false;
+	draft->envelope.content = draft->bytes.data;
+	draft->envelope.length = draft->bytes.len;
+	return true;
+}
