@@ -124,8 +124,8 @@ hint_for_shape(MjPiece text, int words, char *hint, size_t size)
 	mj_cron_word(&rest, &word);
 	rest = mj_cron_equals(word, "every") ? mj_cron_trim(rest) : text;
 	if (mj_cron_is_interval(rest))
-		snprintf(hint, size, "Write \"@every %.*s\".", Min(rest.len, 60),
-				 rest.start);
+		snprintf(hint, size, "Write \"@every %s.",
+				 mj_cron_quote(rest).text + 1);
 	else if (is_bare_nickname(text))
 		snprintf(hint, size, "Write \"@%.*s\".", text.len, text.start);
 	else if (words == 7)

@@ -326,6 +326,8 @@ read_step(MjCronReader *reader, const MjField *field, MjPiece item,
 		return mj_cron_refuse(reader, "Use a step of 1 or more.",
 							  "The step of %s in the %s field is zero.",
 							  mj_cron_quote(item).text, field->name);
+	/* beyond any range all steps are alike; sums with it must not overflow */
+	range->step = Min(range->step, 999);
 	return true;
 }
 
