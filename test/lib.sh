@@ -17,19 +17,20 @@ mj_die() { printf '\n%s\n' "$@" >&2; exit 1; }
 
 # The server version to build for: $MJ_PG_MAJOR, else the newest one whose
 # server and headers are installed, else the distribution's own.
+MJ_PG_GIVEN=${MJ_PG_MAJOR:-}
 mj_pick_major()
 {
-    [ -z "${MJ_PG_MAJOR:-}" ] || return 0
     local dir
-    for dir in $(ls -dv /usr/lib/postgresql/*/ 2>/dev/null); do
+    MJ_PG_MAJOR=$MJ_PG_GIVEN
+    [ -z "$MJ_PG_MAJOR" ] || return 0
+    for dir in $(ls -dv /usr/lib/postgresql/*/ 2>/dev/null || :); do
         if [ -x "${dir}bin/postgres" ] && [ -e "${dir}lib/pgxs/src/makefiles/pgxs.mk" ]; then
             MJ_PG_MAJOR=$(basename "$dir")
         fi
     done
-    if [ -z "${MJ_PG_MAJOR:-}" ] && command -v apt-cache >/dev/null; then
-        MJ_PG_MAJOR=$(apt-cache depends postgresql 2>/dev/null |
-            sed -n 's/.*Depends: postgresql-\([0-9][0-9]*\)$/\1/p' | head -n 1)
-    fi
+    [ -z "$MJ_PG_MAJOR" ] || return 0
+    MJ_PG_MAJOR=$({ apt-cache depends postgresql 2>/dev/null || :; } |
+        sed -n 's/.*Depends: postgresql-\([0-9][0-9]*\)$/\1/p' | head -n 1)
     MJ_PG_MAJOR=${MJ_PG_MAJOR:-15}
 }
 
@@ -89,35 +90,33 @@ mj_install_server()
 # those named.  Says nothing when nothing is missing.
 mj_need()
 {
-    mj_pick_major
-    MJ_PACKAGES="gcc make libc6-dev postgresql-$MJ_PG_MAJOR postgresql-server-dev-$MJ_PG_MAJOR libcurl4-openssl-dev $*"
+    local missing
+    mj_list_packages "$@"
     command -v dpkg-query >/dev/null && command -v apt-get >/dev/null ||
         mj_die "This needs Debian 12 or later, or a system derived from it: apt-get is missing." \
             "Elsewhere, install a C compiler, make, PostgreSQL 15 to 18 with its development" \
             "files and libcurl's, then: make && make install"
-    local missing
     missing=$(mj_missing $MJ_PACKAGES)
     [ -n "$missing" ] || return 0
     [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
         mj_die "Packages are missing, and there is no sudo to install them with.  As root:" \
             "    apt-get install $missing"
-    mj_say "Installing with apt: $missing"
     MJ_APT_LOG=$(mktemp)
     mj_apt update || mj_say "(apt-get update failed; trying with the package lists there are)"
-    if [ -z "${MJ_PG_MAJOR_GIVEN:-}" ] && [ ! -d /usr/lib/postgresql ]; then
-        # the lists may have been empty before: ask again
-        local wanted=$MJ_PG_MAJOR
-        MJ_PG_MAJOR=; mj_pick_major
-        MJ_PACKAGES=${MJ_PACKAGES//-$wanted /-$MJ_PG_MAJOR }
-        missing=$(mj_missing $MJ_PACKAGES)
-    fi
+    mj_list_packages "$@"    # the lists say which server version there is
+    missing=$(mj_missing $MJ_PACKAGES)
+    mj_say "Installing with apt: $missing"
     mj_install_server
     missing=$(mj_missing $MJ_PACKAGES)
     [ -z "$missing" ] || mj_apt_install $missing
     rm -f "$MJ_APT_LOG"
 }
-MJ_PG_MAJOR_GIVEN=${MJ_PG_MAJOR:-}
 
+mj_list_packages()
+{
+    mj_pick_major
+    MJ_PACKAGES="gcc make libc6-dev postgresql-$MJ_PG_MAJOR postgresql-server-dev-$MJ_PG_MAJOR libcurl4-openssl-dev $*"
+}
 # mj_need_node: Node.js and its client "pg", for the README's example.  Debian's
 # package does not go with a Node.js from elsewhere: npm then, into the scratch
 # directory.  Sets MJ_NODE_PATH; empty when there is none.
