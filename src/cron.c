@@ -192,8 +192,10 @@ read_part(MjCronReader *reader, MjPiece text, MjCronPart *part)
 		return read_at_sign(reader, text, part);
 	while (count < MJ_CRON_MAX_WORDS && mj_cron_word(&rest, &words[count]))
 		count++;
-	if (!read_seconds(reader, text, words, count, part, &done) || done)
-		return done;
+	if (!read_seconds(reader, text, words, count, part, &done))
+		return false;
+	if (done)
+		return true;
 	if (is_zone_setting(words[0]))
 		return mj_cron_refuse(reader,
 							  "Give the time zone in the argument timezone.",

@@ -85,6 +85,18 @@ take_digits(MjPiece *rest, int min, int max, int *value)
 	return n >= min && mj_cron_number(take(rest, n), value);
 }
 
+/* Takes a whole amount off *rest: as many digits as an int64 surely holds. */
+static bool
+take_whole(MjPiece *rest, int64 *value)
+{
+	int			n = 0;
+
+	*value = 0;
+	for (; n < 18 && is_digit(rest, 0); n++)
+		*value = *value * 10 + (take(rest, 1).start[0] - '0');
+	return n > 0;
+}
+
 /*
  * Takes a decimal fraction, if there is one, off *rest: what it is of a unit,
  * rounded down.  At most nine digits.
@@ -145,7 +157,7 @@ take_amount(MjPiece *rest, int64 *usecs)
 {
 	MjPiece		ahead = *rest;
 	MjPiece		name;
-	int			number;
+	int64		number;
 	int64		unit;
 	int64		fraction;
 
@@ -156,7 +168,7 @@ take_amount(MjPiece *rest, int64 *usecs)
 	name = take(&ahead, count_letters(ahead));
 	if (!find_unit(name, &unit))
 		return MJ_INTERVAL_UNREADABLE;
-	if (!take_digits(rest, 1, 10, &number) ||
+	if (!take_whole(rest, &number) ||
 		!take_fraction(rest, unit, &fraction))
 		return MJ_INTERVAL_UNREADABLE;
 	*rest = mj_cron_trim(*rest);
@@ -245,7 +257,8 @@ mj_cron_read_every(MjCronReader *reader, MjPiece text, MjCronPart *part)
 							  "The interval %s counts in months or years, which differ in length.",
 							  quoted.text);
 	if (state == MJ_INTERVAL_TOO_LONG)
-		return mj_cron_refuse(reader, NULL,
+		return mj_cron_refuse(reader,
+							  "For one time, write \"@at 2030-01-31 10:00\".",
 							  "The interval %s is longer than a hundred years.",
 							  quoted.text);
 	if (state == MJ_INTERVAL_UNREADABLE)
