@@ -238,17 +238,11 @@ make_config(MjSmtpConfig *config, char *password, MjMailTrouble *trouble)
 	return true;
 }
 
-/* Has anybody said where mail goes? */
+/* Has anybody said where mail goes?  False with the trouble if not. */
 bool
-mj_mailer_configured(void)
+mj_mailer_check_configured(MjMailTrouble *trouble)
 {
-	return mj_smtp_url != NULL && *mj_smtp_url != '\0';
-}
-
-static bool
-check_configured(MjMailTrouble *trouble)
-{
-	if (mj_mailer_configured())
+	if (mj_smtp_url != NULL && *mj_smtp_url != '\0')
 		return true;
 	return refuse(trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				  "Set motionify_jobs.smtp_url, as in ALTER DATABASE ... SET motionify_jobs.smtp_url = 'smtp://mail.example.com:587', and call jobs.reload().",
@@ -274,7 +268,7 @@ mj_session_check_settings(MjMailTrouble *trouble)
 	bool		ok;
 
 	memset(trouble, 0, sizeof(*trouble));
-	if (!check_configured(trouble))
+	if (!mj_mailer_check_configured(trouble))
 		return false;
 	if (is_file_url())
 		return open_directory(directory, trouble);
@@ -412,7 +406,7 @@ mj_session_open(MjMailSession *session, MjMailTrouble *trouble)
 
 	mj_session_close(session);
 	memset(trouble, 0, sizeof(*trouble));
-	if (!check_configured(trouble))
+	if (!mj_mailer_check_configured(trouble))
 		return false;
 	if (is_file_url())
 	{

@@ -212,7 +212,7 @@ read_mail(MjScope *scope, uint64 row, MjMail *mail)
 	memset(mail, 0, sizeof(MjMail));
 	mail->mail_id = mj_row_int64(row, 1);
 	mail->run_id = mj_row_int64(row, 2);
-	mail->role = mj_row_text(scope, row, 3);
+	mail->role = mj_row_isnull(row, 3) ? "" : mj_row_text(scope, row, 3);
 	mail->recipient = mj_row_text(scope, row, 4);
 	mail->cc = mj_row_text(scope, row, 5);
 	mail->bcc = mj_row_text(scope, row, 6);
@@ -229,9 +229,9 @@ read_mail(MjScope *scope, uint64 row, MjMail *mail)
 }
 
 /*
- * Read the mails of some runs, in their order, into mails[nruns].  A run whose
- * mail is gone gets mail_id 0.  Bodies that are long are left out, with
- * bodies_missing set.
+ * Read the mails of some runs, in their order, into mails[nruns]; returns
+ * nruns.  A run whose mail is gone gets mail_id 0 and role "".  Bodies that
+ * are long are left out, with bodies_missing set.
  */
 int
 mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails)

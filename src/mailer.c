@@ -279,7 +279,7 @@ log_history(const MailItem *item, const char *reply)
 	MjOutcome	outcome = {0};
 
 	owner.job = MJ_MAIL_JOB_NAME;
-	owner.role = item->mail->role ? item->mail->role : "";
+	owner.role = item->mail->role;
 	outcome.rows_isnull = true;
 	outcome.finished_at = item->ended_at;
 	if (result->outcome == MJ_SMTP_ACCEPTED)
@@ -828,12 +828,38 @@ see_through(Delivery *delivery)
 }
 
 /*
+ * Only see whether mail can be sent: open a session, and leave.  Raises what
+ * keeps it from being opened.
+ */
+static pg_noinline void
+try_session(void)
+{
+	MjMailSession session = {0};
+	MjMailTrouble trouble;
+
+	PG_TRY();
+	{
+		if (mj_session_open(&session, &trouble))
+			mj_session_quit(&session);
+	}
+	PG_FINALLY();
+	{
+		mj_session_close(&session);
+	}
+	PG_END_TRY();
+	CHECK_FOR_INTERRUPTS();
+	if (trouble.sqlstate != 0)
+		raise_trouble(&trouble);
+}
+
+/*
  * Send what is due, at most max_mails mails, and wait for those of them that
  * other processes are sending; returns how many of them the server accepted.
  * For jobs.deliver_mail(), which is connected to SPI, non-atomically, and has
  * a slot with that worker_id.  Commits what the caller did so far.  Raises
  * what kept mail from being sent at all, 08xxx for the server's part; the
- * mails are then back in the queue, committed.
+ * mails are then back in the queue, committed.  With max_mails 0 it connects,
+ * and raises the same if mail could not be sent.
  */
 int64
 mj_mailer_deliver(int64 worker_id, int max_mails)
@@ -844,6 +870,11 @@ mj_mailer_deliver(int64 worker_id, int max_mails)
 	delivery.left = max_mails;
 	delivery.due = palloc(max_mails * sizeof(MjDueMail));
 	SPI_commit();
+	if (max_mails == 0)
+	{
+		try_session();
+		return 0;
+	}
 	find_due(&delivery);
 	if (delivery.ndue == 0)
 		return 0;

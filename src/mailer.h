@@ -36,7 +36,7 @@ typedef struct MjMailStep
 
 #define MJ_MAIL_STEPS	5		/* configuration, connect, TLS, AUTH, mail */
 
-extern bool mj_mailer_configured(void);
+extern bool mj_mailer_check_configured(MjMailTrouble *trouble);
 extern bool mj_mailer_check_settings(MjMailTrouble *trouble);
 extern int	mj_mailer_run_batch(int64 worker_id, int max_mails);
 extern int64 mj_mailer_deliver(int64 worker_id, int max_mails);

@@ -1,0 +1,400 @@
+/*-------------------------------------------------------------------------
+ *
+ * api_mail.c
+ *	  The SQL functions of mail: send_mail, deliver_mail, check_mail.
+ *
+ * Who may call them is a matter of EXECUTE: nobody may by default, for a
+ * database that sends anybody's mail is a relay.
+ *
+ * Layer: SQL surface.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "api_mail.h"
+#include "clock.h"
+#include "guc.h"
+#include "job_store.h"
+#include "mail_content.h"
+#include "mail_store.h"
+#include "mailer.h"
+#include "queue_store.h"
+#include "shmem.h"
+#include "xact.h"
+
+PG_FUNCTION_INFO_V1(mj_api_send_mail);
+PG_FUNCTION_INFO_V1(mj_api_deliver_mail);
+PG_FUNCTION_INFO_V1(mj_api_check_mail);
+
+#define DEFAULT_MAX_MAILS	50
+#define MAX_MAX_MAILS		10000
+
+/* Arguments of jobs.send_mail() */
+enum
+{
+	ARG_RECIPIENT, ARG_SUBJECT, ARG_BODY_TEXT, ARG_BODY_HTML, ARG_SENDER,
+	ARG_REPLY_TO, ARG_CC, ARG_BCC, ARG_HEADERS, ARG_SEND_AT, ARG_PRIORITY,
+	ARG_SOURCE_KEY
+};
+
+/* ------------------------------------------------------------------------
+ * What must be so
+ * ------------------------------------------------------------------------
+ */
+
+/* Mail is sent by workers, which a server without preload does not have. */
+static void
+require_preload(void)
+{
+	if (mj_shmem_available())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("motionify_jobs is not loaded by the server"),
+			 errhint("Add motionify_jobs to shared_preload_libraries and restart the server.")));
+}
+
+static void
+raise_problem(int sqlstate, const MjProblem *problem)
+{
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 errmsg("%s", problem->message),
+			 problem->detail[0] ? errdetail("%s", problem->detail) : 0,
+			 problem->hint[0] ? errhint("%s", problem->hint) : 0));
+}
+
+/* 55000 if nobody has said where mail goes. */
+static void
+require_configured(void)
+{
+	MjMailTrouble trouble;
+
+	if (!mj_mailer_check_configured(&trouble))
+		raise_problem(trouble.sqlstate, &trouble.problem);
+}
+
+/* That, and whatever else is wrong with the settings. */
+static void
+require_settings(void)
+{
+	MjMailTrouble trouble;
+
+	if (!mj_mailer_check_settings(&trouble))
+		raise_problem(trouble.sqlstate, &trouble.problem);
+}
+
+/* ------------------------------------------------------------------------
+ * send_mail
+ * ------------------------------------------------------------------------
+ */
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int argument)
+{
+	if (PG_ARGISNULL(argument))
+		return NULL;
+	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+static void
+require_value(bool given, const char *what)
+{
+	if (!given)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", what)));
+}
+
+/* The content of the arguments, not checked yet. */
+static void
+take_arguments(FunctionCallInfo fcinfo, MjMail *mail)
+{
+	memset(mail, 0, sizeof(MjMail));
+	mail->recipient = text_argument(fcinfo, ARG_RECIPIENT);
+	mail->subject = text_argument(fcinfo, ARG_SUBJECT);
+	mail->body_text = text_argument(fcinfo, ARG_BODY_TEXT);
+	mail->body_html = text_argument(fcinfo, ARG_BODY_HTML);
+	mail->sender = text_argument(fcinfo, ARG_SENDER);
+	mail->reply_to = text_argument(fcinfo, ARG_REPLY_TO);
+	mail->cc = text_argument(fcinfo, ARG_CC);
+	mail->bcc = text_argument(fcinfo, ARG_BCC);
+	mail->source_key = text_argument(fcinfo, ARG_SOURCE_KEY);
+	mail->headers_isnull = PG_ARGISNULL(ARG_HEADERS);
+	if (!mail->headers_isnull)
+		mail->headers = PG_GETARG_DATUM(ARG_HEADERS);
+	mail->role = GetUserNameFromId(GetUserId(), false);
+	mail->created_at = mj_clock_now();
+}
+
+/* When it is to be sent: not before now. */
+static TimestampTz
+take_send_at(FunctionCallInfo fcinfo, TimestampTz now)
+{
+	TimestampTz send_at;
+
+	if (PG_ARGISNULL(ARG_SEND_AT))
+		return now;
+	send_at = PG_GETARG_TIMESTAMPTZ(ARG_SEND_AT);
+	if (TIMESTAMP_NOT_FINITE(send_at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("send_at must be finite")));
+	return Max(send_at, now);
+}
+
+/* Raise what is wrong with a mail, 22004, 22023 or 55000. */
+static void
+check_mail(const MjMail *mail, TimestampTz send_at)
+{
+	MjProblem	problem;
+
+	require_value(mail->recipient != NULL, "recipient");
+	require_value(mail->subject != NULL, "subject");
+	require_value(mail->body_text != NULL || mail->body_html != NULL,
+				  "one of body_text and body_html");
+	if (mail->source_key != NULL && *mail->source_key == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("source_key must not be empty")));
+	if (mail->sender == NULL && *mj_mail_from == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("mail has no sender"),
+				 errhint("Give sender, or set motionify_jobs.mail_from.")));
+	if (!mj_mail_check(mail, send_at, &problem))
+		raise_problem(ERRCODE_INVALID_PARAMETER_VALUE, &problem);
+}
+
+/* Queue the run of a mail, and wake who sends it at commit. */
+static void
+queue_run(const MjMail *mail, TimestampTz send_at, int32 priority)
+{
+	MjRun		run = {0};
+
+	run.run_id = mail->run_id;
+	run.lane = MJ_LANE_MAIL;
+	run.priority = priority;
+	run.run_at = send_at;
+	run.due_at = send_at;
+	run.trigger = "queue";
+	run.args_isnull = true;
+	run.ready = send_at <= mail->created_at;
+	(void) mj_queue_insert(&run);
+	mj_xact_wake(send_at, run.ready ? MJ_LANE_MAIL : MJ_LANE_NONE);
+}
+
+/*
+ * jobs.send_mail(...) returns bigint: queue a mail, in the caller's
+ * transaction; its mail_id, or that of the mail that has its source_key.
+ */
+Datum
+mj_api_send_mail(PG_FUNCTION_ARGS)
+{
+	MjMail		mail;
+	TimestampTz send_at;
+	int64		existing;
+
+	require_preload();
+	require_configured();
+	take_arguments(fcinfo, &mail);
+	send_at = take_send_at(fcinfo, mail.created_at);
+	check_mail(&mail, send_at);
+	if (mail.source_key != NULL &&
+		(existing = mj_mail_find_source_key(mail.source_key)) != 0)
+		PG_RETURN_INT64(existing);
+	mail.mail_id = mj_mail_next_id();
+	mail.run_id = mj_queue_next_run_id();
+	mail.message_id = mj_mail_message_id(mail.mail_id,
+										 mail.sender ? mail.sender :
+										 mj_mail_from);
+	if (!mj_mail_insert(&mail))
+		PG_RETURN_INT64(mj_mail_find_source_key(mail.source_key));
+	queue_run(&mail, send_at,
+			  PG_ARGISNULL(ARG_PRIORITY) ? 0 : PG_GETARG_INT32(ARG_PRIORITY));
+	PG_RETURN_INT64(mail.mail_id);
+}
+
+/* ------------------------------------------------------------------------
+ * deliver_mail
+ * ------------------------------------------------------------------------
+ */
+
+/* 2D000 unless this call may commit. */
+static void
+require_nonatomic(FunctionCallInfo fcinfo)
+{
+	bool		atomic = fcinfo->context == NULL ||
+		!IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic;
+
+	if (!atomic && !IsSubTransaction())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+			 errmsg("jobs.deliver_mail() cannot be called inside a transaction"),
+			 errdetail("It commits, so that nothing is held while the network is used."),
+			 errhint("CALL it outside of BEGIN ... COMMIT, of functions, and of blocks with EXCEPTION.")));
+}
+
+/* 55000 if this database must not send. */
+static void
+require_sending(void)
+{
+	PreventCommandDuringRecovery("jobs.deliver_mail()");
+	require_preload();
+	if (!mj_enabled)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("motionify_jobs is switched off on this server"),
+				 errhint("Set motionify_jobs.enabled to on.")));
+	if (!mj_instance_is_own())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this database is a copy, and sends no mail"),
+				 errhint("Call jobs.adopt() if it is to take the original's place.")));
+	require_settings();
+}
+
+static int
+take_max_mails(FunctionCallInfo fcinfo)
+{
+	int			max_mails = PG_ARGISNULL(0) ? DEFAULT_MAX_MAILS :
+		PG_GETARG_INT32(0);
+
+	if (max_mails < 0 || max_mails > MAX_MAX_MAILS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_mails must be between 0 and %d", MAX_MAX_MAILS)));
+	return max_mails;
+}
+
+/* Be a worker while mail is delivered, unless this process is one. */
+static bool
+enter_guest(void)
+{
+	if (mj_my_slot != NULL)
+		return false;
+	if (mj_slot_acquire_guest() == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many sessions are delivering mail"),
+				 errhint("Mail is sent without jobs.deliver_mail(), too.")));
+	return true;
+}
+
+/* Deliver as a worker, connected to SPI. */
+static int64
+deliver(int max_mails)
+{
+	bool		is_guest = enter_guest();
+	volatile int64 accepted = 0;
+
+	PG_TRY();
+	{
+		SPI_connect_ext(SPI_OPT_NONATOMIC);
+		accepted = mj_mailer_deliver(mj_my_slot->worker_id, max_mails);
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		if (is_guest)
+			mj_slot_release_guest();
+	}
+	PG_END_TRY();
+	return accepted;
+}
+
+/*
+ * CALL jobs.deliver_mail(max_mails, accepted): send what is due now, and wait
+ * for it.  Commits.
+ */
+Datum
+mj_api_deliver_mail(PG_FUNCTION_ARGS)
+{
+	int			max_mails;
+	TupleDesc	tupdesc;
+	Datum		accepted;
+	bool		isnull = false;
+
+	require_nonatomic(fcinfo);
+	max_mails = take_max_mails(fcinfo);
+	require_sending();
+	accepted = Int32GetDatum((int32) deliver(max_mails));
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),
+													  &accepted, &isnull)));
+}
+
+/* ------------------------------------------------------------------------
+ * check_mail
+ * ------------------------------------------------------------------------
+ */
+
+/* jobs.check_mail(recipient) returns table (step, ok, detail) */
+Datum
+mj_api_check_mail(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MjMailStep	steps[MJ_MAIL_STEPS];
+	int			n;
+	int			i;
+
+	InitMaterializedSRF(fcinfo, 0);
+	n = mj_mailer_check(text_argument(fcinfo, 0), steps);
+	for (i = 0; i < n; i++)
+	{
+		Datum		values[3];
+		bool		nulls[3] = {false};
+
+		values[0] = CStringGetTextDatum(steps[i].name);
+		values[1] = BoolGetDatum(steps[i].ok);
+		values[2] = CStringGetTextDatum(steps[i].detail);
+		tuplestore_putvalues(result->setResult, result->setDesc, values,
+							 nulls);
+	}
+	PG_RETURN_NULL();
+}
+
+/*
+ * Is mail set up, and the server reachable?  For jobs.doctor(): detail and
+ * hint are palloc'ed, the hint NULL if there is none.
+ */
+bool
+mj_mail_probe(char **detail, char **hint)
+{
+	MjMailTrouble trouble;
+	MjMailStep	steps[MJ_MAIL_STEPS];
+	int			n;
+
+	*hint = NULL;
+	if (!mj_mailer_check_settings(&trouble))
+	{
+		*detail = pstrdup(trouble.problem.message);
+		if (trouble.problem.hint[0])
+			*hint = pstrdup(trouble.problem.hint);
+		return false;
+	}
+	n = mj_mailer_check(NULL, steps);
+	if (steps[n - 1].ok)
+	{
+		*detail = steps[0].detail;
+		return true;
+	}
+	*detail = psprintf("%s: %s", steps[n - 1].name, steps[n - 1].detail);
+	*hint = pstrdup("SELECT * FROM jobs.check_mail() shows every step.");
+	return false;
+}
