@@ -102,6 +102,16 @@ clock_is_injected(void)
 #endif							/* MJ_TESTING */
 
 /*
+ * The real time, also where tests inject another: for how long processes stay
+ * and when failed starts are tried again.
+ */
+TimestampTz
+mj_clock_real(void)
+{
+	return GetCurrentTimestamp();
+}
+
+/*
  * Milliseconds to wait until an instant, rounded up, 0 when it has passed, at
  * most at_most_ms.  DT_NOEND is never.
  */

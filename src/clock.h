@@ -13,6 +13,7 @@
 #include "datatype/timestamp.h"
 
 extern TimestampTz mj_clock_now(void);
+extern TimestampTz mj_clock_real(void);
 extern long mj_clock_ms_until(TimestampTz instant, long at_most_ms);
 extern void mj_clock_init(void);
 

@@ -217,36 +217,39 @@ mj_queue_insert(const MjRun *run)
 	return run_for_count(&insert_statement, &params) == 1;
 }
 
-/* Claim up to n ready runs of a lane for this process; returns how many. */
-static int
-claim(int64 lane, int64 worker_id, TimestampTz now, int n, MjRun *runs)
+/*
+ * Claim up to limit ready runs of a lane, the first by priority and run_id, for
+ * the caller's slot; returns how many.  Their order is not told.
+ */
+int
+mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
+					MjRun **runs)
 {
 	MjScope		scope;
 	MjParams	params = {0};
-	uint64		rows;
-	uint64		i;
+	int			n;
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, lane);
 	mj_param_int64(&params, worker_id);
 	mj_param_int32(&params, MyProcPid);
 	mj_param_time(&params, now);
-	mj_param_int64(&params, n);
-	rows = mj_store_run(&claim_statement, &params);
-	for (i = 0; i < rows; i++)
-		run_from_row(&scope, i, &runs[i]);
+	mj_param_int64(&params, limit);
+	n = runs_from_rows(&scope, mj_store_run(&claim_statement, &params), runs);
 	mj_store_leave(&scope);
-	return (int) rows;
+	return n;
 }
 
-/*
- * Claim the first ready run of a lane, by priority and run_id; false when the
- * lane has none.  The caller's slot has that worker_id.
- */
+/* Claim the first ready run of a lane; false when it has none. */
 bool
 mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now, MjRun *run)
 {
-	return claim(lane, worker_id, now, 1, run) == 1;
+	MjRun	   *runs;
+
+	if (mj_queue_claim_many(lane, worker_id, now, 1, &runs) == 0)
+		return false;
+	*run = runs[0];
+	return true;
 }
 
 /*
@@ -258,10 +261,16 @@ int
 mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 					 MjRun *runs)
 {
+	MjRun	   *claimed;
+	int			n;
+
 	if (!mj_instance_is_own())
 		return 0;
 	mj_queue_promote(now);
-	return claim(MJ_LANE_MAIL, worker_id, now, max_mails, runs);
+	n = mj_queue_claim_many(MJ_LANE_MAIL, worker_id, now, max_mails,
+							&claimed);
+	memcpy(runs, claimed, n * sizeof(MjRun));
+	return n;
 }
 
 /*

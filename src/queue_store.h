@@ -53,6 +53,8 @@ extern int64 mj_queue_delete_unstarted(int64 job_id);
 /* who executes */
 extern bool mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now,
 						   MjRun *run);
+extern int	mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now,
+								int limit, MjRun **runs);
 extern int	mj_queue_claim_mails(int64 worker_id, TimestampTz now,
 								 int max_mails, MjRun *runs);
 extern bool mj_queue_delete(int64 run_id, int64 worker_id);

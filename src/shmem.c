@@ -67,7 +67,7 @@ initialize_shared_memory(void)
 	mj_shared->nslots = slot_count();
 	mj_shared->ndatabases = mj_max_databases;
 	if (!pg_strong_random(&mj_shared->boot_id, sizeof(mj_shared->boot_id)))
-		mj_shared->boot_id = (uint32) GetCurrentTimestamp();
+		mj_shared->boot_id = (uint32) mj_clock_real();
 	mj_shared->boot_id &= 0x7fffffff;	/* worker ids are positive bigints */
 }
 
@@ -290,7 +290,7 @@ mj_slot_set_state(MjSlotState state, int64 run_id)
 {
 	mj_lock();
 	if (state == MJ_SLOT_IDLE && mj_my_slot->state != MJ_SLOT_IDLE)
-		mj_my_slot->idle_since = GetCurrentTimestamp();
+		mj_my_slot->idle_since = mj_clock_real();
 	mj_my_slot->state = state;
 	mj_my_slot->run_id = run_id;
 	mj_unlock();

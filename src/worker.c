@@ -16,6 +16,7 @@
 
 #include <signal.h>
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -26,6 +27,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "guc.h"
 #include "worker.h"
@@ -33,6 +35,9 @@
 
 /* Longest wait before a start that failed is tried again. */
 #define MJ_MAX_BACKOFF_S 60
+
+/* How long after a start of the server starts of runs are durable. */
+#define MJ_UNSETTLED_US (5 * 60 * USECS_PER_SEC)
 
 /* How long DDL waits for workers to leave before it goes on regardless. */
 #define MJ_EVICT_TIMEOUT_MS 10000L
@@ -81,7 +86,7 @@ backoff_after(int failures)
 {
 	int			seconds = failures < 7 ? 1 << (failures - 1) : MJ_MAX_BACKOFF_S;
 
-	return GetCurrentTimestamp() +
+	return mj_clock_real() +
 		Min(seconds, MJ_MAX_BACKOFF_S) * USECS_PER_SEC;
 }
 
@@ -199,6 +204,64 @@ mj_worker_wait(long timeout_ms, bool *reloaded)
 		ProcessConfigFile(PGC_SIGHUP);
 	}
 	return (events & WL_TIMEOUT) ? MJ_WAKE_TIMEOUT : MJ_WAKE_LATCH;
+}
+
+/*
+ * Begin a transaction for bookkeeping: READ COMMITTED and read-write, whatever
+ * the session's defaults; with results in `context`.  A transaction that is
+ * not durable is committed asynchronously.
+ */
+void
+mj_worker_begin(MemoryContext context, bool durable)
+{
+	const char *level = NULL;
+
+	StartTransactionCommand();
+	XactIsoLevel = XACT_READ_COMMITTED;
+	XactReadOnly = false;
+	if (!durable)
+		level = "off";
+	else if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+		level = "local";
+	if (level != NULL)
+		(void) set_config_option("synchronous_commit", level, PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+								 false);
+	MemoryContextSwitchTo(context);
+}
+
+/* Commit a transaction of a worker, and go on in `context`. */
+void
+mj_worker_commit(MemoryContext context)
+{
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	pgstat_report_stat(false);
+}
+
+/*
+ * Has the launcher started so recently that starts of runs are to be durable?
+ * Else a run that crashes the server would never be counted as crashed.
+ */
+bool
+mj_worker_is_unsettled(void)
+{
+	return mj_clock_real() < mj_shared->started_at + MJ_UNSETTLED_US;
+}
+
+/*
+ * Give up the slot, in good order, and end the process.  Not in a
+ * transaction.
+ */
+void
+mj_worker_finish(void)
+{
+	mj_lock();
+	mj_slot_clear(mj_my_slot);
+	mj_my_slot = NULL;
+	mj_unlock();
+	mj_wake_launcher();
+	proc_exit(0);
 }
 
 /*

@@ -21,6 +21,7 @@
 #include "xact.h"
 
 #define MJ_MAX_PENDING_LANES 16
+#define MJ_MAX_PENDING_RUNS 32
 
 /* What the current transaction has to do when it commits. */
 static struct
@@ -29,6 +30,8 @@ static struct
 	TimestampTz due;			/* earliest instant that somebody asked for */
 	int			nlanes;
 	int64		lanes[MJ_MAX_PENDING_LANES];	/* have runs that are ready */
+	int			nruns;
+	int64		runs[MJ_MAX_PENDING_RUNS];	/* have an attempt in the log */
 } pending;
 
 /* The database that the current transaction keeps workers away from. */
@@ -78,12 +81,19 @@ unblock_database(bool committed)
 		mj_wake_database(oid, 0);
 }
 
+/*
+ * Tell whoever must know.  A scheduler that changed something itself needs no
+ * wake: it acts on what its tick found.
+ */
 static void
 wake_after_commit(void)
 {
 	int			i;
 
-	if (!pending.wake)
+	for (i = 0; i < pending.nruns; i++)
+		mj_request_end(pending.runs[i], MJ_REQUEST_ENDED);
+	if (!pending.wake ||
+		(mj_my_slot != NULL && mj_my_slot->kind == MJ_WORKER_SCHEDULER))
 		return;
 	for (i = 0; i < pending.nlanes; i++)
 		mj_wake_lane(MyDatabaseId, pending.lanes[i]);
@@ -111,6 +121,7 @@ transaction_ended(XactEvent event, void *arg)
 	}
 	pending.wake = false;
 	pending.nlanes = 0;
+	pending.nruns = 0;
 }
 
 /* Register the callback; called once from _PG_init while preloading. */
@@ -142,4 +153,16 @@ mj_xact_wake(TimestampTz due, int64 lane)
 			return;
 	if (pending.nlanes < MJ_MAX_PENDING_LANES)
 		pending.lanes[pending.nlanes++] = lane;
+}
+
+/*
+ * An attempt of a run is in the log when the current transaction commits: the
+ * run_now() that waits for it, if one does, is told then.  What does not fit is
+ * found by the caller itself, which looks at the log every second.
+ */
+void
+mj_xact_run_ended(int64 run_id)
+{
+	if (pending.nruns < MJ_MAX_PENDING_RUNS)
+		pending.runs[pending.nruns++] = run_id;
 }

@@ -1,0 +1,518 @@
+/*-------------------------------------------------------------------------
+ *
+ * launcher.c
+ *	  The launcher: the one process that is always there, and the only one
+ *	  that starts workers.
+ *
+ * It is connected to no database, so it blocks no DROP DATABASE.  It knows each
+ * database's next due instant and which lanes want executors, both from shared
+ * memory, and starts schedulers and executors for them out of one pool.  On an
+ * error it exits, and the postmaster starts it again.
+ *
+ * Layer: loops.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "compat.h"
+#include "guc.h"
+#include "launcher.h"
+#include "worker.h"
+#include "xact.h"
+
+/* A scheduler is started this long before something is due. */
+#define MJ_START_EARLY_US (2 * USECS_PER_SEC)
+
+/* A lane that has waited this long gets the slot of another one. */
+#define MJ_PATIENCE_MS 100
+
+/* When no worker could be started, the next try is this much later. */
+#define MJ_RETRY_US (5 * USECS_PER_SEC)
+
+/* The postmaster starts a launcher that failed again after this. */
+#define MJ_LAUNCHER_RESTART_S 1
+
+/* Handles of the workers that were registered, by slot. */
+static BackgroundWorkerHandle **handles = NULL;
+
+/* Until when nothing is registered, since max_worker_processes were running. */
+static TimestampTz not_before = 0;
+static bool full_logged = false;
+
+/* Register the launcher; called once from _PG_init while preloading. */
+void
+mj_launcher_register(void)
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = MJ_LAUNCHER_RESTART_S;
+	strlcpy(worker.bgw_library_name, "motionify_jobs", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "mj_launcher_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "motionify_jobs launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "motionify_jobs launcher", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+/* on_shmem_exit callback: nobody can wake this launcher any more. */
+static void
+launcher_exit(int code, Datum arg)
+{
+	mj_lock();
+	mj_shared->launcher_procno = -1;
+	mj_shared->launcher_pid = 0;
+	mj_unlock();
+}
+
+/*
+ * Make this process the launcher.  Workers that an earlier one registered but
+ * that have not attached are given up: they find their slot taken and exit.
+ */
+static void
+attach(void)
+{
+	int			i;
+
+	handles = MemoryContextAllocZero(TopMemoryContext, mj_shared->nslots *
+									 sizeof(BackgroundWorkerHandle *));
+	mj_lock();
+	mj_shared->launcher_procno = MJ_MY_PROCNO;
+	mj_shared->launcher_pid = MyProcPid;
+	if (mj_shared->started_at == 0)
+		mj_shared->started_at = mj_clock_real();
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state == MJ_SLOT_STARTING)
+			mj_slot_clear(&mj_slots[i]);
+	mj_unlock();
+	on_shmem_exit(launcher_exit, (Datum) 0);
+}
+
+/* Have a database looked at, as if something had been committed in it. */
+static void
+probe(const FormData_pg_database *database)
+{
+	MjDatabase *entry;
+	bool		full;
+
+	if (!database->datallowconn || database->datistemplate ||
+		database->datconnlimit == -2 ||
+		!mj_guc_database_is_served(NameStr(database->datname)))
+		return;
+	mj_lock();
+	entry = mj_database_enter(database->oid);
+	full = entry == NULL && !mj_shared->databases_full_logged;
+	if (full)
+		mj_shared->databases_full_logged = true;
+	if (entry != NULL)
+	{
+		entry->wake = true;
+		entry->next_due = 0;
+	}
+	mj_unlock();
+	if (full)
+		ereport(LOG,
+				(errmsg("motionify_jobs: there are more databases than motionify_jobs.max_databases (%d)",
+						mj_max_databases),
+				 errhint("Increase motionify_jobs.max_databases and restart the server.")));
+}
+
+/* Have every database that can be connected to looked at. */
+static void
+probe_databases(void)
+{
+	Relation	relation;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	relation = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(relation, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+		probe((Form_pg_database) GETSTRUCT(tuple));
+	table_endscan(scan);
+	table_close(relation, AccessShareLock);
+	mj_worker_commit(TopMemoryContext);
+}
+
+/* Free the slots of workers that ended before they could attach. */
+static void
+reap_failed_starts(void)
+{
+	int			i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		pid_t		pid;
+
+		if (handles[i] == NULL)
+			continue;
+		if (mj_slots[i].state == MJ_SLOT_STARTING &&
+			GetBackgroundWorkerPid(handles[i], &pid) != BGWH_STOPPED)
+			continue;
+		mj_lock();
+		if (mj_slots[i].state == MJ_SLOT_STARTING)
+			mj_slot_clear(&mj_slots[i]);
+		mj_unlock();
+		pfree(handles[i]);
+		handles[i] = NULL;
+	}
+}
+
+/* No worker process is to be had: say so once, and wait. */
+static void
+note_full(void)
+{
+	not_before = mj_clock_real() + MJ_RETRY_US;
+	if (!full_logged)
+		ereport(LOG,
+				(errmsg("motionify_jobs: no background worker is free"),
+				 errhint("Increase max_worker_processes; jobs want 1 + 1.5 times motionify_jobs.max_workers.")));
+	full_logged = true;
+}
+
+/* Register a worker for a reserved slot; false when none is free. */
+static bool
+start_worker(MjSlot *slot)
+{
+	if (mj_worker_register(slot, &handles[slot - mj_slots]))
+	{
+		full_logged = false;
+		return true;
+	}
+	mj_lock();
+	mj_slot_clear(slot);
+	mj_unlock();
+	note_full();
+	return false;
+}
+
+/* When a database wants a scheduler; DT_NOEND: not at all.  Lock held. */
+static TimestampTz
+scheduler_wanted_at(const MjDatabase *entry)
+{
+	TimestampTz at;
+
+	if (!OidIsValid(entry->oid) || entry->blocked > 0 ||
+		mj_slot_count(MJ_WORKER_SCHEDULER, entry->oid, MJ_LANE_NONE) > 0)
+		return DT_NOEND;
+	if (entry->wake)
+		at = 0;
+	else if (entry->next_due == DT_NOEND)
+		return DT_NOEND;
+	else
+		at = entry->next_due - MJ_START_EARLY_US;
+	return Max(at, entry->not_before);
+}
+
+/*
+ * The database that has waited longest for a scheduler, NULL when none wants
+ * one yet; *next is when the next one will.  Lock held.
+ */
+static MjDatabase *
+most_due_database(TimestampTz now, TimestampTz *next)
+{
+	MjDatabase *found = NULL;
+	int			i;
+
+	*next = DT_NOEND;
+	for (i = 0; i < mj_shared->ndatabases; i++)
+	{
+		MjDatabase *entry = &mj_database_table[i];
+		TimestampTz at = scheduler_wanted_at(entry);
+
+		if (at > now)
+			*next = Min(*next, at);
+		else if (found == NULL || entry->next_due < found->next_due)
+			found = entry;
+	}
+	return found;
+}
+
+/* Half of the pool at most are schedulers. */
+static int
+max_schedulers(void)
+{
+	return Max(1, mj_max_workers / 2);
+}
+
+/* Ask the worker of a kind that has been idle longest to leave.  Lock held. */
+static bool
+evict_idle(MjWorkerKind kind)
+{
+	MjSlot	   *found = NULL;
+	int			i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		MjSlot	   *slot = &mj_slots[i];
+
+		if (slot->state == MJ_SLOT_IDLE && slot->kind == kind &&
+			!slot->yield &&
+			(found == NULL || slot->idle_since < found->idle_since))
+			found = slot;
+	}
+	if (found == NULL)
+		return false;
+	found->yield = true;
+	mj_slot_set_latch(found);
+	return true;
+}
+
+/* Workers of a kind that were asked to leave and have not.  Lock held. */
+static int
+count_yielding(MjWorkerKind kind)
+{
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE && mj_slots[i].kind == kind &&
+			mj_slots[i].yield)
+			n++;
+	return n;
+}
+
+/*
+ * Start the schedulers that are wanted now, oldest due first.  Returns when
+ * the next will be.
+ */
+static TimestampTz
+start_schedulers(TimestampTz now)
+{
+	TimestampTz next;
+
+	for (;;)
+	{
+		MjDatabase *entry;
+		MjSlot	   *slot = NULL;
+
+		mj_lock();
+		entry = most_due_database(now, &next);
+		if (entry != NULL &&
+			mj_slot_count(MJ_WORKER_SCHEDULER, InvalidOid, MJ_LANE_NONE) <
+			max_schedulers())
+			slot = mj_slot_reserve(MJ_WORKER_SCHEDULER, entry->oid,
+								   MJ_LANE_NONE);
+		else if (entry != NULL && count_yielding(MJ_WORKER_SCHEDULER) == 0)
+			evict_idle(MJ_WORKER_SCHEDULER);
+		mj_unlock();
+		if (slot == NULL)
+			return next;		/* a worker that leaves wakes us */
+		if (!start_worker(slot))
+			return Min(next, not_before);
+	}
+}
+
+/* How many executors a lane lacks.  Lock held. */
+static int
+lane_lacks(const MjLane *entry)
+{
+	MjDatabase *database = mj_database_find(entry->database);
+
+	if (!OidIsValid(entry->database) || entry->wanted == 0 ||
+		database == NULL || database->blocked > 0)
+		return 0;
+	return entry->wanted - mj_slot_count(MJ_WORKER_EXECUTOR, entry->database,
+										 entry->lane);
+}
+
+/*
+ * The lane that has waited longest for an executor, those that have none at all
+ * first; NULL when none wants one now.  Lock held.
+ */
+static MjLane *
+most_starved_lane(TimestampTz now, TimestampTz *next)
+{
+	MjLane	   *found = NULL;
+	int			i;
+
+	*next = DT_NOEND;
+	for (i = 0; i < MJ_MAX_LANES; i++)
+	{
+		MjLane	   *entry = &mj_shared->lanes[i];
+
+		if (lane_lacks(entry) <= 0)
+			continue;
+		if (entry->not_before > now)
+			*next = Min(*next, entry->not_before);
+		else if (found == NULL || entry->since < found->since)
+			found = entry;
+	}
+	return found;
+}
+
+/*
+ * Of the lane that has most executors, ask one to leave after its run, if the
+ * lane has more than one, or is another lane than the starved one.  Lock held.
+ */
+static void
+take_from_richest(const MjLane *starved)
+{
+	MjSlot	   *found = NULL;
+	int			most = 0;
+	int			i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		MjSlot	   *slot = &mj_slots[i];
+		int			n;
+
+		if (slot->state != MJ_SLOT_BUSY || slot->kind != MJ_WORKER_EXECUTOR ||
+			(slot->database == starved->database &&
+			 slot->lane == starved->lane))
+			continue;
+		n = mj_slot_count(MJ_WORKER_EXECUTOR, slot->database, slot->lane);
+		if (n > most)
+		{
+			most = n;
+			found = slot;
+		}
+	}
+	if (found != NULL)
+		found->yield = true;
+}
+
+/*
+ * All executors are taken: make room for a starved lane that has none, at once
+ * if one is idle, after the patience otherwise.  Returns when to look again.
+ * Lock held.
+ */
+static TimestampTz
+make_room(const MjLane *starved, TimestampTz now)
+{
+	TimestampTz patient_until = starved->since + MJ_PATIENCE_MS * 1000;
+
+	if (mj_slot_count(MJ_WORKER_EXECUTOR, starved->database,
+					  starved->lane) > 0 ||
+		count_yielding(MJ_WORKER_EXECUTOR) > 0 ||
+		evict_idle(MJ_WORKER_EXECUTOR))
+		return DT_NOEND;		/* a worker that leaves wakes us */
+	if (now < patient_until)
+		return patient_until;
+	take_from_richest(starved);
+	return DT_NOEND;
+}
+
+/*
+ * Start the executors that are wanted now, for the longest wait first.
+ * Returns when to look again.
+ */
+static TimestampTz
+start_executors(TimestampTz now)
+{
+	for (;;)
+	{
+		TimestampTz next;
+		MjLane	   *entry;
+		MjSlot	   *slot = NULL;
+
+		mj_lock();
+		entry = most_starved_lane(now, &next);
+		if (entry != NULL &&
+			mj_slot_count(MJ_WORKER_EXECUTOR, InvalidOid, MJ_LANE_NONE) <
+			mj_max_workers)
+		{
+			slot = mj_slot_reserve(MJ_WORKER_EXECUTOR, entry->database,
+								   entry->lane);
+			entry->since = now; /* the next one waits from now on */
+		}
+		else if (entry != NULL)
+			next = Min(next, make_room(entry, now));
+		mj_unlock();
+		if (slot == NULL)
+			return next;
+		if (!start_worker(slot))
+			return Min(next, not_before);
+	}
+}
+
+/* Start what is wanted; returns when to look again. */
+static TimestampTz
+start_workers(void)
+{
+	TimestampTz now = mj_clock_real();
+	TimestampTz schedulers;
+	TimestampTz executors;
+
+	if (!mj_enabled || IsBinaryUpgrade)
+		return DT_NOEND;
+	if (now < not_before)
+		return not_before;
+	schedulers = start_schedulers(mj_clock_now());
+	executors = start_executors(now);
+	return Min(schedulers, executors);
+}
+
+/* Ask all workers to leave, or to come back: motionify_jobs.enabled changed. */
+static void
+settings_changed(bool was_enabled)
+{
+	int			i;
+
+	if (was_enabled == mj_enabled)
+		return;
+	ereport(LOG,
+			(errmsg("motionify_jobs: jobs were switched %s",
+					mj_enabled ? "on" : "off")));
+	mj_lock();
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE)
+			mj_slot_set_latch(&mj_slots[i]);
+	mj_unlock();
+	if (mj_enabled)
+		probe_databases();
+}
+
+/* before_shmem_exit callback: the operators see the end in the log. */
+static void
+log_stop(int code, Datum arg)
+{
+	ereport(LOG, (errmsg("motionify_jobs launcher stopped")));
+}
+
+/* Main function of the launcher; started by the postmaster. */
+void
+mj_launcher_main(Datum main_arg)
+{
+	attach();
+	pqsignal(SIGINT, SIG_IGN);
+	mj_worker_signals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	before_shmem_exit(log_stop, (Datum) 0);
+	ereport(LOG, (errmsg("motionify_jobs launcher started")));
+	probe_databases();
+	for (;;)
+	{
+		bool		was_enabled = mj_enabled;
+		TimestampTz next;
+		bool		reloaded;
+
+		reap_failed_starts();
+		next = start_workers();
+		(void) mj_worker_wait(mj_clock_ms_until(next, MJ_MAX_SLEEP_MS),
+							  &reloaded);
+		if (reloaded)
+			settings_changed(was_enabled);
+	}
+}

@@ -1,0 +1,254 @@
+/*-------------------------------------------------------------------------
+ *
+ * runlog.c
+ *	  The end of an attempt: what it does to the run, the history and the
+ *	  server log.
+ *
+ * Layer: loops.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "guc.h"
+#include "mail_store.h"
+#include "runlog.h"
+#include "xact.h"
+
+/* Whose a job's runs are, for the log. */
+void
+mj_runlog_owner(const MjJob *job, MjRunOwner *owner)
+{
+	owner->job = job->name;
+	owner->job_group = job->job_group;
+	owner->role = job->role;
+}
+
+/* The same for a run whose definition was not at hand; it may be gone. */
+static void
+find_owner(const MjRun *run, MjRunOwner *owner)
+{
+	MjJob		job;
+	MjMail		mail;
+
+	memset(owner, 0, sizeof(MjRunOwner));
+	owner->role = "";
+	if (run->job_id == 0)
+	{
+		owner->job = MJ_MAIL_JOB_NAME;
+		if (mj_mail_load(&run->run_id, 1, &mail) == 1)
+			owner->role = mail.role;
+	}
+	else if (mj_job_by_id(run->job_id, &job))
+		mj_runlog_owner(&job, owner);
+	else
+		owner->job = psprintf("unscheduled job " INT64_FORMAT, run->job_id);
+}
+
+/* now + an interval of a job. */
+static TimestampTz
+later(TimestampTz now, const Interval *delay)
+{
+	return DatumGetTimestampTz(
+							   DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(now),
+												   IntervalPGetDatum(delay)));
+}
+
+/* Remove a run that is over, and log how. */
+static void
+finish(const MjRun *run, const MjRunOwner *owner, const MjOutcome *outcome)
+{
+	if (mj_queue_delete(run->run_id, run->worker_id))
+		mj_history_insert(run, owner, outcome);
+	mj_xact_run_ended(run->run_id);
+}
+
+/*
+ * An attempt failed, timed out or was cancelled: log it, and put the run back
+ * after the backoff while attempts remain.  Cancelled is final.
+ */
+void
+mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
+				 const MjOutcome *outcome, int32 max_attempts,
+				 const Interval *backoff)
+{
+	MjRun		next = *run;
+	TimestampTz run_at;
+
+	next.failures++;
+	if (strcmp(outcome->status, "cancelled") == 0 ||
+		next.failures >= max_attempts)
+	{
+		finish(run, owner, outcome);
+		return;
+	}
+	run_at = later(outcome->finished_at, backoff);
+	if (mj_queue_put_back(&next, run_at, false))
+		mj_history_insert(run, owner, outcome);
+	mj_xact_run_ended(run->run_id);
+	mj_xact_wake(run_at, MJ_LANE_NONE);
+}
+
+/* A run cannot be started, now or later: end it with the reason. */
+void
+mj_runlog_refused(const MjRun *run, const MjRunOwner *owner,
+				  const MjRoleProblem *problem)
+{
+	MjOutcome	outcome = {0};
+
+	outcome.status = "failed";
+	outcome.rows_isnull = true;
+	outcome.sqlstate = pstrdup(unpack_sql_state(problem->sqlstate));
+	outcome.error = problem->message;
+	outcome.error_detail = problem->hint[0] ? problem->hint : NULL;
+	outcome.finished_at = mj_clock_now();
+	finish(run, owner, &outcome);
+	mj_runlog_report(run, owner, &outcome);
+}
+
+/*
+ * An attempt was interrupted, by shutdown or termination: the run goes back,
+ * ready, and it counts neither as a failure nor as a crash.
+ */
+void
+mj_runlog_interrupted(const MjRun *run, const char *why)
+{
+	MjRunOwner	owner;
+	MjOutcome	outcome = {0};
+
+	find_owner(run, &owner);
+	outcome.status = "cancelled";
+	outcome.rows_isnull = true;
+	outcome.sqlstate = "57P01";
+	outcome.error = psprintf("interrupted: %s", why);
+	outcome.error_detail = "The run went back to the queue.";
+	outcome.finished_at = mj_clock_now();
+	if (mj_queue_put_back(run, run->run_at, true))
+		mj_history_insert(run, &owner, &outcome);
+	mj_xact_wake(0, MJ_LANE_NONE);
+}
+
+/* The last crash that a run is granted: give it up, and pause its job. */
+static void
+quarantine(const MjRun *run, const MjRunOwner *owner, MjOutcome *outcome)
+{
+	finish(run, owner, outcome);
+	if (run->job_id == 0)
+		mj_mail_end(run->run_id, "failed", 0, outcome->error);
+	else
+		mj_job_set_paused(run->job_id, true,
+						  psprintf("run " INT64_FORMAT " ended its process %d times",
+								   run->run_id, MJ_MAX_CRASHES),
+						  mj_clock_now());
+}
+
+/*
+ * The process of an attempt died without a word.  The run goes back, ready;
+ * the third time it is given up and its job paused.
+ */
+void
+mj_runlog_crashed(const MjRun *run)
+{
+	MjRunOwner	owner;
+	MjRun		next = *run;
+	MjOutcome	outcome = {0};
+
+	find_owner(run, &owner);
+	next.crashes++;
+	outcome.status = "crashed";
+	outcome.rows_isnull = true;
+	outcome.sqlstate = "57P02";
+	outcome.error = "the process that ran it died";
+	outcome.error_detail = psprintf("Crash %d of this run; at %d its job is paused.",
+									next.crashes, MJ_MAX_CRASHES);
+	outcome.finished_at = mj_clock_now();
+	if (next.crashes >= MJ_MAX_CRASHES)
+		quarantine(run, &owner, &outcome);
+	else if (mj_queue_put_back(&next, run->run_at, true))
+		mj_history_insert(run, &owner, &outcome);
+	mj_runlog_report(run, &owner, &outcome);
+}
+
+/* A run that never was: an overlap, or a missed instant. */
+void
+mj_runlog_skipped(const MjRun *run, const MjRunOwner *owner,
+				  const char *reason)
+{
+	MjOutcome	outcome = {0};
+
+	outcome.status = "skipped";
+	outcome.rows_isnull = true;
+	outcome.error = reason;
+	outcome.finished_at = mj_clock_now();
+	mj_history_insert(run, owner, &outcome);
+	mj_runlog_report(run, owner, &outcome);
+}
+
+/* Seconds that an attempt took. */
+static double
+seconds_of(const MjRun *run, const MjOutcome *outcome)
+{
+	if (run->started_at == 0)
+		return 0.0;
+	return (double) (outcome->finished_at - run->started_at) / USECS_PER_SEC;
+}
+
+/* Log a start, if motionify_jobs.log_runs says so. */
+void
+mj_runlog_started(const MjRun *run, const MjRunOwner *owner)
+{
+	if (mj_log_runs == MJ_LOG_ALL)
+		ereport(LOG,
+				(errmsg("job \"%s\" started (run " INT64_FORMAT ", attempt %d)",
+						owner->job, run->run_id, run->attempt),
+				 errhidestmt(true)));
+}
+
+/* Is a success news?  Its result is something other than 0. */
+static bool
+changed_something(const MjOutcome *outcome)
+{
+	return outcome->result != NULL && strcmp(outcome->result, "0") != 0;
+}
+
+/* Log an end, if motionify_jobs.log_runs says so. */
+void
+mj_runlog_report(const MjRun *run, const MjRunOwner *owner,
+				 const MjOutcome *outcome)
+{
+	if (strcmp(outcome->status, "succeeded") == 0)
+	{
+		if (mj_log_runs == MJ_LOG_ALL ||
+			(mj_log_runs == MJ_LOG_CHANGES && changed_something(outcome)))
+			ereport(LOG,
+					(errmsg("job \"%s\" completed: %s, %.3f s (run "
+							INT64_FORMAT ")",
+							owner->job,
+							outcome->result ? outcome->result : "null",
+							seconds_of(run, outcome), run->run_id),
+					 errhidestmt(true)));
+	}
+	else if (strcmp(outcome->status, "skipped") == 0)
+	{
+		if (mj_log_runs >= MJ_LOG_CHANGES)
+			ereport(LOG,
+					(errmsg("job \"%s\" skipped: %s", owner->job,
+							outcome->error),
+					 errhidestmt(true)));
+	}
+	else if (mj_log_runs >= MJ_LOG_FAILURES)
+		ereport(LOG,
+				(errmsg("job \"%s\" %s: %s (run " INT64_FORMAT
+						", attempt %d, %.3f s)",
+						owner->job, outcome->status, outcome->error,
+						run->run_id, run->attempt, seconds_of(run, outcome)),
+				 errhidestmt(true)));
+}

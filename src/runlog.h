@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * runlog.h
+ *	  The end of an attempt: what it does to the run, the history and the
+ *	  server log.
+ *
+ * Used by executors for what they ran, and by the scheduler for what nobody
+ * runs any more.
+ *
+ * Layer: loops.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MJ_RUNLOG_H
+#define MJ_RUNLOG_H
+
+#include "access.h"
+#include "history_store.h"
+#include "job_store.h"
+
+/* Crashes of the same run after which its job is paused. */
+#define MJ_MAX_CRASHES 3
+
+/* need a transaction */
+extern void mj_runlog_owner(const MjJob *job, MjRunOwner *owner);
+extern void mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
+							 const MjOutcome *outcome, int32 max_attempts,
+							 const Interval *backoff);
+extern void mj_runlog_refused(const MjRun *run, const MjRunOwner *owner,
+							  const MjRoleProblem *problem);
+extern void mj_runlog_interrupted(const MjRun *run, const char *why);
+extern void mj_runlog_crashed(const MjRun *run);
+extern void mj_runlog_skipped(const MjRun *run, const MjRunOwner *owner,
+							  const char *reason);
+
+/* the server log */
+extern void mj_runlog_started(const MjRun *run, const MjRunOwner *owner);
+extern void mj_runlog_report(const MjRun *run, const MjRunOwner *owner,
+							 const MjOutcome *outcome);
+
+#endif							/* MJ_RUNLOG_H */

@@ -1,0 +1,367 @@
+/*-------------------------------------------------------------------------
+ *
+ * runner.c
+ *	  The command: executes a job's SQL text, on one path whatever it is.
+ *
+ * Each statement of a command has a cached plan and is run in a portal, as
+ * the extended query protocol does it.  A command of one statement runs at
+ * top level, so that VACUUM and procedures that commit work; several make one
+ * transaction.  Nothing is classified: whatever transaction is open when the
+ * last statement ends is the one that the outcome is written in.
+ *
+ * Layer: loops.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "commands/prepare.h"
+#include "commands/sequence.h"
+#include "executor/tuptable.h"
+#include "mb/pg_wchar.h"
+#include "nodes/params.h"
+#include "parser/analyze.h"
+#include "parser/parser.h"
+#include "storage/lock.h"
+#include "tcop/cmdtag.h"
+#include "tcop/dest.h"
+#include "tcop/pquery.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/portal.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "runner.h"
+
+/* Jobs whose plans an executor keeps; past that it starts over. */
+#define MJ_MAX_CACHED_JOBS 256
+
+/* The plans of one job's command, by job_id. */
+typedef struct CachedCommand
+{
+	int64		job_id;			/* hash key */
+	int32		version;
+	int			nstatements;
+	CachedPlanSource **plans;	/* saved; NULL until first executed */
+	RawStmt   **raw;			/* parse trees */
+	MemoryContext context;		/* owns the entry's arrays and text */
+	char	   *text;
+} CachedCommand;
+
+static HTAB *cached_commands = NULL;
+
+/* A DestReceiver that keeps the first value and counts rows. */
+typedef struct ResultReceiver
+{
+	DestReceiver pub;
+	MemoryContext context;		/* of the kept value */
+	Size		max_length;
+	uint64		rows;
+	bool		one_column;
+	char	   *value;			/* of the first row's only column; may be NULL */
+} ResultReceiver;
+
+static void
+receiver_startup(DestReceiver *self, int operation, TupleDesc tupdesc)
+{
+	ResultReceiver *receiver = (ResultReceiver *) self;
+
+	receiver->one_column = tupdesc->natts == 1 &&
+		TupleDescAttr(tupdesc, 0)->atttypid != VOIDOID;
+}
+
+/* Cut a string at max_length bytes, at a character's border. */
+static char *
+cut_copy(const char *value, Size max_length)
+{
+	Size		length = strlen(value);
+
+	if (length > max_length)
+		length = pg_mbcliplen(value, (int) length, (int) max_length);
+	return pnstrdup(value, length);
+}
+
+/* Keep the text of the first row's only column. */
+static void
+keep_value(ResultReceiver *receiver, TupleTableSlot *slot)
+{
+	Form_pg_attribute attribute = TupleDescAttr(slot->tts_tupleDescriptor, 0);
+	MemoryContext old;
+	Oid			output;
+	bool		is_varlena;
+	bool		isnull;
+	Datum		value = slot_getattr(slot, 1, &isnull);
+	char	   *text;
+
+	if (isnull)
+		return;
+	getTypeOutputInfo(attribute->atttypid, &output, &is_varlena);
+	text = OidOutputFunctionCall(output, value);
+	old = MemoryContextSwitchTo(receiver->context);
+	receiver->value = cut_copy(text, receiver->max_length);
+	MemoryContextSwitchTo(old);
+	pfree(text);
+}
+
+static bool
+receiver_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	ResultReceiver *receiver = (ResultReceiver *) self;
+
+	if (receiver->rows++ == 0 && receiver->one_column)
+		keep_value(receiver, slot);
+	return true;
+}
+
+static void
+receiver_nothing(DestReceiver *self)
+{
+}
+
+static void
+receiver_init(ResultReceiver *receiver, MemoryContext context,
+			  Size max_length)
+{
+	memset(receiver, 0, sizeof(ResultReceiver));
+	receiver->pub.receiveSlot = receiver_receive;
+	receiver->pub.rStartup = receiver_startup;
+	receiver->pub.rShutdown = receiver_nothing;
+	receiver->pub.rDestroy = receiver_nothing;
+	receiver->pub.mydest = DestNone;
+	receiver->context = context;
+	receiver->max_length = max_length;
+}
+
+/* Drop a job's plans and what belongs to them. */
+static void
+forget_command(CachedCommand *entry)
+{
+	int			i;
+
+	for (i = 0; i < entry->nstatements; i++)
+		if (entry->plans[i] != NULL)
+			DropCachedPlan(entry->plans[i]);
+	MemoryContextDelete(entry->context);
+	hash_search(cached_commands, &entry->job_id, HASH_REMOVE, NULL);
+}
+
+static void
+forget_all_commands(void)
+{
+	HASH_SEQ_STATUS status;
+	CachedCommand *entry;
+
+	hash_seq_init(&status, cached_commands);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		forget_command(entry);
+}
+
+static void
+make_cache(void)
+{
+	HASHCTL		control;
+
+	memset(&control, 0, sizeof(control));
+	control.keysize = sizeof(int64);
+	control.entrysize = sizeof(CachedCommand);
+	cached_commands = hash_create("motionify_jobs plans", 64, &control,
+								  HASH_ELEM | HASH_BLOBS);
+}
+
+/* Parse a command and enter it, with no plans yet.  Raises syntax errors. */
+static CachedCommand *
+enter_command(const MjCommand *command)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
+												  "motionify_jobs command",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	char	   *text = pstrdup(command->text);
+	CachedCommand *entry;
+	List	   *raw;
+	ListCell   *cell;
+	int			i = 0;
+
+	/* until the parse has succeeded the context goes with the caller's */
+	MemoryContextSetParent(context, old);
+	raw = raw_parser(text, RAW_PARSE_DEFAULT);
+
+	entry = hash_search(cached_commands, &command->job_id, HASH_ENTER, NULL);
+	entry->version = command->version;
+	entry->context = context;
+	entry->text = text;
+	entry->nstatements = list_length(raw);
+	entry->plans = palloc0(entry->nstatements * sizeof(CachedPlanSource *));
+	entry->raw = palloc(entry->nstatements * sizeof(RawStmt *));
+	foreach(cell, raw)
+		entry->raw[i++] = lfirst_node(RawStmt, cell);
+	MemoryContextSwitchTo(old);
+	MemoryContextSetParent(context, TopMemoryContext);
+	return entry;
+}
+
+/* The cache entry of a command, parsed anew when it was changed. */
+static CachedCommand *
+find_command(const MjCommand *command)
+{
+	CachedCommand *entry;
+
+	if (cached_commands == NULL)
+		make_cache();
+	entry = hash_search(cached_commands, &command->job_id, HASH_FIND, NULL);
+	if (entry != NULL && entry->version != command->version)
+	{
+		forget_command(entry);
+		entry = NULL;
+	}
+	if (entry != NULL)
+		return entry;
+	if (hash_get_num_entries(cached_commands) >= MJ_MAX_CACHED_JOBS)
+		forget_all_commands();
+	return enter_command(command);
+}
+
+/*
+ * The saved plan source of a command's i-th statement.  It is analyzed when
+ * its turn has come, since it may use what an earlier one makes.
+ */
+static CachedPlanSource *
+plan_of_statement(CachedCommand *entry, int i)
+{
+	RawStmt    *raw = copyObject(entry->raw[i]);
+	Oid			types[] = {JSONBOID};
+	CachedPlanSource *source;
+	List	   *queries;
+
+	if (entry->plans[i] != NULL)
+		return entry->plans[i];
+	source = CreateCachedPlan(raw, entry->text, CreateCommandTag(raw->stmt));
+	if (analyze_requires_snapshot(raw))
+		PushActiveSnapshot(GetTransactionSnapshot());
+	queries = pg_analyze_and_rewrite_fixedparams(raw, entry->text, types, 1,
+												 NULL);
+	if (analyze_requires_snapshot(raw))
+		PopActiveSnapshot();
+	CompleteCachedPlan(source, queries, NULL, types, 1, NULL, NULL,
+					   CURSOR_OPT_PARALLEL_OK, false);
+	SaveCachedPlan(source);
+	entry->plans[i] = source;
+	return source;
+}
+
+/* $1: the run's arguments. */
+static ParamListInfo
+make_params(const MjCommand *command)
+{
+	ParamListInfo params = makeParamList(1);
+
+	params->params[0].value = command->args;
+	params->params[0].isnull = command->args_isnull;
+	params->params[0].pflags = PARAM_FLAG_CONST;
+	params->params[0].ptype = JSONBOID;
+	return params;
+}
+
+/* Run one statement in a portal; the receiver gets its rows. */
+static void
+execute_statement(CachedPlanSource *source, const MjCommand *command,
+				  bool top_level, ResultReceiver *receiver,
+				  QueryCompletion *completion)
+{
+	Portal		portal = CreatePortal("", true, true);
+	MemoryContext old = MemoryContextSwitchTo(portal->portalContext);
+	ParamListInfo params = make_params(command);
+	CachedPlan *plan;
+
+	portal->visible = false;
+	MemoryContextSwitchTo(old);
+	if (analyze_requires_snapshot(source->raw_parse_tree))
+		PushActiveSnapshot(GetTransactionSnapshot());
+	plan = GetCachedPlan(source, params, NULL, NULL);
+	PortalDefineQuery(portal, NULL, source->query_string, source->commandTag,
+					  plan->stmt_list, plan);
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+
+	PortalStart(portal, params, 0, InvalidSnapshot);
+	MJ_PORTAL_RUN(portal, top_level, (DestReceiver *) receiver, completion);
+	PortalDrop(portal, false);
+}
+
+/* What the last statement's tag and rows come to. */
+static void
+set_result(const ResultReceiver *receiver, const QueryCompletion *completion,
+		   MemoryContext context, MjCommandResult *result)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	bool		counts = command_tag_display_rowcount(completion->commandTag);
+
+	result->rows_affected = (int64) completion->nprocessed;
+	result->rows_isnull = !counts;
+	if (receiver->one_column && receiver->rows == 1)
+		result->result = receiver->value;
+	else if (counts)
+		result->result = psprintf("%s " UINT64_FORMAT,
+								  GetCommandTagName(completion->commandTag),
+								  completion->nprocessed);
+	else
+		result->result = pstrdup(GetCommandTagName(completion->commandTag));
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Execute a command as the current user.  Needs a transaction, with no
+ * snapshot and no SPI; a command may end it and leave another.  Errors are the
+ * command's own.  The current context must survive a commit.
+ */
+void
+mj_runner_execute(const MjCommand *command, MjCommandResult *result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	CachedCommand *entry = find_command(command);
+	int			i;
+
+	memset(result, 0, sizeof(MjCommandResult));
+	result->rows_isnull = true;
+	for (i = 0; i < entry->nstatements; i++)
+	{
+		ResultReceiver receiver;
+		QueryCompletion completion;
+
+		receiver_init(&receiver, context, command->max_result);
+		InitializeQueryCompletion(&completion);
+		CHECK_FOR_INTERRUPTS();
+		execute_statement(plan_of_statement(entry, i), command,
+						  entry->nstatements == 1, &receiver, &completion);
+		CommandCounterIncrement();
+		MemoryContextSwitchTo(context);
+		set_result(&receiver, &completion, context, result);
+	}
+}
+
+/*
+ * Make the session as clean as a new one, but for our plans: what DISCARD ALL
+ * does, without its DISCARD PLANS.  Needs a transaction.
+ */
+void
+mj_runner_reset_session(void)
+{
+	PortalHashTableDeleteAll();
+	SetPGVariable("session_authorization", NIL, false);
+	ResetAllOptions();
+	DropAllPreparedStatements();
+	Async_UnlistenAll();
+	LockReleaseAll(USER_LOCKMETHOD, true);
+	ResetTempTableNamespace();
+	ResetSequenceCaches();
+}

@@ -1,0 +1,326 @@
+/*-------------------------------------------------------------------------
+ *
+ * scheduler.c
+ *	  The scheduler: decides for one database what is to run.
+ *
+ * It ticks when something was committed for it or is due, and sleeps on its
+ * latch otherwise.  It stays while something is due within the linger time;
+ * then it publishes the next due instant and exits, and the launcher starts
+ * another one shortly before.  A scheduler that may not leave any trace (no
+ * extension in the database) makes the launcher forget the database.
+ *
+ * What kills it half-way loses nothing: a tick is one transaction.
+ *
+ * Layer: loops.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "guc.h"
+#include "scheduler.h"
+#include "tick.h"
+#include "worker.h"
+#include "xact.h"
+
+/* How often old history is looked for, while a scheduler lives. */
+#define MJ_PRUNE_EVERY_US (3600 * USECS_PER_SEC)
+
+static MemoryContext tick_context = NULL;	/* reset for every tick */
+static char *database_name = NULL;
+
+/* What the scheduler knows between two ticks. */
+static struct
+{
+	bool		ticked;			/* at least once */
+	bool		foreign_logged;
+	TimestampTz next_due;		/* DT_NOEND: nothing */
+	TimestampTz next_look;		/* next_due, or earlier to start executors */
+	TimestampTz last_seen;		/* time at the last look at the clock */
+	TimestampTz next_prune;
+	TimestampTz last_busy;		/* when something was last done; real time */
+} known;
+
+/* Attach, connect, and learn the database's name. */
+static void
+start(Datum main_arg)
+{
+	mj_worker_attach(main_arg);
+	pqsignal(SIGINT, SIG_IGN);
+	BackgroundWorkerInitializeConnectionByOid(mj_my_slot->database,
+											  InvalidOid, 0);
+	tick_context = AllocSetContextCreate(TopMemoryContext,
+										 "motionify_jobs tick",
+										 ALLOCSET_DEFAULT_SIZES);
+	StartTransactionCommand();
+	database_name = MemoryContextStrdup(TopMemoryContext,
+										get_database_name(MyDatabaseId));
+	mj_worker_commit(TopMemoryContext);
+	known.last_busy = mj_clock_real();
+}
+
+/* Take the wake flag: whether something was committed since the last tick. */
+static bool
+take_wake(bool *report)
+{
+	MjDatabase *entry;
+	bool		wake = false;
+
+	*report = false;
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+	{
+		wake = entry->wake;
+		entry->wake = false;
+		*report = !entry->reported;
+	}
+	mj_unlock();
+	return wake;
+}
+
+/* Is it time to look at the tables?  Else why would it be. */
+static bool
+must_tick(TimestampTz now, bool woken)
+{
+	bool		stepped_back = now < known.last_seen;
+
+	known.last_seen = now;
+	return woken || !known.ticked || stepped_back || now >= known.next_look;
+}
+
+/* Tell the launcher which lanes want executors.  Others want none. */
+static void
+publish_lanes(const MjTick *tick)
+{
+	TimestampTz now = mj_clock_real();
+	bool		full = false;
+	int			i;
+
+	mj_lock();
+	for (i = 0; i < MJ_MAX_LANES; i++)
+		if (mj_shared->lanes[i].database == MyDatabaseId)
+			mj_shared->lanes[i].wanted = 0;
+	for (i = 0; i < tick->nlanes; i++)
+	{
+		MjLane	   *entry = mj_lane_enter(MyDatabaseId, tick->lanes[i].lane);
+
+		if (entry == NULL)
+		{
+			full = true;
+			break;
+		}
+		entry->wanted = (int) Min(tick->lanes[i].ready, mj_max_workers);
+		if (entry->since == 0)
+			entry->since = now;
+	}
+	for (i = 0; i < MJ_MAX_LANES; i++)
+	{
+		MjLane	   *entry = &mj_shared->lanes[i];
+
+		if (entry->database == MyDatabaseId && entry->wanted == 0 &&
+			entry->not_before <= now)
+			memset(entry, 0, sizeof(MjLane));
+	}
+	mj_unlock();
+	if (full)
+		known.next_look = Min(known.next_look, mj_clock_now() + USECS_PER_SEC);
+	if (tick->nlanes > 0)
+		mj_wake_launcher();
+}
+
+/* Wake the idle executors of lanes that have something ready. */
+static void
+wake_executors(const MjTick *tick)
+{
+	int			i;
+	int			k;
+
+	for (i = 0; i < tick->nlanes; i++)
+		for (k = 0; k < Min(tick->lanes[i].ready, mj_max_workers); k++)
+			mj_wake_lane(MyDatabaseId, tick->lanes[i].lane);
+}
+
+/* Log once how many jobs there are, and that a copy runs none. */
+static void
+report(const MjTick *tick, bool first)
+{
+	MjDatabase *entry;
+
+	if (first && tick->own)
+		ereport(LOG,
+				(errmsg("motionify_jobs: " INT64_FORMAT
+						" jobs are active in database \"%s\"",
+						tick->active_jobs, database_name)));
+	if (!tick->own && !known.foreign_logged)
+		ereport(LOG,
+				(errmsg("motionify_jobs: database \"%s\" is a copy of another one, its jobs do not run here",
+						database_name),
+				 errhint("SELECT jobs.adopt() makes them this database's own.")));
+	known.foreign_logged = !tick->own;
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+		entry->reported = true;
+	mj_unlock();
+}
+
+/* The extension is not in this database (any more): forget it, and end. */
+static void
+leave_for_good(void)
+{
+	MjDatabase *entry;
+	bool		forget;
+
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	forget = entry != NULL && !entry->wake && entry->blocked == 0;
+	if (forget)
+		mj_database_forget(MyDatabaseId);
+	mj_unlock();
+	mj_worker_finish();
+}
+
+/* Look at the tables, and tell everybody what was found. */
+static void
+tick(TimestampTz now, bool first)
+{
+	MjTick		found;
+
+	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
+	MemoryContextReset(tick_context);
+	mj_worker_begin(tick_context, mj_worker_is_unsettled());
+	mj_tick(now, first, &found);
+	mj_worker_commit(tick_context);
+	if (!found.installed)
+		leave_for_good();
+	mj_tick_answer(&found);
+	known.ticked = true;
+	known.next_due = found.next_due;
+	known.next_look = found.next_due;
+	if (found.next_due - MJ_PRESTART_US > now)
+		known.next_look = found.next_due - MJ_PRESTART_US;
+	wake_executors(&found);
+	publish_lanes(&found);
+	if (first || !found.own)
+		report(&found, first);
+	if (found.nlanes > 0 || found.nrequests > 0)
+		known.last_busy = mj_clock_real();
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* Delete old history now and then, a little at a time. */
+static void
+prune(TimestampTz now)
+{
+	bool		more;
+
+	if (now < known.next_prune)
+		return;
+	MemoryContextReset(tick_context);
+	mj_worker_begin(tick_context, false);
+	more = mj_tick_prune(now);
+	mj_worker_commit(tick_context);
+	known.next_prune = more ? now : now + MJ_PRUNE_EVERY_US;
+}
+
+/* Is nothing due so soon that it is worth staying for? */
+static bool
+may_leave(TimestampTz now)
+{
+	TimestampTz linger = mj_linger_s * USECS_PER_SEC;
+
+	if (known.next_prune <= now)
+		return false;
+	if (mj_worker_must_leave())
+		return known.next_look > now;
+	return known.next_due > now + Max(linger, MJ_PRESTART_US) &&
+		mj_clock_real() > known.last_busy + linger;
+}
+
+/*
+ * Leave, unless something was committed meanwhile: seen, published and freed
+ * under one lock, so that no wake is lost.
+ */
+static void
+leave(void)
+{
+	MjDatabase *entry;
+	bool		woken = false;
+
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+	{
+		woken = entry->wake && mj_enabled && entry->blocked == 0;
+		if (!woken)
+		{
+			entry->next_due = known.next_due;
+			entry->failures = 0;
+			mj_slot_clear(mj_my_slot);
+			mj_my_slot = NULL;
+		}
+	}
+	mj_unlock();
+	if (woken)
+		return;
+	mj_wake_launcher();
+	proc_exit(0);
+}
+
+/* How long to sleep, in milliseconds. */
+static long
+sleep_ms(TimestampTz now)
+{
+	TimestampTz until = known.next_look;
+	TimestampTz stay = known.last_busy + mj_linger_s * USECS_PER_SEC;
+	long		ms = mj_clock_ms_until(until, MJ_MAX_SLEEP_MS);
+	long		linger_ms = (long) ((stay - mj_clock_real()) / 1000) + 1;
+
+	if (known.next_due > now + mj_linger_s * USECS_PER_SEC && linger_ms > 0)
+		ms = Min(ms, linger_ms);
+	return ms;
+}
+
+/* Sleep until something is due or was committed; idle for the launcher. */
+static void
+sleep_a_while(TimestampTz now)
+{
+	bool		reloaded;
+
+	mj_slot_set_state(MJ_SLOT_IDLE, 0);
+	(void) mj_worker_wait(sleep_ms(now), &reloaded);
+	mj_slot_set_state(MJ_SLOT_BUSY, 0);
+	if (reloaded)
+		known.ticked = false;	/* settings may have changed what is due */
+}
+
+/* Main function of a scheduler; started by the launcher. */
+void
+mj_scheduler_main(Datum main_arg)
+{
+	start(main_arg);
+	for (;;)
+	{
+		TimestampTz now = mj_clock_now();
+		bool		first;
+		bool		woken = take_wake(&first);
+
+		if (must_tick(now, woken))
+			tick(now, first);
+		prune(now);
+		if (may_leave(now))
+			leave();
+		else
+			sleep_a_while(now);
+	}
+}

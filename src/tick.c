@@ -1,0 +1,450 @@
+/*-------------------------------------------------------------------------
+ *
+ * tick.c
+ *	  The tick: one look of the scheduler at its database's tables.
+ *
+ * Whatever depends on more than one run is decided here, after the fact: what
+ * is due, overlap, catch-up, runs of dead workers, which lanes want
+ * executors.  A tick is one transaction.
+ *
+ * Layer: loops.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "access.h"
+#include "clock.h"
+#include "guc.h"
+#include "job_store.h"
+#include "mail_store.h"
+#include "runlog.h"
+#include "schedule.h"
+#include "shmem.h"
+#include "store.h"
+#include "tick.h"
+#include "xact.h"
+
+/* Jobs that one transaction of a tick turns into runs. */
+#define MJ_DUE_LIMIT 1000
+
+/* Missed instants of a job are counted up to here. */
+#define MJ_MISSED_LIMIT 10000
+
+/* Rows that one transaction of pruning deletes. */
+#define MJ_PRUNE_LIMIT 1000
+
+/* The instants of a job that have passed. */
+typedef struct Passed
+{
+	int			count;
+	TimestampTz last;			/* the latest of them */
+	TimestampTz next;			/* first that has not passed; 0: none comes */
+} Passed;
+
+/* Start a run of a job: not yet in the queue. */
+static void
+new_run(const MjJob *job, TimestampTz due_at, const char *trigger,
+		TimestampTz now, MjRun *run)
+{
+	memset(run, 0, sizeof(MjRun));
+	run->run_id = mj_queue_next_run_id();
+	run->job_id = job->job_id;
+	run->lane = (int64) job->role_oid;
+	run->priority = job->priority;
+	run->run_at = now;
+	run->due_at = due_at;
+	run->trigger = trigger;
+	run->args_isnull = true;
+	run->ready = true;
+}
+
+/* Log an instant that does not become a run. */
+static void
+skip(const MjJob *job, TimestampTz due_at, const char *trigger,
+	 TimestampTz now, const char *reason)
+{
+	MjRun		run;
+	MjRunOwner	owner;
+
+	new_run(job, due_at, trigger, now, &run);
+	mj_runlog_owner(job, &owner);
+	mj_runlog_skipped(&run, &owner, reason);
+}
+
+/*
+ * Count a job's instants from its stored one up to now.  Returns false when
+ * its schedule or zone is no longer understood.
+ */
+static bool
+count_passed(const MjJob *job, TimestampTz now, Passed *passed)
+{
+	MjTimetable timetable;
+	MjProblem	problem;
+	TimestampTz next = job->next_run_at;
+
+	passed->count = 0;
+	passed->next = 0;
+	passed->last = job->next_run_at;
+	if (!mj_timetable_open(&timetable, job->schedule, job->timezone, NULL,
+						   &problem))
+	{
+		ereport(LOG,
+				(errmsg("job \"%s\" is not scheduled any more: %s", job->name,
+						problem.message),
+				 problem.detail[0] ? errdetail("%s", problem.detail) : 0));
+		return false;
+	}
+	while (next <= now && passed->count < MJ_MISSED_LIMIT)
+	{
+		passed->last = next;
+		passed->count++;
+		if (!mj_timetable_next(&timetable, next, &next))
+			return true;
+	}
+	if (next <= now && !mj_timetable_next(&timetable, now, &next))
+		return true;
+	passed->next = next;
+	return true;
+}
+
+/* Turn what has passed of a job into one run, or say why not. */
+static void
+fire(const MjJob *job, const Passed *passed, TimestampTz now)
+{
+	bool		missed = now - passed->last >
+		mj_misfire_grace_s * USECS_PER_SEC;
+	const char *trigger = missed ? "catch_up" : "schedule";
+	MjRun		run;
+
+	if (!job->enabled || mj_guc_group_is_disabled(job->job_group))
+		return;
+	if (missed && strcmp(job->catch_up, "skip") == 0)
+	{
+		skip(job, passed->last, trigger, now,
+			 psprintf("missed %d time(s)", passed->count));
+		return;
+	}
+	if (strcmp(job->overlap, "skip") == 0 &&
+		mj_queue_job_is_live(job->job_id))
+	{
+		skip(job, passed->last, trigger, now,
+			 "the previous run has not ended");
+		return;
+	}
+	new_run(job, passed->last, trigger, now, &run);
+	run.missed = missed ? passed->count : passed->count - 1;
+	mj_queue_insert(&run);
+	mj_xact_wake(now, run.lane);
+}
+
+/* Due schedules become runs. */
+static void
+fire_due_jobs(TimestampTz now)
+{
+	MjJob	   *jobs;
+	int			n = mj_job_due(now, MJ_DUE_LIMIT, &jobs);
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		Passed		passed;
+
+		if (count_passed(&jobs[i], now, &passed))
+			fire(&jobs[i], &passed, now);
+		mj_job_set_state(jobs[i].job_id, passed.next, passed.last,
+						 jobs[i].role_oid);
+	}
+}
+
+/* After a restore, definitions have no state: make it. */
+static void
+make_missing_states(TimestampTz now)
+{
+	MjJob	   *jobs;
+	int			n = mj_job_without_state(MJ_DUE_LIMIT, &jobs);
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		TimestampTz next = 0;
+		MjProblem	problem;
+
+		if (jobs[i].schedule == NULL || jobs[i].paused || !jobs[i].enabled ||
+			mj_schedule_try_next(jobs[i].schedule, jobs[i].timezone, now,
+								 &next, &problem) != MJ_NEXT_FOUND)
+			next = 0;
+		mj_job_set_state(jobs[i].job_id, next, 0,
+						 get_role_oid(jobs[i].role, true));
+	}
+}
+
+/*
+ * Runs whose worker has no live slot any more are dead.  The rows are read
+ * before the slots, and written only while they still name that worker.
+ */
+static void
+sweep_dead_runs(void)
+{
+	MjRun	   *runs;
+	int			n = mj_queue_running(0, &runs);
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		bool		live;
+
+		mj_lock();
+		live = mj_slot_find(runs[i].worker_id) != NULL;
+		mj_unlock();
+		if (live)
+			continue;
+		if ((uint32) (runs[i].worker_id >> 32) == mj_shared->boot_id)
+			mj_runlog_interrupted(&runs[i], "its worker has ended");
+		else
+			mj_runlog_crashed(&runs[i]);
+	}
+}
+
+/* The arguments of a request, copied out of its segment; false: it is gone. */
+static bool
+read_request_args(const MjRequest *request, MjRun *run)
+{
+	dsm_segment *segment;
+	void	   *copy;
+
+	if (request->args == DSM_HANDLE_INVALID)
+		return true;
+	segment = dsm_attach(request->args);
+	if (segment == NULL)
+		return false;
+	copy = palloc(request->args_size);
+	memcpy(copy, dsm_segment_address(segment), request->args_size);
+	dsm_detach(segment);
+	run->args = PointerGetDatum(copy);
+	run->args_isnull = false;
+	return true;
+}
+
+/*
+ * A run_now() that waits: queue its run.  Returns what its caller is to be
+ * told once this is committed.
+ */
+static MjRequestState
+accept_request(const MjRequest *request, TimestampTz now)
+{
+	MjJob		job;
+	MjRun		run;
+	MjRunOwner	owner;
+
+	if (!mj_job_by_id(request->job_id, &job))
+		return MJ_REQUEST_REFUSED;
+	new_run(&job, now, "manual", now, &run);
+	run.run_id = request->run_id;
+	if (strcmp(job.overlap, "skip") == 0 && mj_queue_job_is_live(job.job_id))
+	{
+		mj_runlog_owner(&job, &owner);
+		mj_runlog_skipped(&run, &owner, "another run has not ended");
+		return MJ_REQUEST_ENDED;
+	}
+	if (!read_request_args(request, &run))
+		return MJ_REQUEST_REFUSED;
+	mj_queue_insert(&run);
+	mj_xact_wake(now, run.lane);
+	return MJ_REQUEST_QUEUED;
+}
+
+/* Accept the new requests of this database. */
+static void
+accept_requests(TimestampTz now, MjTick *tick)
+{
+	int			i;
+
+	tick->requests = palloc(MJ_MAX_REQUESTS * sizeof(MjRequest));
+	tick->nrequests = 0;
+	mj_lock();
+	for (i = 0; i < MJ_MAX_REQUESTS; i++)
+		if (mj_shared->requests[i].state == MJ_REQUEST_NEW &&
+			mj_shared->requests[i].database == MyDatabaseId)
+			tick->requests[tick->nrequests++] = mj_shared->requests[i];
+	mj_unlock();
+	for (i = 0; i < tick->nrequests; i++)
+		tick->requests[i].state = tick->own ?
+			accept_request(&tick->requests[i], now) : MJ_REQUEST_REFUSED;
+}
+
+/*
+ * Tell the callers whose requests a tick accepted, after its commit.  A run may
+ * have ended before: then its executor has told them.
+ */
+void
+mj_tick_answer(const MjTick *tick)
+{
+	int			i;
+	int			k;
+
+	mj_lock();
+	for (i = 0; i < tick->nrequests; i++)
+		for (k = 0; k < MJ_MAX_REQUESTS; k++)
+		{
+			MjRequest  *request = &mj_shared->requests[k];
+
+			if (request->state != MJ_REQUEST_NEW ||
+				request->database != MyDatabaseId ||
+				request->run_id != tick->requests[i].run_id)
+				continue;
+			request->state = tick->requests[i].state;
+			SetLatch(mj_latch_of(request->caller_procno));
+		}
+	mj_unlock();
+}
+
+/* End the ready runs of a lane whose role cannot run them. */
+static void
+refuse_lane(int64 lane, TimestampTz now)
+{
+	MjRun	   *runs;
+	int			n = mj_queue_claim_many(lane, mj_my_slot->worker_id, now,
+										MJ_DUE_LIMIT, &runs);
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		MjJob		job;
+		MjRunOwner	owner;
+		MjRoleProblem problem;
+
+		if (!mj_job_by_id(runs[i].job_id, &job))
+		{
+			mj_queue_delete(runs[i].run_id, runs[i].worker_id);
+			continue;
+		}
+		mj_runlog_owner(&job, &owner);
+		if ((int64) job.role_oid != lane)
+			mj_queue_move_lane(runs[i].run_id, runs[i].worker_id,
+							   (int64) job.role_oid);
+		else if (!mj_access_role_can_run((Oid) lane, job.role, &problem))
+			mj_runlog_refused(&runs[i], &owner, &problem);
+	}
+}
+
+/* Which lanes have ready runs; runs that no role can run are ended. */
+static void
+find_lanes(TimestampTz now, MjTick *tick)
+{
+	MjRoleProblem problem;
+	int			n = mj_queue_lanes(&tick->lanes);
+	int			i;
+
+	tick->nlanes = 0;
+	for (i = 0; i < n; i++)
+	{
+		MjLaneDemand lane = tick->lanes[i];
+
+		if (lane.lane == MJ_LANE_MAIL ||
+			mj_access_role_can_run((Oid) lane.lane, "", &problem))
+			tick->lanes[tick->nlanes++] = lane;
+		else
+			refuse_lane(lane.lane, now);
+	}
+}
+
+/* Lanes of jobs that are due soon want an executor too. */
+static void
+add_upcoming_lanes(MjTick *tick, TimestampTz now)
+{
+	int64		lanes[64];
+	int			n = mj_job_upcoming_lanes(now + MJ_PRESTART_US,
+										  lengthof(lanes), lanes);
+	MjLaneDemand *all = palloc((tick->nlanes + n + 1) * sizeof(MjLaneDemand));
+	int			i;
+	int			k;
+
+	memcpy(all, tick->lanes, tick->nlanes * sizeof(MjLaneDemand));
+	tick->lanes = all;
+	for (i = 0; i < n; i++)
+	{
+		MjRoleProblem problem;
+
+		for (k = 0; k < tick->nlanes; k++)
+			if (all[k].lane == lanes[i])
+				break;
+		if (k < tick->nlanes ||
+			!mj_access_role_can_run((Oid) lanes[i], "", &problem))
+			continue;
+		all[tick->nlanes].lane = lanes[i];
+		all[tick->nlanes++].ready = 1;
+	}
+}
+
+/* When the tables are to be looked at next, if nothing is committed before. */
+static TimestampTz
+next_due(TimestampTz now)
+{
+	TimestampTz waiting = mj_queue_next_waiting();
+	TimestampTz due = mj_job_next_due(now);
+
+	if (mj_job_any_due(now))	/* more than one tick takes, or locked */
+		due = now + USECS_PER_SEC;
+	if (waiting <= now)
+		waiting = now + USECS_PER_SEC;
+	return Min(due, waiting);
+}
+
+/* What a tick does where jobs may run. */
+static void
+tick_own(TimestampTz now, MjTick *tick)
+{
+	make_missing_states(now);
+	sweep_dead_runs();
+	fire_due_jobs(now);
+	mj_queue_promote(now);
+	find_lanes(now, tick);
+	add_upcoming_lanes(tick, now);
+	tick->next_due = next_due(now);
+}
+
+/*
+ * Look at the tables once and do what is due.  Needs a transaction, which the
+ * caller commits at once; results are in the current context.  After the commit
+ * the caller calls mj_tick_answer().
+ */
+void
+mj_tick(TimestampTz now, bool count_jobs, MjTick *tick)
+{
+	memset(tick, 0, sizeof(MjTick));
+	tick->next_due = DT_NOEND;
+	tick->installed = mj_store_installed();
+	if (!tick->installed)
+		return;
+	tick->own = mj_instance_is_own();
+	if (count_jobs && tick->own)
+		tick->active_jobs = mj_job_count_active();
+	accept_requests(now, tick);
+	if (tick->own)
+		tick_own(now, tick);
+}
+
+/*
+ * Delete some of what is older than motionify_jobs.history_retention.  Needs a
+ * transaction; returns whether there may be more.
+ */
+bool
+mj_tick_prune(TimestampTz now)
+{
+	TimestampTz before = now -
+		mj_history_retention_min * (SECS_PER_MINUTE * USECS_PER_SEC);
+	int64		n;
+
+	if (!mj_store_installed())
+		return false;
+	n = Max(mj_history_prune(before, MJ_PRUNE_LIMIT),
+			mj_mail_prune(before, MJ_PRUNE_LIMIT));
+	return n >= MJ_PRUNE_LIMIT;
+}

@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ *
+ * tick.h
+ *	  The tick: one look of the scheduler at its database's tables.
+ *
+ * Layer: loops.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MJ_TICK_H
+#define MJ_TICK_H
+
+#include "queue_store.h"
+#include "shmem.h"
+
+/* What a tick found, for the scheduler to act on after its commit. */
+typedef struct MjTick
+{
+	bool		installed;		/* the extension is there */
+	bool		own;			/* jobs of this database may run here */
+	int64		active_jobs;	/* counted when asked for */
+	TimestampTz next_due;		/* DT_NOEND: nothing is known to be due */
+	int			nlanes;			/* lanes with ready runs, or soon to have */
+	MjLaneDemand *lanes;
+	int			nrequests;		/* of run_now() that it accepted */
+	MjRequest  *requests;		/* copies; state: what to tell the caller */
+} MjTick;
+
+/* Executors of a job that is due soon are started this long before. */
+#define MJ_PRESTART_US (2 * USECS_PER_SEC)
+
+extern void mj_tick(TimestampTz now, bool count_jobs, MjTick *tick);
+extern void mj_tick_answer(const MjTick *tick);
+extern bool mj_tick_prune(TimestampTz now);
+
+#endif							/* MJ_TICK_H */
