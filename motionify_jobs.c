@@ -31,10 +31,10 @@ extern PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
+	mj_clock_init();
 	mj_guc_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
-	mj_clock_init();
 	mj_shmem_init();
 	mj_xact_init();
 	mj_utility_init();

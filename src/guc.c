@@ -131,9 +131,10 @@ define_server_settings(void)
 	define_int("motionify_jobs.max_workers",
 			   "Executors that run at once on this server.",
 			   &mj_max_workers, 4, 1, 1024, PGC_SIGHUP, 0);
-	define_int("motionify_jobs.max_databases",
-			   "Databases with jobs that are kept track of.",
-			   &mj_max_databases, 256, 1, 100000, PGC_POSTMASTER, 0);
+	if (process_shared_preload_libraries_in_progress)
+		define_int("motionify_jobs.max_databases",
+				   "Databases with jobs that are kept track of.",
+				   &mj_max_databases, 256, 1, 100000, PGC_POSTMASTER, 0);
 	define_int("motionify_jobs.linger",
 			   "How long an idle worker stays.",
 			   &mj_linger_s, 120, 0, 86400, PGC_SIGHUP, GUC_UNIT_S);

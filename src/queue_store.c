@@ -91,6 +91,28 @@ static MjStatement job_is_live_statement = {
 	1, {INT8OID}
 };
 
+/*
+ * Manual runs are put in the queue by their callers, who cannot see what else
+ * will have been committed before: whether they overlap is decided here.
+ */
+static MjStatement take_overlapping_statement = {
+	"DELETE FROM jobs.queue q USING jobs.job j"
+	" WHERE q.state = 'waiting' AND q.run_at <= $1 AND q.trigger = 'manual'"
+	" AND q.attempt = 0 AND j.job_id = q.job_id AND j.overlap = 'skip'"
+	" AND EXISTS (SELECT FROM jobs.queue o"
+	"  WHERE o.job_id = q.job_id AND o.run_id <> q.run_id"
+	"  AND (o.state <> 'waiting' OR o.attempt > 0"
+	"   OR (o.trigger = 'manual' AND o.run_id < q.run_id AND o.run_at <= $1)))"
+	" RETURNING " RUN_COLUMNS,
+	1, {TIMESTAMPTZOID}
+};
+
+static MjStatement retry_at_statement = {
+	"SELECT run_at FROM jobs.queue"
+	" WHERE run_id = $1 AND state = 'waiting' AND attempt > 0",
+	1, {INT8OID}
+};
+
 static MjStatement promote_statement = {
 	"UPDATE jobs.queue SET state = 'ready'"
 	" WHERE run_id = ANY (ARRAY("
@@ -346,6 +368,39 @@ mj_queue_job_is_live(int64 job_id)
 
 	mj_param_int64(&params, job_id);
 	return run_for_count(&job_is_live_statement, &params) > 0;
+}
+
+/* Take due manual runs that overlap another of their job out of the queue. */
+int
+mj_queue_take_overlapping(TimestampTz now, MjRun **runs)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	int			n;
+
+	mj_store_enter(&scope);
+	mj_param_time(&params, now);
+	n = runs_from_rows(&scope,
+					   mj_store_run(&take_overlapping_statement, &params),
+					   runs);
+	mj_store_leave(&scope);
+	return n;
+}
+
+/* When a run that has failed is tried again, on the latest snapshot; 0: not. */
+TimestampTz
+mj_queue_retry_at(int64 run_id)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	TimestampTz at = 0;
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, run_id);
+	if (mj_store_read_latest(&retry_at_statement, &params) > 0)
+		at = mj_row_time(0, 1);
+	mj_store_leave(&scope);
+	return at;
 }
 
 /* Make waiting runs ready whose instant has come; returns how many. */

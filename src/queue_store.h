@@ -46,6 +46,7 @@ typedef struct MjLaneDemand
 /* callers' transactions, and the scheduler's */
 extern int64 mj_queue_next_run_id(void);
 extern bool mj_queue_insert(const MjRun *run);
+extern TimestampTz mj_queue_retry_at(int64 run_id);
 extern bool mj_queue_job_is_live(int64 job_id);
 extern void mj_queue_relane_job(int64 job_id, int64 lane);
 extern int64 mj_queue_delete_unstarted(int64 job_id);
@@ -64,6 +65,7 @@ extern bool mj_queue_move_lane(int64 run_id, int64 worker_id, int64 lane);
 extern int	mj_queue_running(int64 worker_id, MjRun **runs);
 
 /* the scheduler */
+extern int	mj_queue_take_overlapping(TimestampTz now, MjRun **runs);
 extern int	mj_queue_promote(TimestampTz now);
 extern int	mj_queue_lanes(MjLaneDemand **lanes);
 extern int	mj_queue_ready_of_lane(int64 lane, int limit, MjRun **runs);

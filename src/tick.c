@@ -163,6 +163,26 @@ fire_due_jobs(TimestampTz now)
 	}
 }
 
+/* Due manual runs that overlap another run are skipped. */
+static void
+skip_overlapping(TimestampTz now)
+{
+	MjRun	   *runs;
+	int			n = mj_queue_take_overlapping(now, &runs);
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		MjJob		job;
+		MjRunOwner	owner;
+
+		if (!mj_job_by_id(runs[i].job_id, &job))
+			continue;
+		mj_runlog_owner(&job, &owner);
+		mj_runlog_skipped(&runs[i], &owner, "another run has not ended");
+	}
+}
+
 /* After a restore, definitions have no state: make it. */
 static void
 make_missing_states(TimestampTz now)
@@ -404,6 +424,7 @@ tick_own(TimestampTz now, MjTick *tick)
 	make_missing_states(now);
 	sweep_dead_runs();
 	fire_due_jobs(now);
+	skip_overlapping(now);
 	mj_queue_promote(now);
 	find_lanes(now, tick);
 	add_upcoming_lanes(tick, now);
