@@ -490,12 +490,14 @@ BEGIN
 	COMMIT;
 
 	IF queued IS NOT NULL THEN
-		CALL jobs.deliver_mail(cardinality(queued), accepted);
+		CALL jobs.deliver_mail(least(cardinality(queued), 10000), accepted);
 	END IF;
 
 	{pin_search_path}
-{record_reminders}	result := (SELECT count(*) FROM {schema}.payment_reminders AS r
-			   WHERE r.id = ANY (queued) AND r.status = 'SENT');
+{record_reminders}	-- by their mails: another run may be about to record some of them
+	result := (SELECT count(*) FROM {schema}.payment_reminders AS r
+			   CROSS JOIN LATERAL jobs.portal_mail_of({reminder_key}) AS m
+			   WHERE r.id = ANY (queued) AND m.sent);
 END
 $source$);
 
