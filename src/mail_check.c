@@ -42,6 +42,29 @@ check_settings(MjMailStep *step)
 	return step->ok;
 }
 
+/*
+ * Open a session with where mail goes, and leave; the trouble says how it
+ * went.  Needs no transaction.
+ */
+void
+mj_mailer_try(MjMailTrouble *trouble)
+{
+	MjMailSession session = {0};
+
+	PG_TRY();
+	{
+		if (mj_session_open(&session, trouble))
+			mj_session_quit(&session);
+	}
+	PG_CATCH();
+	{
+		mj_session_close(&session);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	mj_session_close(&session);
+}
+
 /* Make a test mail.  False with a problem if there is no sender, for one. */
 static bool
 draft_test_mail(const char *recipient, const char **message_id,

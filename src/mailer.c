@@ -827,30 +827,13 @@ see_through(Delivery *delivery)
 					(long long) in_flight)));
 }
 
-/* Open a session, and leave. */
-static void
-open_and_leave(MjMailSession *session, MjMailTrouble *trouble)
-{
-	PG_TRY();
-	{
-		if (mj_session_open(session, trouble))
-			mj_session_quit(session);
-	}
-	PG_FINALLY();
-	{
-		mj_session_close(session);
-	}
-	PG_END_TRY();
-}
-
 /* Only see whether mail can be sent.  Raises what is in the way. */
 static void
 try_session(void)
 {
-	MjMailSession session = {0};
 	MjMailTrouble trouble;
 
-	open_and_leave(&session, &trouble);
+	mj_mailer_try(&trouble);
 	CHECK_FOR_INTERRUPTS();
 	if (trouble.sqlstate != 0)
 		raise_trouble(&trouble);

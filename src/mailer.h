@@ -41,6 +41,7 @@ extern bool mj_mailer_check_settings(MjMailTrouble *trouble);
 extern int	mj_mailer_run_batch(int64 worker_id, int max_mails);
 extern int64 mj_mailer_deliver(int64 worker_id, int max_mails);
 extern int	mj_mailer_put_back_leftovers(int64 worker_id);
+extern void mj_mailer_try(MjMailTrouble *trouble);
 extern int	mj_mailer_check(const char *recipient, MjMailStep *steps);
 
 #endif							/* MJ_MAILER_H */
