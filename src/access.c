@@ -34,9 +34,9 @@ PG_FUNCTION_INFO_V1(mj_sees_role);
  */
 #define ACT_AS (PG_VERSION_NUM >= 160000 ? "SET" : "MEMBER")
 
-/* Has the current user the level whose marker is jobs.<marker>()? */
-static bool
-has_level(const char *marker)
+/* Has a role, itself or by membership, the level of marker jobs.<marker>()? */
+bool
+mj_access_role_has_level(Oid role, const char *marker)
 {
 	Oid			schema = get_namespace_oid("jobs", true);
 	oidvector  *no_arguments = buildoidvector(NULL, 0);
@@ -49,7 +49,7 @@ has_level(const char *marker)
 	if (!OidIsValid(function))
 		return false;
 	return DatumGetBool(DirectFunctionCall3(has_function_privilege_id_id,
-											ObjectIdGetDatum(GetUserId()),
+											ObjectIdGetDatum(role),
 											ObjectIdGetDatum(function),
 											CStringGetTextDatum("EXECUTE")));
 }
@@ -65,14 +65,16 @@ mj_access_is_owner(void)
 bool
 mj_access_is_operator(void)
 {
-	return has_level("operator_level") || mj_access_is_owner();
+	return mj_access_role_has_level(GetUserId(), "operator_level") ||
+		mj_access_is_owner();
 }
 
 /* May the current user see all jobs and their history? */
 bool
 mj_access_sees_all(void)
 {
-	return has_level("viewer_level") || mj_access_is_operator();
+	return mj_access_role_has_level(GetUserId(), "viewer_level") ||
+		mj_access_is_operator();
 }
 
 /*

@@ -25,6 +25,7 @@ typedef struct MjRoleProblem
 	char		hint[256];		/* a full sentence, or empty */
 } MjRoleProblem;
 
+extern bool mj_access_role_has_level(Oid role, const char *marker);
 extern bool mj_access_is_owner(void);
 extern bool mj_access_is_operator(void);
 extern bool mj_access_sees_all(void);

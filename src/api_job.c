@@ -47,8 +47,9 @@ enum
 
 /*
  * Compute a job's next instant from now, store it, and have the workers look
- * at commit.  A schedule that this version does not understand has none.  The
- * job is locked.
+ * at commit.  A schedule that this version does not understand has none.  A
+ * restored job whose role is not there gets no state: the scheduler makes it
+ * when it finds the role.  The job is locked.
  */
 void
 mj_job_plan(MjJob *job)
@@ -61,7 +62,8 @@ mj_job_plan(MjJob *job)
 		mj_schedule_try_next(job->schedule, job->timezone, mj_clock_now(),
 							 &job->next_run_at, &problem) != MJ_NEXT_FOUND)
 		job->next_run_at = 0;
-	mj_job_set_state(job->job_id, job->next_run_at, 0, role);
+	if (OidIsValid(role))
+		mj_job_set_state(job->job_id, job->next_run_at, 0, role);
 	mj_xact_wake(job->next_run_at ? job->next_run_at : DT_NOEND,
 				 MJ_LANE_NONE);
 }

@@ -122,6 +122,14 @@ static MjStatement running = {
 	1, {INT8OID}
 };
 
+static MjStatement failures = {
+	"SELECT job, count(*), (array_agg(coalesce(error, status)"
+	" ORDER BY finished_at DESC))[1] FROM jobs.run_log "
+	"WHERE finished_at > $1 AND status IN ('failed', 'timed_out', 'crashed') "
+	"GROUP BY job ORDER BY max(finished_at) DESC LIMIT $2",
+	2, {TIMESTAMPTZOID, INT4OID}
+};
+
 static MjStatement set_state = {
 	"INSERT INTO jobs.job_state AS s"
 	" (job_id, next_run_at, last_due_at, role_oid) VALUES ($1, $2, $3, $4) "
@@ -511,6 +519,30 @@ mj_job_running(int64 job_id, int64 **run_ids)
 	mj_store_enter(&scope);
 	mj_param_int64(&params, job_id);
 	n = ids_read(&scope, mj_store_run(&running, &params), run_ids);
+	mj_store_leave(&scope);
+	return n;
+}
+
+/* What has failed since an instant, the latest first; returns how many jobs. */
+int
+mj_job_failures(TimestampTz since, int limit, MjJobFailures **found)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	int			n;
+	int			row;
+
+	mj_store_enter(&scope);
+	mj_param_time(&params, since);
+	mj_param_int32(&params, limit);
+	n = (int) mj_store_run(&failures, &params);
+	*found = MemoryContextAlloc(scope.caller, (n + 1) * sizeof(MjJobFailures));
+	for (row = 0; row < n; row++)
+	{
+		(*found)[row].name = mj_row_text(&scope, row, 1);
+		(*found)[row].attempts = mj_row_int64(row, 2);
+		(*found)[row].last_error = mj_row_text(&scope, row, 3);
+	}
 	mj_store_leave(&scope);
 	return n;
 }

@@ -59,6 +59,14 @@ typedef struct MjJobName
 	Oid			role_oid;		/* InvalidOid: no state */
 } MjJobName;
 
+/* What failed of a job lately. */
+typedef struct MjJobFailures
+{
+	const char *name;
+	int64		attempts;
+	const char *last_error;
+} MjJobFailures;
+
 /* definitions: called by the SQL surface, which has checked the rights */
 extern bool mj_job_find(const char *name, MjJob *job);
 extern bool mj_job_find_locked(const char *name, MjJob *job);
@@ -73,6 +81,8 @@ extern void mj_job_set_paused(int64 job_id, bool paused, const char *reason,
 extern int	mj_job_names(MjJobName **names);
 extern int	mj_job_ids_of_group(const char *job_group, int64 **job_ids);
 extern int	mj_job_running(int64 job_id, int64 **run_ids);
+extern int	mj_job_failures(TimestampTz since, int limit,
+							MjJobFailures **found);
 
 /* state: called by the scheduler, and by the SQL surface after a change */
 extern void mj_job_set_state(int64 job_id, TimestampTz next_run_at,

@@ -85,7 +85,7 @@ mj_why_not_job(const MjJob *job, StringInfo reasons)
 	MjRoleProblem problem;
 
 	if (job->paused && job->pause_reason)
-		add_reason(reasons, "paused %s", job->pause_reason);
+		add_reason(reasons, "paused: %s", job->pause_reason);
 	else if (job->paused)
 		add_reason(reasons, "paused");
 	if (!job->enabled)
