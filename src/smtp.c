@@ -38,6 +38,7 @@ typedef struct Watch
 	MjReplyParser parser;
 	bool		garbage;		/* the parser gave up */
 	bool		greeted;		/* 220 */
+	bool		starttls_sent;
 	bool		tls_begun;
 	bool		auth_sent;
 	bool		auth_ok;		/* 235 after AUTH */
@@ -328,7 +329,7 @@ watch_command(Watch *watch, const char *bytes, size_t length)
 						  bytes[length - 1] == '\r'))
 		length--;
 	if (length >= 8 && memcmp(bytes, "STARTTLS", 8) == 0)
-		watch->tls_begun = true;
+		watch->starttls_sent = watch->tls_begun = true;
 	if (length >= 5 && memcmp(bytes, "AUTH ", 5) == 0)
 	{
 		watch->auth_sent = true;
@@ -521,11 +522,15 @@ fail_curl(MjSmtp *smtp, MjSmtpResult *result)
 
 	fail(result, error, messages[error], "");
 	mj_smtp_printable(reason, sizeof(reason), why, strlen(why));
-	result->reply = smtp->watch.last;
-	if (result->reply.code >= 400)
+	if (strlen(reason) > 0 && reason[strlen(reason) - 1] == '.')
+		reason[strlen(reason) - 1] = '\0';
+	if (smtp->watch.last.code >= 400)
+	{
+		result->reply = smtp->watch.last;
 		snprintf(result->detail, sizeof(result->detail),
 				 "The server said: %d %s", result->reply.code,
 				 result->reply.text);
+	}
 	else
 		snprintf(result->detail, sizeof(result->detail),
 				 "The reason is: %s.", reason);
@@ -547,6 +552,17 @@ fail_timeout(MjSmtp *smtp, MjSmtpResult *result)
 					"SMTP server did not answer in time", detail);
 	return fail(result, MJ_SMTP_ERR_CONNECT,
 				"could not connect to SMTP server", detail);
+}
+
+static bool
+fail_garbage(MjSmtp *smtp, MjSmtpResult *result)
+{
+	char		detail[256];
+
+	snprintf(detail, sizeof(detail), "The reason is: %s.",
+			 smtp->watch.parser.complaint);
+	return fail(result, MJ_SMTP_ERR_PROTOCOL,
+				"SMTP server broke the protocol", detail);
 }
 
 /* ------------------------------------------------------------------------
@@ -835,6 +851,9 @@ connect_curl(MjSmtp *smtp, MjSmtpResult *result)
 			return fail(result, MJ_SMTP_ERR_INTERRUPTED,
 						"connecting to SMTP server was interrupted", "");
 		look_for_end(smtp);
+		if (smtp->watch.garbage)
+			/* libcurl would skip it and wait for something better */
+			return fail_garbage(smtp, result);
 		if (!smtp->done && monotonic_ms() >= deadline)
 			return fail_timeout(smtp, result);
 	}
@@ -845,21 +864,17 @@ connect_curl(MjSmtp *smtp, MjSmtpResult *result)
 
 /*
  * Trust, but verify: libcurl goes on in plain text or without authentication
- * under conditions that its options do not cover.
+ * under conditions that its options do not cover, or might not some day.
  */
 static bool
 verify_connection(MjSmtp *smtp, bool smtps, MjSmtpResult *result)
 {
-	struct curl_tlssessioninfo *tls = NULL;
-	bool		secured;
-
 	curl_easy_getinfo(smtp->easy, CURLINFO_ACTIVESOCKET, &smtp->socket);
 	if (smtp->socket == CURL_SOCKET_BAD)
 		return fail(result, MJ_SMTP_ERR_LOST,
 					"SMTP server closed the connection", "");
-	curl_easy_getinfo(smtp->easy, CURLINFO_TLS_SSL_PTR, &tls);
-	secured = tls && tls->internals;
-	if (!secured && (smtps || smtp->tls == MJ_SMTP_TLS_REQUIRE))
+	if (!smtps && smtp->tls == MJ_SMTP_TLS_REQUIRE &&
+		!smtp->watch.starttls_sent)
 		return fail(result, MJ_SMTP_ERR_TLS,
 					"could not secure the SMTP connection",
 					"The server did not begin TLS.");
