@@ -1,0 +1,196 @@
+/*
+ * history.sql -- what runs, what ended, what waits, and how each job stands
+ *
+ * The views show a row to whoever sees all jobs, and to the members of its
+ * role.
+ */
+CREATE FUNCTION jobs.job_words(
+	schedule		text,
+	timezone		text,
+	job_group		text,
+	role			name,
+	role_oid		oid,
+	enabled			boolean,
+	paused			boolean,
+	pause_reason	text,
+	next_run_at		timestamptz,
+	OUT in_words	text,
+	OUT zone		text,
+	OUT why_not		text
+)
+LANGUAGE c STABLE
+AS 'MODULE_PATHNAME', 'mj_view_job_words';
+COMMENT ON FUNCTION jobs.job_words(text, text, text, name, oid, boolean, boolean, text, timestamptz) IS
+	'for jobs.status: a job''s schedule in words, its zone, and why it will not run for reasons of its own';
+
+CREATE FUNCTION jobs.why_not_here(own boolean) RETURNS text
+LANGUAGE c STABLE STRICT
+AS 'MODULE_PATHNAME', 'mj_view_why_not_here';
+COMMENT ON FUNCTION jobs.why_not_here(boolean) IS
+	'for the views: why no job runs in this database now; own: whether it was defined here';
+
+CREATE VIEW jobs.history WITH (security_barrier) AS
+SELECT l.run_id,
+	   l.job,
+	   l.job_group,
+	   l.trigger,
+	   l.due_at,
+	   l.started_at,
+	   l.finished_at,
+	   l.started_at - l.due_at AS lag,
+	   l.finished_at - l.started_at AS duration,
+	   l.attempt,
+	   l.status,
+	   l.rows_affected,
+	   l.result,
+	   l.sqlstate,
+	   l.error,
+	   l.error_detail,
+	   CASE WHEN jobs.sees_role(l.role, NULL) THEN l.error_context END AS error_context,
+	   l.role,
+	   l.pid
+FROM jobs.run_log AS l
+WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(l.role, NULL)
+UNION ALL
+SELECT r.run_id,
+	   r.job,
+	   r.job_group,
+	   r.trigger,
+	   r.due_at,
+	   r.started_at,
+	   NULL,
+	   r.started_at - r.due_at,
+	   NULL,
+	   r.attempt,
+	   'running',
+	   NULL,
+	   NULL,
+	   NULL,
+	   NULL,
+	   NULL,
+	   NULL,
+	   r.role,
+	   r.pid
+FROM (SELECT q.*,
+			 CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END AS job,
+			 j.job_group,
+			 coalesce(m.role, a.rolname, j.role) AS role
+	  FROM jobs.queue AS q
+	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
+	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
+	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = q.lane::oid
+	  WHERE q.state = 'running') AS r
+WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, NULL);
+COMMENT ON VIEW jobs.history IS 'one row an attempt: what runs and what ended';
+COMMENT ON COLUMN jobs.history.run_id IS 'the same for all attempts of a run';
+COMMENT ON COLUMN jobs.history.job IS 'name of the job then; mail: a mail';
+COMMENT ON COLUMN jobs.history.trigger IS 'what made the run: schedule, manual, queue, catch_up, chain, batch, retry';
+COMMENT ON COLUMN jobs.history.lag IS 'from when it was due to its start';
+COMMENT ON COLUMN jobs.history.attempt IS 'counts every start of the run; 0: it never started';
+COMMENT ON COLUMN jobs.history.status IS 'running, succeeded, failed, timed_out, cancelled, crashed, skipped, expired or uncertain';
+COMMENT ON COLUMN jobs.history.rows_affected IS 'what the command tag counts';
+COMMENT ON COLUMN jobs.history.result IS 'value of a command that returns one value, else its command tag';
+COMMENT ON COLUMN jobs.history.error_context IS 'may quote commands: shown to members of the role only';
+
+CREATE VIEW jobs.queued WITH (security_barrier) AS
+SELECT r.run_id,
+	   r.job,
+	   r.state,
+	   r.run_at,
+	   r.due_at,
+	   r.priority,
+	   r.attempt,
+	   r.trigger,
+	   coalesce(jobs.why_not_here(r.own),
+				CASE WHEN r.state = 'ready' THEN 'a free executor'
+					 WHEN r.run_at > jobs.clock() THEN 'run_at'
+					 ELSE 'the scheduler' END) AS waits_for,
+	   r.role
+FROM (SELECT q.*,
+			 CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END AS job,
+			 coalesce(m.role, a.rolname, j.role) AS role,
+			 i.database_oid = d.oid
+			 AND i.setting = coalesce(pg_catalog.current_setting('motionify_jobs.instance', true), '')
+			 AND coalesce(j.origin, i.instance_id) = i.instance_id AS own
+	  FROM jobs.queue AS q
+	  CROSS JOIN jobs.instance AS i
+	  JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
+	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
+	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
+	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = q.lane::oid
+	  WHERE q.state <> 'running') AS r
+WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, NULL);
+COMMENT ON VIEW jobs.queued IS 'one row a run that waits';
+COMMENT ON COLUMN jobs.queued.state IS 'waiting: for its time; ready: for an executor';
+COMMENT ON COLUMN jobs.queued.run_at IS 'not before this instant';
+COMMENT ON COLUMN jobs.queued.attempt IS 'starts so far';
+COMMENT ON COLUMN jobs.queued.waits_for IS 'run_at, the scheduler, a free executor; or why nothing runs here';
+
+CREATE VIEW jobs.status WITH (security_barrier) AS
+SELECT j.name AS job,
+	   j.description,
+	   j.schedule,
+	   w.in_words,
+	   w.zone AS timezone,
+	   s.next_run_at AS next_run,
+	   last.run AS last_run,
+	   last.status AS last_status,
+	   last.result AS last_result,
+	   EXISTS (SELECT FROM jobs.queue AS q
+			   WHERE q.job_id = j.job_id AND q.state = 'running') AS running,
+	   day.runs AS runs_24h,
+	   day.failures AS failures_24h,
+	   pg_catalog.round(100.0 * day.successes / nullif(day.successes + day.failures, 0), 1) AS success_rate,
+	   day.avg_duration,
+	   day.p95_duration,
+	   streak.failures AS consecutive_failures,
+	   j.paused_at IS NOT NULL AS paused,
+	   nullif(pg_catalog.concat_ws('; ', jobs.why_not_here(
+			i.database_oid = d.oid
+			AND i.setting = coalesce(pg_catalog.current_setting('motionify_jobs.instance', true), '')
+			AND i.instance_id = j.origin), w.why_not), '') AS why_not,
+	   j.job_group
+FROM jobs.job AS j
+CROSS JOIN jobs.instance AS i
+JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
+LEFT JOIN jobs.job_state AS s ON s.job_id = j.job_id
+CROSS JOIN LATERAL jobs.job_words(j.schedule, j.timezone, j.job_group, j.role, s.role_oid,
+	j.enabled, j.paused_at IS NOT NULL, j.pause_reason, s.next_run_at) AS w
+LEFT JOIN LATERAL (
+	SELECT coalesce(l.started_at, l.finished_at) AS run, l.status, l.result
+	FROM jobs.run_log AS l
+	WHERE l.job_id = j.job_id AND l.status <> 'skipped'
+	ORDER BY l.finished_at DESC, l.run_id DESC, l.attempt DESC
+	LIMIT 1) AS last ON true
+CROSS JOIN LATERAL (
+	SELECT pg_catalog.count(*) AS runs,
+		   pg_catalog.count(*) FILTER (WHERE r.status IN ('failed', 'timed_out', 'crashed')) AS failures,
+		   pg_catalog.count(*) FILTER (WHERE r.status = 'succeeded') AS successes,
+		   pg_catalog.avg(r.duration) AS avg_duration,
+		   pg_catalog.percentile_cont(0.95) WITHIN GROUP (ORDER BY r.duration) AS p95_duration
+	FROM (SELECT DISTINCT ON (l.run_id) l.run_id, l.status, l.finished_at - l.started_at AS duration
+		  FROM jobs.run_log AS l
+		  WHERE l.job_id = j.job_id
+			AND l.finished_at > jobs.clock() - interval '24 hours'
+			AND l.status NOT IN ('skipped', 'expired')
+		  ORDER BY l.run_id, l.attempt DESC) AS r
+	WHERE NOT EXISTS (SELECT FROM jobs.queue AS q WHERE q.run_id = r.run_id)) AS day
+CROSS JOIN LATERAL (
+	SELECT pg_catalog.count(*) AS failures
+	FROM jobs.run_log AS l
+	WHERE l.job_id = j.job_id
+	  AND l.finished_at > coalesce((SELECT pg_catalog.max(g.finished_at) FROM jobs.run_log AS g
+									WHERE g.job_id = j.job_id AND g.status = 'succeeded'), '-infinity')
+	  AND l.status IN ('failed', 'timed_out', 'crashed')
+	  AND NOT EXISTS (SELECT FROM jobs.run_log AS x WHERE x.run_id = l.run_id AND x.attempt > l.attempt)
+	  AND NOT EXISTS (SELECT FROM jobs.queue AS q WHERE q.run_id = l.run_id)) AS streak
+WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(j.role, s.role_oid);
+COMMENT ON VIEW jobs.status IS 'one row a job: when it runs, how it went, and why it will not run';
+COMMENT ON COLUMN jobs.status.schedule IS 'NULL: on demand';
+COMMENT ON COLUMN jobs.status.last_run IS 'start of the last attempt that ended; what was skipped does not count';
+COMMENT ON COLUMN jobs.status.runs_24h IS 'runs that ended in the last 24 hours, retries included, skipped ones not';
+COMMENT ON COLUMN jobs.status.failures_24h IS 'those of runs_24h whose last attempt failed';
+COMMENT ON COLUMN jobs.status.success_rate IS 'percentage of runs_24h that succeeded, of those that succeeded or failed';
+COMMENT ON COLUMN jobs.status.avg_duration IS 'of the last attempts of runs_24h';
+COMMENT ON COLUMN jobs.status.consecutive_failures IS 'runs that failed since the last success; attempts of one run count once';
+COMMENT ON COLUMN jobs.status.why_not IS 'why its schedule will not run it, in words; NULL: it will, or it is on demand and could';
