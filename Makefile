@@ -19,6 +19,9 @@ INSTALL_SQL = catalog access schedule queue history mail doctor portal grants
 
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 
+# Frozen scripts of released versions, and the upgrades between them.
+DATA = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*.sql))
+
 # --- Tests ------------------------------------------------------------------
 # pg_regress tests by name, in order: sql/NAME.sql and expected/NAME.out.
 REGRESS =
@@ -132,7 +135,16 @@ UNIT_CPPFLAGS = -DFRONTEND -Isrc -Itest/unit -I$(includedir_server) -MMD -MP
 UNIT_CFLAGS = $(CFLAGS)
 UNIT_LIBS = -L$(pkglibdir) -L$(libdir) -lpgcommon -lpgport -lpq -lm
 
-unit:
-fuzz:
+unit: unit-cron
+fuzz: fuzz-cron
+
+.PHONY: unit-cron fuzz-cron
+unit-cron: build/cron_test
+	build/cron_test test/data/cron.tsv
+
+FUZZ_SECONDS ?= 60
+fuzz-cron: build/cron_fuzz
+	build/cron_fuzz -dict=test/unit/cron.dict -max_len=300 -artifact_prefix=build/ \
+		-max_total_time=$(FUZZ_SECONDS)
 
 include $(wildcard test/unit/*.mk)
