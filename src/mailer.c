@@ -21,7 +21,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -105,39 +104,32 @@ static bool trouble_logged = false;
  */
 
 /*
- * Begin a transaction: in SPI there is always one, new and unused, which only
- * has to be what ours are, whatever the session's defaults.  Keeps the memory
- * context.
+ * Begin a transaction that commits durably: in SPI there is always one, new
+ * and unused, which only has to be what ours are, whatever the session's
+ * defaults.  Keeps the memory context.
  */
 static void
 begin_work(bool in_spi)
 {
-	MemoryContext context = CurrentMemoryContext;
-
 	if (!in_spi)
 	{
-		SetCurrentStatementStartTimestamp();
-		StartTransactionCommand();
-		MemoryContextSwitchTo(context);
+		mj_worker_begin(CurrentMemoryContext, true);
+		return;
 	}
 	Assert(!FirstSnapshotSet);
 	XactIsoLevel = XACT_READ_COMMITTED;
-	XactReadOnly = RecoveryInProgress();
-	XactDeferrable = false;
+	XactReadOnly = false;
+	ForceSyncCommit();
 }
 
-/* Commit; durably, if anything was written.  Keeps the memory context. */
+/* The end of begin_work().  Keeps the memory context. */
 static void
 commit_work(bool in_spi)
 {
-	MemoryContext context = CurrentMemoryContext;
-
-	ForceSyncCommit();
 	if (in_spi)
 		SPI_commit();
 	else
-		CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+		mj_worker_commit(CurrentMemoryContext);
 }
 
 /* ------------------------------------------------------------------------
