@@ -412,7 +412,16 @@ mask(char *text, const char *secret)
 static void
 mask_secrets(const MjSmtp *smtp, char *text)
 {
-	mask(text, smtp->password);
+	char		shown[MAX_SECRET];
+
+	/* as it looks after mj_smtp_printable */
+	if (smtp->password)
+	{
+		mj_smtp_printable(shown, sizeof(shown), smtp->password,
+						  strlen(smtp->password));
+		mask(text, shown);
+		explicit_bzero(shown, sizeof(shown));
+	}
 	for (int i = 0; i < smtp->watch.nsecrets; i++)
 		mask(text, smtp->watch.secrets[i]);
 }

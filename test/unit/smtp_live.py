@@ -273,7 +273,7 @@ def test_plain():
            'plain: the envelope', server.box.mails[0][:2])
         ok(helo == 'me.example', 'plain: helo', helo)
         run(url=url, tls='off', **{'from': ''})
-        ok(server.box.mails[-1][0] in ('', None), 'plain: null sender')
+        ok(server.box.mails[-1][0] == '<>', 'plain: null sender')
         expect(run(url=url.replace('127.0.0.1', 'localhost'), tls='off'),
                'send', 'plain: by host name', outcome='ACCEPTED')
         expect(run(url=url), 'open', 'TLS required, not offered', error='TLS')
@@ -671,7 +671,9 @@ def test_auth_tricks():
     ok('AUTH PLAIN ' + token in heard, 'AUTH PLAIN with initial response',
        heard)
     ok(token not in str(got), 'the encoded password is masked', got)
-    got, _ = auth('AUTH PLAIN', '535 5.7.8 no: ' + CANARY.replace('ä', 'a'))
+    got, _ = auth('AUTH PLAIN', '535 5.7.8 no: %s!' % CANARY)
+    ok('canary' not in str(got) and '***!' in str(got),
+       'a password beyond ASCII is masked', got)
     got, _ = auth('AUTH LOGIN', '334 UGFzc3dvcmQ6',
                   '535 5.7.8 no: ' + base64.b64encode(CANARY.encode()).decode())
     expect(got, 'open', 'AUTH LOGIN refused', error='AUTH', code=535)
@@ -679,14 +681,14 @@ def test_auth_tricks():
        'AUTH LOGIN: the password is masked', got)
     login['password'] = 'canary-ascii'
     got, _ = auth('AUTH PLAIN', '535 5.7.8 no: canary-ascii!')
-    ok('canary' not in str(got), 'the password is masked', got)
+    ok('canary' not in str(got) and '***!' in str(got),
+       'the password is masked', got)
     got, heard = auth('AUTH CRAM-MD5 GSSAPI')
     expect(got, 'open', 'AUTH by other means only', error='AUTH')
     got, heard = auth('SIZE 1000')
     expect(got, 'open', 'AUTH not offered', error='AUTH')
     ok(not any(h.startswith('MAIL') for h in heard),
        'AUTH not offered: nothing sent', heard)
-    got, heard = auth('AUTH PLAIN', '235-', '235 ok')
     expect(run(url='smtp://127.0.0.1:1', user='u'), 'open',
            'user without password', error='CONFIG')
 

@@ -1,0 +1,154 @@
+/*-------------------------------------------------------------------------
+ *
+ * mime_fuzz.c
+ *	  Fuzz target: whatever a message is made of, what is rendered is 7-bit,
+ *	  has CRLF line ends only, no line over 998 bytes, only the headers that
+ *	  were asked for, and the same bytes every time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "pure.h"
+
+#include "mime.h"
+
+extern int	LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
+
+#define NFIELDS		7
+#define CHECK(condition) do { if (!(condition)) abort(); } while (0)
+
+/* Names of the headers that may occur, before those of the body */
+static const char *const known[] = {
+	"Date", "From", "Reply-To", "To", "Cc", "Subject", "Message-ID", "X-Fuzz",
+	"MIME-Version", "Content-Type", "Content-Transfer-Encoding"
+};
+
+static void
+check_header_line(const char *line)
+{
+	if (*line == ' ')
+		return;
+	for (size_t i = 0; i < lengthof(known); i++)
+	{
+		size_t		n = strlen(known[i]);
+
+		if (strncmp(line, known[i], n) == 0 && line[n] == ':')
+			return;
+	}
+	abort();
+}
+
+static void
+check_message(const char *s, size_t length)
+{
+	bool		in_header = true;
+	size_t		at = 0;
+
+	CHECK(length >= 2 && memcmp(s + length - 2, "\r\n", 2) == 0);
+	while (at < length)
+	{
+		size_t		n = strcspn(s + at, "\r\n");
+
+		CHECK(n <= 998 && s[at + n] == '\r' && s[at + n + 1] == '\n');
+		for (size_t i = 0; i < n; i++)
+			CHECK((unsigned char) s[at + i] < 0x80);
+		in_header &= n > 0;
+		if (in_header)
+			check_header_line(s + at);
+		at += n + 2;
+	}
+}
+
+/* A mailbox that was accepted can be written down and read again. */
+static void
+check_mailboxes(const char *list)
+{
+	const char *cursor = list;
+	MjMailbox	mailbox;
+	MjMailbox	again;
+	MjProblem	problem;
+	char		quoted[2 * MJ_MIME_MAX_NAME + MJ_MIME_MAX_ADDRESS + 8];
+
+	while (mj_mime_next_mailbox("fuzz", &cursor, &mailbox, &problem) > 0)
+	{
+		size_t		n = 0;
+
+		quoted[n++] = '"';
+		for (const char *p = mailbox.name; *p; p++)
+		{
+			if (*p == '"' || *p == '\\')
+				quoted[n++] = '\\';
+			quoted[n++] = *p;
+		}
+		snprintf(quoted + n, sizeof(quoted) - n, "\" <%s>", mailbox.address);
+		if (strlen(quoted) > 1000)
+			continue;
+		CHECK(mj_mime_parse_mailbox("fuzz", quoted, &again, &problem));
+		CHECK(strcmp(again.name, mailbox.name) == 0);
+		CHECK(strcmp(again.address, mailbox.address) == 0);
+	}
+}
+
+static void
+render_twice(const MjMessage *message)
+{
+	StringInfoData first;
+	StringInfoData second;
+	MjProblem	problem;
+
+	initStringInfo(&first);
+	initStringInfo(&second);
+	if (mj_mime_render(message, &first, &problem))
+	{
+		check_message(first.data, first.len);
+		CHECK(mj_mime_render(message, &second, &problem));
+		CHECK(first.len == second.len &&
+			  memcmp(first.data, second.data, first.len) == 0);
+	}
+	else
+		CHECK(first.len == 0 && problem.message[0] != '\0');
+	pfree(first.data);
+	pfree(second.data);
+}
+
+/*
+ * Fields are separated by zero bytes: from, reply_to, to, subject, text, html,
+ * header.  Empty ones get a value that is good, so that the others are tried.
+ */
+int
+LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
+{
+	static const char *const good[NFIELDS] = {
+		"\"A, B\" <a@b>", NULL, "c@d", NULL, "text", NULL, ""
+	};
+	const char *fields[NFIELDS];
+	char	   *copy = palloc(size + 1);
+	char	   *at = copy;
+	MjHeader	header = {"X-Fuzz", NULL};
+	MjMessage	message;
+
+	memcpy(copy, data, size);
+	copy[size] = '\0';
+	for (int i = 0; i < NFIELDS; i++)
+	{
+		fields[i] = *at ? at : good[i];
+		at += strlen(at);
+		if (at < copy + size)
+			at++;
+	}
+	memset(&message, 0, sizeof(message));
+	message.from = fields[0];
+	message.reply_to = fields[1];
+	message.to.items = &fields[2];
+	message.to.nitems = 1;
+	message.subject = fields[3];
+	message.text = fields[4];
+	message.html = fields[5];
+	header.value = fields[6];
+	message.headers = &header;
+	message.nheaders = 1;
+	message.message_id = "<1@b>";
+	check_mailboxes(fields[2]);
+	render_twice(&message);
+	pfree(copy);
+	return 0;
+}
