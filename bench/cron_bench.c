@@ -13,11 +13,10 @@
 
 #include "../test/unit/cron_zone.h"
 
-#define SAMPLES		2001
-#define ROUNDS		50			/* calls per sample: the clock is coarse */
+#define SAMPLES 2001
+#define ROUNDS 50 /* calls per sample: the clock is coarse */
 
-static const char *const schedules[] =
-{
+static const char *const schedules[] = {
 	"* * * * *", "*/5 * * * *", "0 * * * *", "0 2 * * *", "10 4 * * 0",
 	"0 9 * * MON-FRI", "0 10 1,L * *", "0 9 15W * *", "0 18 * * MON#2",
 	"*/10 * * * * *", "@every 90 seconds", "0 0 13 * 5",
@@ -38,8 +37,8 @@ nanoseconds(void)
 static int
 compare(const void *a, const void *b)
 {
-	double		x = *(const double *) a;
-	double		y = *(const double *) b;
+	double x = *(const double *) a;
+	double y = *(const double *) b;
 
 	return (x > y) - (x < y);
 }
@@ -48,17 +47,15 @@ compare(const void *a, const void *b)
 static double
 measure_round(const MjSchedule *schedule, MjZone *zone, bool far, int sample)
 {
-	int64		at = INT64CONST(1700000000000000) + sample *
-		INT64CONST(157680000000);
-	int64		start = nanoseconds();
+	int64 at = INT64CONST(1700000000000000) + sample * INT64CONST(157680000000);
+	int64 start = nanoseconds();
 
 	for (int i = 0; i < ROUNDS; i++)
 	{
-		int64		next;
+		int64 next;
 
 		if (far)
-			mj_cron_next(schedule, zone, at + ((i * 7919) % 3650) *
-						 INT64CONST(86400000000), &next);
+			mj_cron_next(schedule, zone, at + ((i * 7919) % 3650) * INT64CONST(86400000000), &next);
 		else if (mj_cron_next(schedule, zone, at, &next))
 			at = next;
 	}
@@ -80,7 +77,7 @@ measure(const MjSchedule *schedule, MjZone *zone, bool far)
 int
 main(int argc, char **argv)
 {
-	MjZone		zone;
+	MjZone zone;
 
 	test_zone_open(argc > 1 ? argv[1] : "Europe/Berlin", &zone);
 	printf("%-40s %17s %17s\n", "nanoseconds for one next instant",
@@ -88,7 +85,7 @@ main(int argc, char **argv)
 	for (int i = 0; i < (int) lengthof(schedules); i++)
 	{
 		MjSchedule *schedule;
-		MjProblem	problem;
+		MjProblem problem;
 
 		if (!mj_cron_parse(schedules[i], &schedule, NULL, &problem))
 			return 1;

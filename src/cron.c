@@ -14,22 +14,21 @@
 #include "cron_part.h"
 
 /* More fields than any schedule has: enough to tell how many there are */
-#define MJ_CRON_MAX_WORDS	8
+#define MJ_CRON_MAX_WORDS 8
 
 /* Nicknames, and the fields that they stand for. */
 static const struct
 {
 	const char *name;
 	const char *fields[5];
-}			nicknames[] =
-{
-	{"@yearly", {"0", "0", "1", "1", "*"}},
-	{"@annually", {"0", "0", "1", "1", "*"}},
-	{"@monthly", {"0", "0", "1", "*", "*"}},
-	{"@weekly", {"0", "0", "*", "*", "0"}},
-	{"@daily", {"0", "0", "*", "*", "*"}},
-	{"@midnight", {"0", "0", "*", "*", "*"}},
-	{"@hourly", {"0", "*", "*", "*", "*"}}
+} nicknames[] = {
+	{ "@yearly", { "0", "0", "1", "1", "*" } },
+	{ "@annually", { "0", "0", "1", "1", "*" } },
+	{ "@monthly", { "0", "0", "1", "*", "*" } },
+	{ "@weekly", { "0", "0", "*", "*", "0" } },
+	{ "@daily", { "0", "0", "*", "*", "*" } },
+	{ "@midnight", { "0", "0", "*", "*", "*" } },
+	{ "@hourly", { "0", "*", "*", "*", "*" } }
 };
 
 /* Reads a nickname without an argument; sets *known if it is one. */
@@ -45,7 +44,7 @@ read_nickname(MjCronReader *reader, MjPiece word, MjCronPart *part,
 	}
 	for (int i = 0; i < (int) lengthof(nicknames); i++)
 	{
-		MjPiece		fields[5];
+		MjPiece fields[5];
 
 		if (!mj_cron_equals(word, nicknames[i].name))
 			continue;
@@ -64,9 +63,9 @@ read_nickname(MjCronReader *reader, MjPiece word, MjCronPart *part,
 static bool
 read_at_sign(MjCronReader *reader, MjPiece text, MjCronPart *part)
 {
-	MjPiece		rest = text;
-	MjPiece		word;
-	bool		known;
+	MjPiece rest = text;
+	MjPiece word;
+	bool known;
 
 	mj_cron_word(&rest, &word);
 	rest = mj_cron_trim(rest);
@@ -106,7 +105,7 @@ is_bare_nickname(MjPiece text)
 static bool
 begins_with_letter(MjPiece text)
 {
-	char		c = text.len > 0 ? text.start[0] | 0x20 : '\0';
+	char c = text.len > 0 ? text.start[0] | 0x20 : '\0';
 
 	return c >= 'a' && c <= 'z';
 }
@@ -118,8 +117,8 @@ begins_with_letter(MjPiece text)
 static void
 hint_for_shape(MjPiece text, int words, char *hint, size_t size)
 {
-	MjPiece		rest = text;
-	MjPiece		word = {"", 0};
+	MjPiece rest = text;
+	MjPiece word = { "", 0 };
 
 	mj_cron_word(&rest, &word);
 	rest = mj_cron_equals(word, "every") ? mj_cron_trim(rest) : text;
@@ -143,7 +142,7 @@ hint_for_shape(MjPiece text, int words, char *hint, size_t size)
 static bool
 refuse_shape(MjCronReader *reader, MjPiece text, int words)
 {
-	char		hint[128];
+	char hint[128];
 
 	hint_for_shape(text, words, hint, sizeof(hint));
 	return mj_cron_refuse(reader, hint,
@@ -160,7 +159,7 @@ static bool
 read_seconds(MjCronReader *reader, MjPiece text, const MjPiece *words,
 			 int count, MjCronPart *part, bool *done)
 {
-	int			seconds;
+	int seconds;
 
 	*done = count == 2 && mj_cron_number(words[0], &seconds) &&
 		seconds >= 1 && seconds <= 59 &&
@@ -173,7 +172,7 @@ read_seconds(MjCronReader *reader, MjPiece text, const MjPiece *words,
 static bool
 is_zone_setting(MjPiece word)
 {
-	MjPiece		name;
+	MjPiece name;
 
 	return mj_cron_split(&word, '=', &name) && word.start != NULL &&
 		(mj_cron_equals(name, "tz") || mj_cron_equals(name, "cron_tz"));
@@ -183,10 +182,10 @@ is_zone_setting(MjPiece word)
 static bool
 read_part(MjCronReader *reader, MjPiece text, MjCronPart *part)
 {
-	MjPiece		rest = text;
-	MjPiece		words[MJ_CRON_MAX_WORDS];
-	int			count = 0;
-	bool		done;
+	MjPiece rest = text;
+	MjPiece words[MJ_CRON_MAX_WORDS];
+	int count = 0;
+	bool done;
 
 	if (text.start[0] == '@')
 		return read_at_sign(reader, text, part);
@@ -210,7 +209,7 @@ read_part(MjCronReader *reader, MjPiece text, MjCronPart *part)
 static bool
 read_list(MjCronReader *reader, MjSchedule *schedule)
 {
-	MjPiece		rest = reader->whole;
+	MjPiece rest = reader->whole;
 
 	while (mj_cron_split(&rest, ';', &reader->current))
 	{
@@ -250,8 +249,8 @@ check_text(MjCronReader *reader)
 static int
 count_parts(MjPiece text)
 {
-	MjPiece		item;
-	int			count = 0;
+	MjPiece item;
+	int count = 0;
 
 	while (count < MJ_CRON_MAX_PARTS && mj_cron_split(&text, ';', &item))
 		count++;

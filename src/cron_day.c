@@ -15,11 +15,11 @@
 
 #include "port/pg_bitutils.h"
 
-#define MJ_DAYS_PER_ERA		146097	/* 400 years */
-#define MJ_DAYS_TO_1970		719468	/* from 0000-03-01 */
+#define MJ_DAYS_PER_ERA 146097 /* 400 years */
+#define MJ_DAYS_TO_1970 719468 /* from 0000-03-01 */
 
 /* Bits d, d + 7, ... of a month for d = 1 */
-#define MJ_EVERY_7TH_DAY	((uint32) 0x20408102)
+#define MJ_EVERY_7TH_DAY ((uint32) 0x20408102)
 
 /* Quotient rounded down, for divisor > 0. */
 static inline int64
@@ -36,11 +36,11 @@ floor_div(int64 value, int64 divisor)
 int64
 mj_cron_day_number(int64 year, int month, int day)
 {
-	int64		y = month <= 2 ? year - 1 : year;
-	int64		era = floor_div(y, 400);
-	int			year_of_era = (int) (y - era * 400);
-	int			day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-	int			day_of_era;
+	int64 y = month <= 2 ? year - 1 : year;
+	int64 era = floor_div(y, 400);
+	int year_of_era = (int) (y - era * 400);
+	int day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+	int day_of_era;
 
 	day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 +
 		day_of_year;
@@ -51,15 +51,16 @@ mj_cron_day_number(int64 year, int month, int day)
 void
 mj_cron_day_civil(int64 number, int64 *year, int *month, int *day)
 {
-	int64		era = floor_div(number + MJ_DAYS_TO_1970, MJ_DAYS_PER_ERA);
-	int			day_of_era;
-	int			year_of_era;
-	int			day_of_year;
-	int			march_month;
+	int64 era = floor_div(number + MJ_DAYS_TO_1970, MJ_DAYS_PER_ERA);
+	int day_of_era;
+	int year_of_era;
+	int day_of_year;
+	int march_month;
 
 	day_of_era = (int) (number + MJ_DAYS_TO_1970 - era * MJ_DAYS_PER_ERA);
 	year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 -
-				   day_of_era / 146096) / 365;
+				   day_of_era / 146096) /
+		365;
 	day_of_year = day_of_era -
 		(365 * year_of_era + year_of_era / 4 - year_of_era / 100);
 	march_month = (5 * day_of_year + 2) / 153;
@@ -80,8 +81,7 @@ mj_cron_day_weekday(int64 number)
 int
 mj_cron_month_length(int64 year, int month)
 {
-	static const uint8 length[13] =
-	{0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	static const uint8 length[13] = { 0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
 
 	if (month == 2 &&
 		year % 4 == 0 && (year % 100 != 0 || year % 400 == 0))
@@ -96,7 +96,7 @@ mj_cron_month_length(int64 year, int month)
 static uint32
 nearest_weekday(int day, int length, int first_weekday)
 {
-	int			weekday = (first_weekday + day - 1) % 7;
+	int weekday = (first_weekday + day - 1) % 7;
 
 	if (weekday == 6)
 		day += day > 1 ? -1 : 2;
@@ -109,9 +109,9 @@ nearest_weekday(int day, int length, int first_weekday)
 static uint32
 days_by_number(const MjCronPart *part, int length, int first_weekday)
 {
-	uint32		in_month = (MJ_ALL_DAYS >> (31 - length)) & MJ_ALL_DAYS;
-	uint32		near_days = part->near_days;
-	uint32		days = part->days & in_month;
+	uint32 in_month = (MJ_ALL_DAYS >> (31 - length)) & MJ_ALL_DAYS;
+	uint32 near_days = part->near_days;
+	uint32 days = part->days & in_month;
 
 	if (part->days & 1)
 		days |= (uint32) 1 << length;
@@ -134,7 +134,7 @@ days_by_number(const MjCronPart *part, int length, int first_weekday)
 static uint32
 days_by_weekday(const MjCronPart *part, int length, int first_weekday)
 {
-	uint32		last_week = (uint32) 0x7F << (length - 6);
+	uint32 last_week = (uint32) 0x7F << (length - 6);
 
 	return (part->weekday_days[first_weekday] |
 			(part->last_days[first_weekday] & last_week)) &
@@ -148,8 +148,8 @@ days_by_weekday(const MjCronPart *part, int length, int first_weekday)
 uint32
 mj_cron_month_days(const MjCronPart *part, int length, int first_weekday)
 {
-	uint32		by_number = days_by_number(part, length, first_weekday);
-	uint32		by_weekday = days_by_weekday(part, length, first_weekday);
+	uint32 by_number = days_by_number(part, length, first_weekday);
+	uint32 by_weekday = days_by_weekday(part, length, first_weekday);
 
 	return part->either_day ? by_number | by_weekday : by_number & by_weekday;
 }
@@ -168,7 +168,7 @@ never_has_a_day(const MjCronPart *part)
 			continue;
 		for (int weekday = 0; weekday < 7; weekday++)
 		{
-			int			length = mj_cron_month_length(2001, month);
+			int length = mj_cron_month_length(2001, month);
 
 			if (mj_cron_month_days(part, length, weekday) != 0)
 				return false;
@@ -183,7 +183,7 @@ never_has_a_day(const MjCronPart *part)
 static uint32
 days_of_weekdays(uint8 weekdays, int first)
 {
-	uint32		days = 0;
+	uint32 days = 0;
 
 	for (int weekday = 0; weekday < 7; weekday++)
 	{
@@ -199,7 +199,7 @@ mj_cron_part_finish(MjCronPart *part)
 {
 	for (int first = 0; first < 7; first++)
 	{
-		uint32		days = days_of_weekdays(part->weekdays, first);
+		uint32 days = days_of_weekdays(part->weekdays, first);
 
 		for (int nth = 0; nth < 5; nth++)
 			days |= days_of_weekdays(part->nth_weekdays[nth], first) &

@@ -27,52 +27,49 @@ typedef enum MjFieldId
 /* What a field may hold. */
 typedef struct MjField
 {
-	MjFieldId	id;
+	MjFieldId id;
 	const char *name;
-	int			min;
-	int			max;
-	int			star_max;		/* the last value that "*" stands for */
-	const char *const *words;	/* names of the values from min on */
-	const char *usage;			/* for hints */
+	int min;
+	int max;
+	int star_max;			  /* the last value that "*" stands for */
+	const char *const *words; /* names of the values from min on */
+	const char *usage;		  /* for hints */
 } MjField;
 
-static const char *const month_words[] =
-{
+static const char *const month_words[] = {
 	"january", "february", "march", "april", "may", "june", "july",
 	"august", "september", "october", "november", "december", NULL
 };
 
-static const char *const weekday_words[] =
-{
+static const char *const weekday_words[] = {
 	"sunday", "monday", "tuesday", "wednesday", "thursday", "friday",
 	"saturday", NULL
 };
 
-static const MjField fields_known[] =
-{
-	{MJ_FIELD_SECOND, "second", 0, 59, 59, NULL, "Use 0 to 59."},
-	{MJ_FIELD_MINUTE, "minute", 0, 59, 59, NULL, "Use 0 to 59."},
-	{MJ_FIELD_HOUR, "hour", 0, 23, 23, NULL, "Use 0 to 23."},
-	{MJ_FIELD_DAY, "day-of-month", 1, 31, 31, NULL,
-	"Use 1 to 31, \"L\" for the last day, \"15W\" for the weekday nearest the 15th, or \"LW\" for the last weekday."},
-	{MJ_FIELD_MONTH, "month", 1, 12, 12, month_words,
-	"Use 1 to 12 or JAN to DEC."},
-	{MJ_FIELD_WEEKDAY, "day-of-week", 0, 7, 6, weekday_words,
-	"Use 0 to 7 or SUN to SAT (0 and 7 are Sunday), \"5L\" for the last Friday, or \"MON#2\" for the second Monday."}
+static const MjField fields_known[] = {
+	{ MJ_FIELD_SECOND, "second", 0, 59, 59, NULL, "Use 0 to 59." },
+	{ MJ_FIELD_MINUTE, "minute", 0, 59, 59, NULL, "Use 0 to 59." },
+	{ MJ_FIELD_HOUR, "hour", 0, 23, 23, NULL, "Use 0 to 23." },
+	{ MJ_FIELD_DAY, "day-of-month", 1, 31, 31, NULL,
+	  "Use 1 to 31, \"L\" for the last day, \"15W\" for the weekday nearest the 15th, or \"LW\" for the last weekday." },
+	{ MJ_FIELD_MONTH, "month", 1, 12, 12, month_words,
+	  "Use 1 to 12 or JAN to DEC." },
+	{ MJ_FIELD_WEEKDAY, "day-of-week", 0, 7, 6, weekday_words,
+	  "Use 0 to 7 or SUN to SAT (0 and 7 are Sunday), \"5L\" for the last Friday, or \"MON#2\" for the second Monday." }
 };
 
 /* Values low, low + step, ... up to high. */
 typedef struct MjRange
 {
-	int			low;
-	int			high;
-	int			step;
+	int low;
+	int high;
+	int step;
 } MjRange;
 
 typedef enum MjValueState
 {
 	MJ_VALUE_OK,
-	MJ_VALUE_UNKNOWN,			/* neither a number nor a name */
+	MJ_VALUE_UNKNOWN, /* neither a number nor a name */
 	MJ_VALUE_OUT_OF_RANGE
 } MjValueState;
 
@@ -80,10 +77,10 @@ typedef enum MjValueState
 static bool
 begins_with(MjPiece piece, const char *letters, int n)
 {
-	char		head[4] = "";
+	char head[4] = "";
 
 	memcpy(head, letters, n);
-	return mj_cron_equals((MjPiece) {piece.start, Min(piece.len, n)}, head);
+	return mj_cron_equals((MjPiece){ piece.start, Min(piece.len, n) }, head);
 }
 
 /* Whether a piece is of ASCII letters only. */
@@ -92,7 +89,7 @@ is_letters(MjPiece piece)
 {
 	for (int i = 0; i < piece.len; i++)
 	{
-		char		c = piece.start[i] | 0x20;
+		char c = piece.start[i] | 0x20;
 
 		if (c < 'a' || c > 'z')
 			return false;
@@ -123,11 +120,12 @@ find_word(const MjField *field, MjPiece piece, bool like)
 static MjValueState
 read_value(const MjField *field, MjPiece piece, int *value)
 {
-	int			word;
+	int word;
 
 	if (mj_cron_number(piece, value))
 		return *value >= field->min && *value <= field->max ?
-			MJ_VALUE_OK : MJ_VALUE_OUT_OF_RANGE;
+			MJ_VALUE_OK :
+			MJ_VALUE_OUT_OF_RANGE;
 	word = find_word(field, piece, false);
 	if (word < 0)
 		return MJ_VALUE_UNKNOWN;
@@ -140,9 +138,9 @@ static bool
 refuse_value(MjCronReader *reader, const MjField *field, MjPiece piece,
 			 MjValueState state)
 {
-	MjQuoted	quoted = mj_cron_quote(piece);
-	int			word = find_word(field, piece, true);
-	char		hint[64];
+	MjQuoted quoted = mj_cron_quote(piece);
+	int word = find_word(field, piece, true);
+	char hint[64];
 
 	if (state == MJ_VALUE_OUT_OF_RANGE)
 		return mj_cron_refuse(reader, field->usage,
@@ -162,8 +160,8 @@ refuse_value(MjCronReader *reader, const MjField *field, MjPiece piece,
 	}
 	return mj_cron_refuse(reader, field->usage,
 						  field->words ?
-						  "%s in the %s field is neither a number nor a name." :
-						  "%s in the %s field is not a number.",
+							  "%s in the %s field is neither a number nor a name." :
+							  "%s in the %s field is not a number.",
 						  quoted.text, field->name);
 }
 
@@ -220,8 +218,8 @@ add_range(MjCronPart *part, const MjField *field, const MjRange *range)
 static void
 hint_for_wrap(const MjField *field, const MjRange *range, StringInfo hint)
 {
-	int			count = field->star_max - field->min + 1;
-	int			span = (range->high - range->low + count) % count;
+	int count = field->star_max - field->min + 1;
+	int span = (range->high - range->low + count) % count;
 
 	if (field->id == MJ_FIELD_WEEKDAY && range->high == 0 && range->step == 1)
 	{
@@ -268,8 +266,8 @@ static bool
 read_range(MjCronReader *reader, const MjField *field, MjPiece piece,
 		   MjRange *range, bool *single)
 {
-	MjPiece		rest = piece;
-	MjPiece		low;
+	MjPiece rest = piece;
+	MjPiece low;
 
 	*single = false;
 	if (piece.len == 1 && piece.start[0] == '*')
@@ -301,7 +299,7 @@ static bool
 refuse_lone_step(MjCronReader *reader, const MjField *field, MjPiece item,
 				 int low, int step)
 {
-	char		hint[64];
+	char hint[64];
 
 	if (low < 0)
 		snprintf(hint, sizeof(hint), "Write \"*/%d\".", step);
@@ -336,7 +334,7 @@ static void
 note_long_step(MjCronReader *reader, const MjField *field, MjPiece item,
 			   MjRange *range)
 {
-	MjProblem  *note;
+	MjProblem *note;
 
 	note = mj_cron_note(reader, "has a step that is larger than its range");
 	if (note != NULL)
@@ -350,11 +348,11 @@ static bool
 read_plain_item(MjCronReader *reader, const MjField *field, MjPiece item,
 				MjCronPart *part)
 {
-	MjPiece		step = item;
-	MjPiece		base;
-	MjRange		range = {0, 0, 1};
-	bool		single;
-	bool		has_step;
+	MjPiece step = item;
+	MjPiece base;
+	MjRange range = { 0, 0, 1 };
+	bool single;
+	bool has_step;
 
 	mj_cron_split(&step, '/', &base);
 	has_step = step.start != NULL;
@@ -392,8 +390,8 @@ static bool
 read_day_item(MjCronReader *reader, const MjField *field, MjPiece item,
 			  MjCronPart *part, bool *done)
 {
-	MjPiece		number = {item.start, item.len - 1};
-	int			day;
+	MjPiece number = { item.start, item.len - 1 };
+	int day;
 
 	*done = true;
 	if (mj_cron_equals(item, "l") || mj_cron_equals(item, "$"))
@@ -416,9 +414,9 @@ static bool
 read_nth_weekday(MjCronReader *reader, const MjField *field, MjPiece item,
 				 MjCronPart *part, MjPiece nth)
 {
-	MjPiece		name = {item.start, item.len - nth.len - 1};
-	int			weekday;
-	int			n;
+	MjPiece name = { item.start, item.len - nth.len - 1 };
+	int weekday;
+	int n;
 
 	if (!need_value(reader, field, name, &weekday))
 		return false;
@@ -436,9 +434,9 @@ static bool
 read_weekday_item(MjCronReader *reader, const MjField *field, MjPiece item,
 				  MjCronPart *part, bool *done)
 {
-	MjPiece		rest = item;
-	MjPiece		head;
-	int			weekday;
+	MjPiece rest = item;
+	MjPiece head;
+	int weekday;
 
 	*done = true;
 	mj_cron_split(&rest, '#', &head);
@@ -466,8 +464,8 @@ static bool
 read_item(MjCronReader *reader, const MjField *field, MjPiece item,
 		  MjCronPart *part)
 {
-	bool		done = false;
-	bool		ok = true;
+	bool done = false;
+	bool ok = true;
 
 	if (item.len == 0)
 		return mj_cron_refuse(reader, "Remove the comma that is too much.",
@@ -488,8 +486,7 @@ is_any(const MjField *field, MjPiece text)
 {
 	return text.len == 1 &&
 		(text.start[0] == '*' ||
-		 (text.start[0] == '?' && (field->id == MJ_FIELD_DAY ||
-								   field->id == MJ_FIELD_WEEKDAY)));
+		 (text.start[0] == '?' && (field->id == MJ_FIELD_DAY || field->id == MJ_FIELD_WEEKDAY)));
 }
 
 /* Reads a field. */
@@ -497,8 +494,8 @@ static bool
 read_field(MjCronReader *reader, const MjField *field, MjPiece text,
 		   MjCronPart *part)
 {
-	MjRange		all = {field->min, field->star_max, 1};
-	MjPiece		item;
+	MjRange all = { field->min, field->star_max, 1 };
+	MjPiece item;
 
 	if (is_any(field, text))
 	{
@@ -558,9 +555,9 @@ hint_for_both_days(const MjCronPart *part, char *hint, size_t size)
 static void
 note_both_days(MjCronReader *reader, const MjCronPart *part)
 {
-	MjCronPart	both = *part;
+	MjCronPart both = *part;
 	StringInfoData words;
-	MjProblem  *note;
+	MjProblem *note;
 
 	note = mj_cron_note(reader, "restricts both day of month and day of week");
 	if (note == NULL)
@@ -582,7 +579,7 @@ note_both_days(MjCronReader *reader, const MjCronPart *part)
 static void
 note_days(MjCronReader *reader, const MjCronPart *part)
 {
-	MjProblem  *note;
+	MjProblem *note;
 
 	if (reader->notes == NULL)
 		return;

@@ -13,7 +13,7 @@
 #include "common/int.h"
 
 /* The longest interval: a hundred years */
-#define MJ_MAX_INTERVAL		(100 * 366 * MJ_SECS_PER_DAY * MJ_USECS_PER_SEC)
+#define MJ_MAX_INTERVAL (100 * 366 * MJ_SECS_PER_DAY * MJ_USECS_PER_SEC)
 
 #define MJ_EVERY_USAGE \
 	"Write it like \"@every 90 seconds\", \"@every 1 hour 30 minutes\" or \"@every 00:05:00\"."
@@ -23,19 +23,18 @@
 /* A unit of an interval, with all of its spellings; 0: no fixed length. */
 static const struct
 {
-	int64		usecs;
+	int64 usecs;
 	const char *names[7];
-}			units[] =
-{
-	{1, {"us", "usec", "usecs", "microsecond", "microseconds"}},
-	{1000, {"ms", "msec", "msecs", "millisecond", "milliseconds"}},
-	{MJ_USECS_PER_SEC, {"s", "sec", "secs", "second", "seconds"}},
-	{60 * MJ_USECS_PER_SEC, {"m", "min", "mins", "minute", "minutes"}},
-	{3600 * MJ_USECS_PER_SEC, {"h", "hr", "hrs", "hour", "hours"}},
-	{MJ_SECS_PER_DAY * MJ_USECS_PER_SEC, {"d", "day", "days"}},
-	{7 * MJ_SECS_PER_DAY * MJ_USECS_PER_SEC, {"w", "week", "weeks"}},
-	{0, {"mon", "mons", "month", "months"}},
-	{0, {"y", "yr", "yrs", "year", "years"}}
+} units[] = {
+	{ 1, { "us", "usec", "usecs", "microsecond", "microseconds" } },
+	{ 1000, { "ms", "msec", "msecs", "millisecond", "milliseconds" } },
+	{ MJ_USECS_PER_SEC, { "s", "sec", "secs", "second", "seconds" } },
+	{ 60 * MJ_USECS_PER_SEC, { "m", "min", "mins", "minute", "minutes" } },
+	{ 3600 * MJ_USECS_PER_SEC, { "h", "hr", "hrs", "hour", "hours" } },
+	{ MJ_SECS_PER_DAY * MJ_USECS_PER_SEC, { "d", "day", "days" } },
+	{ 7 * MJ_SECS_PER_DAY * MJ_USECS_PER_SEC, { "w", "week", "weeks" } },
+	{ 0, { "mon", "mons", "month", "months" } },
+	{ 0, { "y", "yr", "yrs", "year", "years" } }
 };
 
 /* What came of reading an interval. */
@@ -43,7 +42,7 @@ typedef enum MjIntervalState
 {
 	MJ_INTERVAL_OK,
 	MJ_INTERVAL_UNREADABLE,
-	MJ_INTERVAL_CALENDAR,		/* months or years */
+	MJ_INTERVAL_CALENDAR, /* months or years */
 	MJ_INTERVAL_TOO_LONG
 } MjIntervalState;
 
@@ -57,7 +56,7 @@ is_digit(const MjPiece *piece, int i)
 static MjPiece
 take(MjPiece *rest, int n)
 {
-	MjPiece		taken = {rest->start, n};
+	MjPiece taken = { rest->start, n };
 
 	rest->start += n;
 	rest->len -= n;
@@ -78,7 +77,7 @@ take_char(MjPiece *rest, char c)
 static bool
 take_digits(MjPiece *rest, int min, int max, int *value)
 {
-	int			n = 0;
+	int n = 0;
 
 	while (n < max && is_digit(rest, n))
 		n++;
@@ -89,7 +88,7 @@ take_digits(MjPiece *rest, int min, int max, int *value)
 static bool
 take_whole(MjPiece *rest, int64 *value)
 {
-	int			n = 0;
+	int n = 0;
 
 	*value = 0;
 	for (; n < 18 && is_digit(rest, 0); n++)
@@ -104,9 +103,9 @@ take_whole(MjPiece *rest, int64 *value)
 static bool
 take_fraction(MjPiece *rest, int64 unit, int64 *usecs)
 {
-	int64		digits = 0;
-	int64		scale = 1;
-	int			n = 0;
+	int64 digits = 0;
+	int64 scale = 1;
+	int n = 0;
 
 	*usecs = 0;
 	if (!take_char(rest, '.'))
@@ -143,7 +142,7 @@ find_unit(MjPiece name, int64 *usecs)
 static int
 count_letters(MjPiece piece)
 {
-	int			n = 0;
+	int n = 0;
 
 	while (n < piece.len && ((piece.start[n] | 0x20) >= 'a') &&
 		   ((piece.start[n] | 0x20) <= 'z'))
@@ -155,11 +154,11 @@ count_letters(MjPiece piece)
 static MjIntervalState
 take_amount(MjPiece *rest, int64 *usecs)
 {
-	MjPiece		ahead = *rest;
-	MjPiece		name;
-	int64		number;
-	int64		unit;
-	int64		fraction;
+	MjPiece ahead = *rest;
+	MjPiece name;
+	int64 number;
+	int64 unit;
+	int64 fraction;
 
 	/* the unit is needed before the fraction can be read */
 	while (is_digit(&ahead, 0) || (ahead.len > 0 && ahead.start[0] == '.'))
@@ -187,11 +186,11 @@ take_amount(MjPiece *rest, int64 *usecs)
 static MjIntervalState
 take_clock(MjPiece *rest, int64 *usecs)
 {
-	MjPiece		ahead = *rest;
-	int			hours;
-	int			minutes;
-	int			seconds = 0;
-	int64		fraction = 0;
+	MjPiece ahead = *rest;
+	int hours;
+	int minutes;
+	int seconds = 0;
+	int64 fraction = 0;
 
 	if (!take_digits(&ahead, 1, 6, &hours) || !take_char(&ahead, ':') ||
 		!take_digits(&ahead, 2, 2, &minutes) || minutes > 59)
@@ -204,7 +203,8 @@ take_clock(MjPiece *rest, int64 *usecs)
 		return MJ_INTERVAL_UNREADABLE;
 	*rest = ahead;
 	*usecs = (hours * INT64CONST(3600) + minutes * 60 + seconds) *
-		MJ_USECS_PER_SEC + fraction;
+			MJ_USECS_PER_SEC +
+		fraction;
 	return MJ_INTERVAL_OK;
 }
 
@@ -212,8 +212,8 @@ take_clock(MjPiece *rest, int64 *usecs)
 static MjIntervalState
 read_interval(MjPiece text, int64 *usecs)
 {
-	MjPiece		rest = mj_cron_trim(text);
-	int64		amount;
+	MjPiece rest = mj_cron_trim(text);
+	int64 amount;
 
 	*usecs = 0;
 	if (rest.len == 0)
@@ -238,7 +238,7 @@ read_interval(MjPiece text, int64 *usecs)
 bool
 mj_cron_is_interval(MjPiece text)
 {
-	int64		usecs;
+	int64 usecs;
 
 	return read_interval(text, &usecs) != MJ_INTERVAL_UNREADABLE;
 }
@@ -247,7 +247,7 @@ mj_cron_is_interval(MjPiece text)
 bool
 mj_cron_read_every(MjCronReader *reader, MjPiece text, MjCronPart *part)
 {
-	MjQuoted	quoted = mj_cron_quote(text);
+	MjQuoted quoted = mj_cron_quote(text);
 	MjIntervalState state = read_interval(text, &part->interval);
 
 	part->kind = MJ_CRON_EVERY;
@@ -264,8 +264,8 @@ mj_cron_read_every(MjCronReader *reader, MjPiece text, MjCronPart *part)
 	if (state == MJ_INTERVAL_UNREADABLE)
 		return mj_cron_refuse(reader, MJ_EVERY_USAGE,
 							  text.len == 0 ?
-							  "\"@every\" lacks its interval%.0s." :
-							  "The interval %s is not understood.",
+								  "\"@every\" lacks its interval%.0s." :
+								  "The interval %s is not understood.",
 							  quoted.text);
 	if (part->interval == 0)
 		return mj_cron_refuse(reader, MJ_EVERY_USAGE,
@@ -277,9 +277,9 @@ mj_cron_read_every(MjCronReader *reader, MjPiece text, MjCronPart *part)
 static bool
 take_date(MjPiece *rest, int64 *day_number)
 {
-	int			year;
-	int			month;
-	int			day;
+	int year;
+	int month;
+	int day;
 
 	if (!take_digits(rest, 4, 4, &year) || !take_char(rest, '-') ||
 		!take_digits(rest, 1, 2, &month) || !take_char(rest, '-') ||
@@ -314,10 +314,10 @@ take_time(MjPiece *rest, int64 *usecs)
 static bool
 take_offset(MjPiece *rest, int64 *seconds)
 {
-	bool		west;
-	int			hours;
-	int			minutes = 0;
-	int			odd = 0;
+	bool west;
+	int hours;
+	int minutes = 0;
+	int odd = 0;
 
 	*seconds = 0;
 	if (mj_cron_equals(*rest, "z") || mj_cron_equals(*rest, "utc") ||
@@ -349,16 +349,16 @@ take_offset(MjPiece *rest, int64 *seconds)
 bool
 mj_cron_read_at(MjCronReader *reader, MjPiece text, MjCronPart *part)
 {
-	MjPiece		rest = mj_cron_trim(text);
-	int64		day;
-	int64		usecs;
-	int64		offset = 0;
+	MjPiece rest = mj_cron_trim(text);
+	int64 day;
+	int64 usecs;
+	int64 offset = 0;
 
 	part->kind = MJ_CRON_AT;
 	if (!take_date(&rest, &day) || !take_time(&rest, &usecs))
 		return mj_cron_refuse(reader, MJ_AT_USAGE,
 							  text.len == 0 ? "\"@at\" lacks its time%.0s." :
-							  "The time %s is not a valid date and time.",
+											  "The time %s is not a valid date and time.",
 							  mj_cron_quote(text).text);
 	rest = mj_cron_trim(rest);
 	part->at_local = rest.len == 0;

@@ -23,28 +23,28 @@
 #include "port/pg_bitutils.h"
 
 /* The largest change of an offset that is made up for, in seconds */
-#define MJ_CRON_SMALL_SHIFT		(3 * 3600)
+#define MJ_CRON_SMALL_SHIFT (3 * 3600)
 
 /*
  * How far ahead of its start a search looks.  The calendar alone needs at
  * most 40 years (a weekday on 29 February around 2100); the rest is for times
  * that a change of offset skips.
  */
-#define MJ_CRON_HORIZON			(50 * 366 * MJ_SECS_PER_DAY)
+#define MJ_CRON_HORIZON (50 * 366 * MJ_SECS_PER_DAY)
 
 /* More than any offset of a zone can be, in seconds */
-#define MJ_CRON_MAX_OFFSET		(26 * 3600)
+#define MJ_CRON_MAX_OFFSET (26 * 3600)
 
 /* More than three times that */
-#define MJ_CRON_FAR				(4 * MJ_SECS_PER_DAY)
+#define MJ_CRON_FAR (4 * MJ_SECS_PER_DAY)
 
 /* A stretch of constant offset.  UTC seconds. */
 typedef struct MjStretch
 {
-	int64		start;
-	int64		end;			/* first second after it, or PG_INT64_MAX */
-	int32		offset;			/* seconds east of UTC */
-	int32		shift;			/* offset - that of the stretch before; 0 in
+	int64 start;
+	int64 end;	  /* first second after it, or PG_INT64_MAX */
+	int32 offset; /* seconds east of UTC */
+	int32 shift;  /* offset - that of the stretch before; 0 in
 								 * the first one of a walk */
 } MjStretch;
 
@@ -75,7 +75,7 @@ zone_look_up(MjZone *zone, int64 at)
 static MjStretch
 stretch_at(MjZone *zone, int64 at)
 {
-	MjStretch	stretch;
+	MjStretch stretch;
 
 	zone_look_up(zone, at);
 	stretch.start = at;
@@ -89,7 +89,7 @@ stretch_at(MjZone *zone, int64 at)
 static MjStretch
 stretch_after(MjZone *zone, const MjStretch *stretch)
 {
-	MjStretch	following = stretch_at(zone, stretch->end);
+	MjStretch following = stretch_at(zone, stretch->end);
 
 	following.shift = following.offset - stretch->offset;
 	return following;
@@ -102,11 +102,11 @@ stretch_after(MjZone *zone, const MjStretch *stretch)
 static int
 next_time_of_day(const MjCronPart *part, int from)
 {
-	int			hour = from / 3600;
-	int			minute = from / 60 % 60;
-	uint64		seconds = part->seconds >> (from % 60);
-	uint64		minutes;
-	uint32		hours;
+	int hour = from / 3600;
+	int minute = from / 60 % 60;
+	uint64 seconds = part->seconds >> (from % 60);
+	uint64 minutes;
+	uint32 hours;
 
 	if ((part->hours >> hour) & 1)
 	{
@@ -135,21 +135,22 @@ next_time_of_day(const MjCronPart *part, int from)
 static bool
 next_day(const MjCronPart *part, int64 from, int64 until, int64 *found)
 {
-	int64		year;
-	int			month;
-	int			day;
-	int64		first;			/* day number of the month's 1st */
+	int64 year;
+	int month;
+	int day;
+	int64 first; /* day number of the month's 1st */
 
 	mj_cron_day_civil(from, &year, &month, &day);
 	first = from - (day - 1);
 	while (first <= until)
 	{
-		uint32		days = 0;
-		uint32		later = part->months >> (month + 1);
+		uint32 days = 0;
+		uint32 later = part->months >> (month + 1);
 
 		if ((part->months >> month) & 1)
 			days = mj_cron_month_days(part, mj_cron_month_length(year, month),
-									  mj_cron_day_weekday(first)) >> day;
+									  mj_cron_day_weekday(first)) >>
+				day;
 		if (days != 0)
 		{
 			*found = first + day - 1 + pg_rightmost_one_pos32(days);
@@ -175,10 +176,10 @@ next_day(const MjCronPart *part, int64 from, int64 until, int64 *found)
 static int64
 next_wall_clock(const MjCronPart *part, int64 from, int64 until)
 {
-	int64		day = floor_div(from, MJ_SECS_PER_DAY);
-	int64		last = floor_div(until, MJ_SECS_PER_DAY);
-	int64		found;
-	int			time;
+	int64 day = floor_div(from, MJ_SECS_PER_DAY);
+	int64 last = floor_div(until, MJ_SECS_PER_DAY);
+	int64 found;
+	int time;
 
 	if (!next_day(part, day, last, &found))
 		return PG_INT64_MAX;
@@ -207,7 +208,7 @@ is_small(int32 shift)
 static bool
 makes_up(const MjCronPart *part, const MjStretch *stretch, int64 until)
 {
-	int64		opening = stretch->start + stretch->offset;
+	int64 opening = stretch->start + stretch->offset;
 
 	return !part->wildcard && stretch->shift > 0 && is_small(stretch->shift) &&
 		next_wall_clock(part, opening - stretch->shift, until) < opening;
@@ -221,7 +222,7 @@ static int64
 first_of_stretch(const MjCronPart *part, const MjStretch *stretch,
 				 int64 first)
 {
-	int64		start = stretch->start;
+	int64 start = stretch->start;
 
 	if (!part->wildcard && stretch->shift < 0 && is_small(stretch->shift))
 		start -= stretch->shift;
@@ -240,14 +241,14 @@ static bool
 next_of_fields(const MjCronPart *part, MjZone *zone, int64 first,
 			   int64 *next)
 {
-	int64		until = first + MJ_CRON_HORIZON;
-	MjStretch	stretch = stretch_at(zone, first - MJ_CRON_SMALL_SHIFT);
+	int64 until = first + MJ_CRON_HORIZON;
+	MjStretch stretch = stretch_at(zone, first - MJ_CRON_SMALL_SHIFT);
 
 	while (!part->never && stretch.start <= until)
 	{
-		int64		begin = first_of_stretch(part, &stretch, first);
-		int64		wall;
-		bool		far;
+		int64 begin = first_of_stretch(part, &stretch, first);
+		int64 wall;
+		bool far;
 
 		if (stretch.start >= first && makes_up(part, &stretch, until))
 		{
@@ -277,8 +278,8 @@ next_of_fields(const MjCronPart *part, MjZone *zone, int64 first,
 static bool
 next_of_every(const MjCronPart *part, int64 anchor, int64 after, int64 *next)
 {
-	int64		since;
-	int64		past;			/* how far "after" is past a line of the grid */
+	int64 since;
+	int64 past; /* how far "after" is past a line of the grid */
 
 	/* far from the anchor the difference may not fit; remainders do */
 	since = after % part->interval - anchor % part->interval;
@@ -295,9 +296,9 @@ next_of_every(const MjCronPart *part, int64 anchor, int64 after, int64 *next)
 static int64
 instant_of_at(const MjCronPart *part, MjZone *zone)
 {
-	int64		wall = floor_div(part->at, MJ_USECS_PER_SEC);
-	int64		fraction = part->at - wall * MJ_USECS_PER_SEC;
-	MjStretch	stretch;
+	int64 wall = floor_div(part->at, MJ_USECS_PER_SEC);
+	int64 fraction = part->at - wall * MJ_USECS_PER_SEC;
+	MjStretch stretch;
 
 	if (!part->at_local)
 		return part->at;
@@ -314,7 +315,7 @@ static bool
 next_of_part(const MjCronPart *part, MjZone *zone, int64 anchor, int64 after,
 			 int64 *next)
 {
-	int64		first = floor_div(after, MJ_USECS_PER_SEC) + 1;
+	int64 first = floor_div(after, MJ_USECS_PER_SEC) + 1;
 
 	switch (part->kind)
 	{
@@ -351,13 +352,13 @@ bool
 mj_cron_next_split(const MjSchedule *schedule, MjZone *zone,
 				   int64 fixed_after, int64 wildcard_after, int64 *next)
 {
-	bool		found = false;
+	bool found = false;
 
 	for (int i = 0; i < schedule->nparts; i++)
 	{
 		const MjCronPart *part = &schedule->parts[i];
-		int64		after = part_is_wildcard(part) ? wildcard_after : fixed_after;
-		int64		instant;
+		int64 after = part_is_wildcard(part) ? wildcard_after : fixed_after;
+		int64 instant;
 
 		if (!next_of_part(part, zone, schedule->anchor, after, &instant))
 			continue;

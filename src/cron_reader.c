@@ -32,16 +32,16 @@ lower(char c)
 MjQuoted
 mj_cron_quote(MjPiece piece)
 {
-	MjQuoted	quoted;
-	int			room = sizeof(quoted.text) - 6; /* quotes, "...", end */
-	int			n = 0;
-	bool		foreign = false;
+	MjQuoted quoted;
+	int room = sizeof(quoted.text) - 6; /* quotes, "...", end */
+	int n = 0;
+	bool foreign = false;
 
 	quoted.text[n++] = '"';
 	for (int i = 0; i < piece.len; i++)
 	{
-		char		c = piece.start[i];
-		bool		plain = c >= ' ' && c <= '~';
+		char c = piece.start[i];
+		bool plain = c >= ' ' && c <= '~';
 
 		if (!plain && foreign)
 			continue;
@@ -52,7 +52,8 @@ mj_cron_quote(MjPiece piece)
 			break;
 		}
 		foreign = !plain && !is_space(c);
-		quoted.text[n++] = plain ? c : is_space(c) ? ' ' : '?';
+		quoted.text[n++] = plain ? c : is_space(c) ? ' ' :
+													 '?';
 	}
 	quoted.text[n++] = '"';
 	quoted.text[n] = '\0';
@@ -64,10 +65,10 @@ mj_cron_quote(MjPiece piece)
  * that a reading function can return it.
  */
 bool
-mj_cron_refuse(MjCronReader *reader, const char *hint, const char *detail,...)
+mj_cron_refuse(MjCronReader *reader, const char *hint, const char *detail, ...)
 {
-	MjProblem  *problem = reader->problem;
-	va_list		args;
+	MjProblem *problem = reader->problem;
+	va_list args;
 
 	snprintf(problem->message, sizeof(problem->message),
 			 "invalid schedule %s", mj_cron_quote(reader->whole).text);
@@ -85,7 +86,7 @@ mj_cron_refuse(MjCronReader *reader, const char *hint, const char *detail,...)
 MjProblem *
 mj_cron_note(MjCronReader *reader, const char *what)
 {
-	MjProblem  *note;
+	MjProblem *note;
 
 	if (reader->notes == NULL || reader->notes->count >= MJ_CRON_MAX_NOTES)
 		return NULL;
@@ -168,13 +169,13 @@ mj_cron_equals(MjPiece piece, const char *word)
 bool
 mj_cron_number(MjPiece piece, int *value)
 {
-	int64		number = 0;
+	int64 number = 0;
 
 	if (piece.len == 0)
 		return false;
 	for (int i = 0; i < piece.len; i++)
 	{
-		char		c = piece.start[i];
+		char c = piece.start[i];
 
 		if (c < '0' || c > '9')
 			return false;

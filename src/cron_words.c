@@ -16,44 +16,42 @@
 #include "port/pg_bitutils.h"
 
 /* A time phrase lists up to this many times of day */
-#define MJ_MAX_LISTED_TIMES		6
+#define MJ_MAX_LISTED_TIMES 6
 
-static const char *const weekday_names[] =
-{
+static const char *const weekday_names[] = {
 	"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday",
 	"Saturday"
 };
 
-static const char *const month_names[] =
-{
+static const char *const month_names[] = {
 	"", "January", "February", "March", "April", "May", "June", "July",
 	"August", "September", "October", "November", "December"
 };
 
 /* Writes one value of a set. */
-typedef void (*MjWriteValue) (StringInfo out, int value);
+typedef void (*MjWriteValue)(StringInfo out, int value);
 
 /* How the values of a set lie: low, low + step, ... high, or unevenly. */
 typedef struct MjShape
 {
-	int			count;
-	int			low;
-	int			high;
-	int			step;			/* 0: not evenly; 1 for a single value */
+	int count;
+	int low;
+	int high;
+	int step; /* 0: not evenly; 1 for a single value */
 } MjShape;
 
 /* The shape of a non-empty set. */
 static MjShape
 shape_of(uint64 set)
 {
-	MjShape		shape;
-	int			previous;
+	MjShape shape;
+	int previous;
 
 	shape.count = pg_popcount64(set);
 	shape.low = pg_rightmost_one_pos64(set);
 	shape.high = pg_leftmost_one_pos64(set);
 	shape.step = shape.count == 1 ? 1 :
-		(shape.high - shape.low) / (shape.count - 1);
+									(shape.high - shape.low) / (shape.count - 1);
 	previous = shape.low;
 	for (int value = shape.low + 1; value <= shape.high; value++)
 	{
@@ -108,8 +106,8 @@ write_comma(StringInfo out, int done, int total)
 static int
 take_run(uint64 *set, int *last)
 {
-	int			first = pg_rightmost_one_pos64(*set);
-	uint64		gap = ~(*set >> first);
+	int first = pg_rightmost_one_pos64(*set);
+	uint64 gap = ~(*set >> first);
 
 	*last = first + pg_rightmost_one_pos64(gap) - 1;
 	if (*last < first + 2)
@@ -123,8 +121,8 @@ take_run(uint64 *set, int *last)
 static int
 count_runs(uint64 set)
 {
-	int			count = 0;
-	int			last;
+	int count = 0;
+	int last;
 
 	for (; set != 0; count++)
 		take_run(&set, &last);
@@ -141,8 +139,8 @@ write_items(StringInfo out, uint64 set, MjWriteValue write, int *done,
 {
 	while (set != 0)
 	{
-		int			last;
-		int			first = take_run(&set, &last);
+		int last;
+		int first = take_run(&set, &last);
 
 		write_comma(out, (*done)++, total);
 		write(out, first);
@@ -158,8 +156,8 @@ write_items(StringInfo out, uint64 set, MjWriteValue write, int *done,
 static void
 write_set(StringInfo out, uint64 set, MjWriteValue write)
 {
-	MjShape		shape = shape_of(set);
-	int			done = 0;
+	MjShape shape = shape_of(set);
+	int done = 0;
 
 	if (shape.count < 5 || shape.step < 2)
 	{
@@ -196,9 +194,9 @@ write_time(StringInfo out, int hour, int minute, int second)
 static bool
 write_few_times(StringInfo out, const MjCronPart *part)
 {
-	int			total = pg_popcount64(part->minutes) *
+	int total = pg_popcount64(part->minutes) *
 		pg_popcount32(part->hours);
-	int			done = 0;
+	int done = 0;
 
 	if (total > MJ_MAX_LISTED_TIMES || pg_popcount64(part->seconds) > 1)
 		return false;
@@ -291,8 +289,8 @@ write_minutely(StringInfo out, const MjShape *hours, const MjShape *minutes)
 static void
 write_minutes(StringInfo out, const MjCronPart *part)
 {
-	MjShape		hours = shape_of(part->hours);
-	MjShape		minutes = shape_of(part->minutes);
+	MjShape hours = shape_of(part->hours);
+	MjShape minutes = shape_of(part->minutes);
 
 	if (write_minutely(out, &hours, &minutes) ||
 		write_hourly(out, &hours, &minutes))
@@ -311,9 +309,9 @@ write_minutes(StringInfo out, const MjCronPart *part)
 static void
 write_seconds(StringInfo out, const MjCronPart *part)
 {
-	MjShape		seconds = shape_of(part->seconds);
-	MjShape		minutes = shape_of(part->minutes);
-	bool		all_day = minutes.count == 60 && part->hours == MJ_ALL_HOURS;
+	MjShape seconds = shape_of(part->seconds);
+	MjShape minutes = shape_of(part->minutes);
+	bool all_day = minutes.count == 60 && part->hours == MJ_ALL_HOURS;
 
 	if (goes_around(&seconds, 60))
 	{
@@ -391,11 +389,11 @@ write_near_days(StringInfo out, const MjCronPart *part, int *done, int total)
 static void
 write_days(StringInfo out, const MjCronPart *part)
 {
-	uint32		days = part->days & MJ_ALL_DAYS;
-	MjShape		shape = shape_of(days != 0 ? days : 1);
-	bool		stepped = shape.count >= 5 && shape.step > 1;
-	int			total;
-	int			done = 0;
+	uint32 days = part->days & MJ_ALL_DAYS;
+	MjShape shape = shape_of(days != 0 ? days : 1);
+	bool stepped = shape.count >= 5 && shape.step > 1;
+	int total;
+	int done = 0;
 
 	total = (stepped ? 1 : count_runs(days)) +
 		pg_popcount32(part->near_days) + (part->days & 1);
@@ -442,7 +440,7 @@ write_ordinal(StringInfo out, const char *ordinal, uint8 weekdays, int *done,
 static int
 count_ordinals(const MjCronPart *part)
 {
-	int			count = pg_popcount32(part->last_weekdays);
+	int count = pg_popcount32(part->last_weekdays);
 
 	for (int nth = 0; nth < 5; nth++)
 		count += pg_popcount32(part->nth_weekdays[nth]);
@@ -465,12 +463,11 @@ weekdays_to_list(uint8 weekdays)
 static void
 write_weekdays(StringInfo out, const MjCronPart *part)
 {
-	static const char *const ordinals[] =
-	{"first", "second", "third", "fourth", "fifth"};
-	uint32		weekdays = weekdays_to_list(part->weekdays);
-	int			runs = count_runs(weekdays);
-	int			total = runs + count_ordinals(part);
-	int			done = 0;
+	static const char *const ordinals[] = { "first", "second", "third", "fourth", "fifth" };
+	uint32 weekdays = weekdays_to_list(part->weekdays);
+	int runs = count_runs(weekdays);
+	int total = runs + count_ordinals(part);
+	int done = 0;
 
 	write_items(out, weekdays, write_weekday, &done, total);
 	for (int nth = 0; nth < 5; nth++)
@@ -490,10 +487,10 @@ write_weekdays(StringInfo out, const MjCronPart *part)
 static void
 write_which_days(StringInfo out, const MjCronPart *part, bool daily)
 {
-	bool		all_numbers = (part->days & MJ_ALL_DAYS) == MJ_ALL_DAYS;
-	bool		all_weekdays = part->weekdays == MJ_ALL_WEEKDAYS;
-	bool		every_day = part->either_day ? all_numbers || all_weekdays :
-		all_numbers && all_weekdays;
+	bool all_numbers = (part->days & MJ_ALL_DAYS) == MJ_ALL_DAYS;
+	bool all_weekdays = part->weekdays == MJ_ALL_WEEKDAYS;
+	bool every_day = part->either_day ? all_numbers || all_weekdays :
+										all_numbers && all_weekdays;
 
 	if (every_day)
 	{
@@ -523,24 +520,23 @@ write_interval(StringInfo out, int64 usecs)
 {
 	static const struct
 	{
-		int64		usecs;
+		int64 usecs;
 		const char *name;
-	}			units[] =
-	{
-		{MJ_SECS_PER_DAY * MJ_USECS_PER_SEC, "day"},
-		{3600 * MJ_USECS_PER_SEC, "hour"},
-		{60 * MJ_USECS_PER_SEC, "minute"},
-		{MJ_USECS_PER_SEC, "second"},
-		{1000, "millisecond"},
-		{1, "microsecond"}
+	} units[] = {
+		{ MJ_SECS_PER_DAY * MJ_USECS_PER_SEC, "day" },
+		{ 3600 * MJ_USECS_PER_SEC, "hour" },
+		{ 60 * MJ_USECS_PER_SEC, "minute" },
+		{ MJ_USECS_PER_SEC, "second" },
+		{ 1000, "millisecond" },
+		{ 1, "microsecond" }
 	};
-	bool		written = false;
+	bool written = false;
 
 	appendStringInfoString(out, "every");
 	for (int i = 0; i < (int) lengthof(units); i++)
 	{
-		int64		count = usecs / units[i].usecs;
-		bool		alone = usecs == units[i].usecs;
+		int64 count = usecs / units[i].usecs;
+		bool alone = usecs == units[i].usecs;
 
 		if (count == 0)
 			continue;
@@ -561,13 +557,13 @@ write_interval(StringInfo out, int64 usecs)
 static void
 write_moment(StringInfo out, const MjCronPart *part)
 {
-	int64		seconds = part->at / MJ_USECS_PER_SEC;
-	int64		fraction = part->at % MJ_USECS_PER_SEC;
-	int64		day_number;
-	int64		year;
-	int			month;
-	int			day;
-	int			time;
+	int64 seconds = part->at / MJ_USECS_PER_SEC;
+	int64 fraction = part->at % MJ_USECS_PER_SEC;
+	int64 day_number;
+	int64 year;
+	int month;
+	int day;
+	int time;
 
 	if (fraction < 0)
 	{

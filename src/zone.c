@@ -25,13 +25,13 @@ static bool
 mj_zone_change(const MjZone *zone, int64 at, int64 *when, int32 *before,
 			   int32 *after)
 {
-	pg_time_t	start = (pg_time_t) at;
-	pg_time_t	boundary = 0;
-	long int	offset_before = 0;
-	long int	offset_after = 0;
-	int			dst_before;
-	int			dst_after;
-	int			found;
+	pg_time_t start = (pg_time_t) at;
+	pg_time_t boundary = 0;
+	long int offset_before = 0;
+	long int offset_after = 0;
+	int dst_before;
+	int dst_after;
+	int found;
 
 	found = pg_next_dst_boundary(&start, &offset_before, &dst_before,
 								 &boundary, &offset_after, &dst_after,
@@ -44,17 +44,27 @@ mj_zone_change(const MjZone *zone, int64 at, int64 *when, int32 *before,
 	return true;
 }
 
+/* Whether SET timezone would take the text as hours east of UTC. */
+static bool
+is_bare_number(const char *text)
+{
+	char *end;
+
+	(void) strtod(text, &end);
+	return end != text && *end == '\0';
+}
+
 /*
  * Opens the zone of that name, in any case of letters, as SET timezone does;
- * not its bare numbers and intervals, which are no names.  Returns false if
- * PostgreSQL does not know it or refuses it for counting leap seconds.  Needs
- * no transaction.  The zone stays valid for the life of the process; it is
- * plain data and may be copied.
+ * not its bare numbers of hours, which the zone library would read with the
+ * opposite sign.  Returns false if PostgreSQL does not know it or refuses it
+ * for counting leap seconds.  Needs no transaction.  The zone stays valid for
+ * the life of the process; it is plain data and may be copied.
  */
 bool
 mj_zone_open(const char *name, MjZone *zone)
 {
-	pg_tz	   *tz = pg_tzset(name);
+	pg_tz *tz = is_bare_number(name) ? NULL : pg_tzset(name);
 
 	if (tz == NULL || !pg_tz_acceptable(tz))
 		return false;

@@ -23,7 +23,7 @@ extern const char *mj_zone_name(const MjZone *zone);
 
 /*
  * Between the instants of cron.h and timestamptz.  Both saturate instead of
- * wrapping around, so infinities stay at the ends.
+ * wrapping around: what timestamptz cannot hold is an infinity.
  */
 static inline int64
 mj_zone_instant(TimestampTz time)
@@ -36,11 +36,11 @@ mj_zone_instant(TimestampTz time)
 static inline TimestampTz
 mj_zone_timestamptz(int64 instant)
 {
-	if (instant < PG_INT64_MIN + MJ_ZONE_EPOCH_SHIFT)
+	if (instant < MIN_TIMESTAMP + MJ_ZONE_EPOCH_SHIFT)
 		return DT_NOBEGIN;
 	if (instant - MJ_ZONE_EPOCH_SHIFT >= END_TIMESTAMP)
 		return DT_NOEND;
 	return instant - MJ_ZONE_EPOCH_SHIFT;
 }
 
-#endif							/* MJ_ZONE_H */
+#endif /* MJ_ZONE_H */

@@ -16,15 +16,14 @@
 
 #include "cron_zone.h"
 
-#define LIMIT_NSECS		INT64CONST(1000000)
+#define LIMIT_NSECS INT64CONST(1000000)
 
-static const char *const zone_names[] =
-{"UTC", "Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia"};
+static const char *const zone_names[] = { "UTC", "Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia" };
 
 static MjZone zones[lengthof(zone_names)];
 
-extern int	LLVMFuzzerInitialize(int *argc, char ***argv);
-extern int	LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
+extern int LLVMFuzzerInitialize(int *argc, char ***argv);
+extern int LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
 
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -59,15 +58,15 @@ check_printable(const char *text)
 static bool
 checked_next(const MjSchedule *schedule, MjZone *zone, int64 *at)
 {
-	int64		before = cpu_time();
-	int64		next;
-	bool		found = mj_cron_next(schedule, zone, *at, &next);
+	int64 before = cpu_time();
+	int64 next;
+	bool found = mj_cron_next(schedule, zone, *at, &next);
 
 	if (found && next <= *at)
 		abort();
 	if (cpu_time() - before > LIMIT_NSECS)
 	{
-		int64		again;
+		int64 again;
 
 		zone->known = false;
 		before = cpu_time();
@@ -104,17 +103,17 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 {
 	static MjCronNotes notes;
 	MjSchedule *schedule;
-	MjProblem	problem;
-	MjZone	   *zone;
-	int64		at;
-	char	   *text;
+	MjProblem problem;
+	MjZone *zone;
+	int64 at;
+	char *text;
 
 	if (size < 9)
 		return 0;
 	zone = &zones[data[0] % lengthof(zones)];
 	memcpy(&at, data + 1, sizeof(at));
 	/* most instants are near, some are wild */
-	if (data[0] & 0x80)
+	if ((data[0] & 0x80) == 0)
 		at %= INT64CONST(4000000000000000);
 	text = palloc(size - 9 + 1);
 	memcpy(text, data + 9, size - 9);

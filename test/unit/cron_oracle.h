@@ -18,26 +18,25 @@
 
 #include "cron.h"
 
-#define ORACLE_MAX_JUMP		(3 * 3600)
+#define ORACLE_MAX_JUMP (3 * 3600)
 
 typedef struct Oracle
 {
-	char		field[6][128];	/* second, minute, ... day of week */
-	bool		fixed;
-	bool		second[60];
-	bool		minute[60];
-	bool		hour[24];
-	int64		day;			/* the day that day_matches is about */
-	bool		day_matches;
+	char field[6][128]; /* second, minute, ... day of week */
+	bool fixed;
+	bool second[60];
+	bool minute[60];
+	bool hour[24];
+	int64 day; /* the day that day_matches is about */
+	bool day_matches;
 } Oracle;
 
 /* A number, or a name by its first three letters. */
 static int
 oracle_value(const char *text)
 {
-	static const char *const names[] =
-	{"sun", "mon", "tue", "wed", "thu", "fri", "sat", "jan", "feb", "mar",
-	"apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"};
+	static const char *const names[] = { "sun", "mon", "tue", "wed", "thu", "fri", "sat", "jan", "feb", "mar",
+										 "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec" };
 
 	if (isdigit((unsigned char) text[0]))
 		return atoi(text);
@@ -55,9 +54,9 @@ oracle_item(const char *item, int value, int min, int max)
 {
 	const char *slash = strchr(item, '/');
 	const char *dash = strchr(item, '-');
-	int			step = slash ? atoi(slash + 1) : 1;
-	int			low = min;
-	int			high = max;
+	int step = slash ? atoi(slash + 1) : 1;
+	int low = min;
+	int high = max;
 
 	if (item[0] != '*' && item[0] != '?')
 	{
@@ -71,8 +70,8 @@ oracle_item(const char *item, int value, int min, int max)
 static bool
 oracle_list(const char *list, int value, int min, int max)
 {
-	char		copy[128];
-	char	   *save;
+	char copy[128];
+	char *save;
 
 	strlcpy(copy, list, sizeof(copy));
 	for (char *item = strtok_r(copy, ",", &save); item != NULL;
@@ -89,8 +88,8 @@ oracle_list(const char *list, int value, int min, int max)
 static int
 oracle_length(const struct tm *day)
 {
-	int			year = day->tm_year + 1900;
-	bool		leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+	int year = day->tm_year + 1900;
+	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 
 	switch (day->tm_mon + 1)
 	{
@@ -110,13 +109,13 @@ oracle_length(const struct tm *day)
 static bool
 oracle_nearest(const struct tm *day, int wanted)
 {
-	int			length = oracle_length(day);
+	int length = oracle_length(day);
 
 	/* try distances 0, -1, +1, -2, +2 until a weekday of the month is met */
 	for (int i = 0; i < 5; i++)
 	{
-		int			candidate = wanted + (i % 2 ? -(i + 1) / 2 : i / 2);
-		int			weekday = ((day->tm_wday + candidate - day->tm_mday) % 7 + 7) % 7;
+		int candidate = wanted + (i % 2 ? -(i + 1) / 2 : i / 2);
+		int weekday = ((day->tm_wday + candidate - day->tm_mday) % 7 + 7) % 7;
 
 		if (candidate < 1 || candidate > length || weekday == 0 || weekday == 6)
 			continue;
@@ -129,8 +128,8 @@ oracle_nearest(const struct tm *day, int wanted)
 static bool
 oracle_day_of_month(const char *list, const struct tm *day)
 {
-	char		copy[128];
-	char	   *save;
+	char copy[128];
+	char *save;
 
 	strlcpy(copy, list, sizeof(copy));
 	for (char *item = strtok_r(copy, ",", &save); item != NULL;
@@ -151,21 +150,21 @@ oracle_day_of_month(const char *list, const struct tm *day)
 static bool
 oracle_day_of_week(const char *list, const struct tm *day)
 {
-	char		copy[128];
-	char	   *save;
+	char copy[128];
+	char *save;
 
 	strlcpy(copy, list, sizeof(copy));
 	for (char *item = strtok_r(copy, ",", &save); item != NULL;
 		 item = strtok_r(NULL, ",", &save))
 	{
-		char	   *hash = strchr(item, '#');
+		char *hash = strchr(item, '#');
 
 		if (!hash && !strchr(item, 'L'))
 			continue;
 		if (oracle_value(item) % 7 != day->tm_wday)
 			continue;
 		if (hash ? (day->tm_mday + 6) / 7 == atoi(hash + 1) :
-			day->tm_mday + 7 > oracle_length(day))
+				   day->tm_mday + 7 > oracle_length(day))
 			return true;
 	}
 	return oracle_list(list, day->tm_wday, 0, 6) ||
@@ -176,10 +175,10 @@ oracle_day_of_week(const char *list, const struct tm *day)
 static bool
 oracle_day(const Oracle *oracle, int64 number)
 {
-	time_t		noon = (time_t) (number * 86400 + 43200);
-	struct tm	day;
-	bool		by_number;
-	bool		by_weekday;
+	time_t noon = (time_t) (number * 86400 + 43200);
+	struct tm day;
+	bool by_number;
+	bool by_weekday;
 
 	gmtime_r(&noon, &day);
 	if (!oracle_list(oracle->field[4], day.tm_mon + 1, 1, 12))
@@ -195,8 +194,8 @@ oracle_day(const Oracle *oracle, int64 number)
 static bool
 oracle_matches(Oracle *oracle, int64 wall)
 {
-	int64		day = wall / 86400 - (wall % 86400 < 0);
-	int			time = (int) (wall - day * 86400);
+	int64 day = wall / 86400 - (wall % 86400 < 0);
+	int time = (int) (wall - day * 86400);
 
 	if (!oracle->second[time % 60] || !oracle->minute[time / 60 % 60] ||
 		!oracle->hour[time / 3600])
@@ -213,8 +212,8 @@ oracle_matches(Oracle *oracle, int64 wall)
 static void
 oracle_open(Oracle *oracle, const char *text)
 {
-	char		f[6][128];
-	int			n;
+	char f[6][128];
+	int n;
 
 	n = sscanf(text, "%127s %127s %127s %127s %127s %127s", f[0], f[1], f[2],
 			   f[3], f[4], f[5]);
@@ -239,7 +238,7 @@ oracle_open(Oracle *oracle, const char *text)
 static bool
 oracle_tick(Oracle *oracle, int64 wall, int64 step, int64 virtual)
 {
-	int64		ahead = wall - virtual;
+	int64 ahead = wall - virtual;
 
 	if (!oracle->fixed)
 		return oracle_matches(oracle, wall);
@@ -266,4 +265,4 @@ oracle_clock(int64 wall, int64 virtual)
 	return wall;
 }
 
-#endif							/* MJ_CRON_ORACLE_H */
+#endif /* MJ_CRON_ORACLE_H */

@@ -13,20 +13,20 @@
 #include "cron_oracle.h"
 #include "cron_zone.h"
 
-#define USECS			INT64CONST(1000000)
-#define MAX_ZONES		24
+#define USECS INT64CONST(1000000)
+#define MAX_ZONES 24
 
-static int	tests = 0;
-static int	failures = 0;
-static int	complaints = 0;		/* within the current test */
+static int tests = 0;
+static int failures = 0;
+static int complaints = 0; /* within the current test */
 
 /* ---- TAP ---- */
 
 /* Says what is wrong, for the current test to fail. */
 static void
-complain(const char *format,...)
+complain(const char *format, ...)
 {
-	va_list		args;
+	va_list args;
 
 	if (complaints++ >= 20)
 		return;
@@ -39,9 +39,9 @@ complain(const char *format,...)
 
 /* Ends a test: it passed if nothing was complained of since the last one. */
 static void
-done(const char *format,...)
+done(const char *format, ...)
 {
-	va_list		args;
+	va_list args;
 
 	tests++;
 	printf("%sok %d - ", complaints ? "not " : "", tests);
@@ -62,7 +62,7 @@ zone_named(const char *name)
 {
 	static char names[MAX_ZONES][64];
 	static MjZone zones[MAX_ZONES];
-	int			i = 0;
+	int i = 0;
 
 	while (i < MAX_ZONES && names[i][0] != '\0' && strcmp(names[i], name) != 0)
 		i++;
@@ -80,8 +80,8 @@ zone_named(const char *name)
 static int64
 instant_of(const char *text)
 {
-	struct tm	tm;
-	char	   *end;
+	struct tm tm;
+	char *end;
 
 	memset(&tm, 0, sizeof(tm));
 	end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
@@ -98,12 +98,12 @@ static const char *
 text_of(int64 instant)
 {
 	static char buffers[4][48];
-	static int	turn = 0;
-	char	   *buffer = buffers[turn++ % 4];
-	int			usecs = (int) ((instant % USECS + USECS) % USECS);
-	time_t		seconds = (time_t) (instant / USECS - (instant % USECS < 0));
-	struct tm	tm;
-	size_t		n;
+	static int turn = 0;
+	char *buffer = buffers[turn++ % 4];
+	int usecs = (int) ((instant % USECS + USECS) % USECS);
+	time_t seconds = (time_t) (instant / USECS - (instant % USECS < 0));
+	struct tm tm;
+	size_t n;
 
 	gmtime_r(&seconds, &tm);
 	n = strftime(buffer, 48, "%Y-%m-%dT%H:%M:%S", &tm);
@@ -118,7 +118,7 @@ static MjSchedule *
 schedule_of(const char *text)
 {
 	MjSchedule *schedule;
-	MjProblem	problem;
+	MjProblem problem;
 
 	if (mj_cron_parse(text, &schedule, NULL, &problem))
 		return schedule;
@@ -134,13 +134,13 @@ static bool
 has_series(const MjSchedule *schedule, MjZone *zone, int64 at,
 		   const char *expected, char *found, size_t size)
 {
-	char		copy[1024];
-	char	   *save;
+	char copy[1024];
+	char *save;
 
 	strlcpy(copy, expected, sizeof(copy));
 	if (copy[0] == '\0')
 	{
-		bool		never = !mj_cron_next(schedule, zone, at, &at);
+		bool never = !mj_cron_next(schedule, zone, at, &at);
 
 		strlcpy(found, never ? "never" : text_of(at), size);
 		return never;
@@ -148,7 +148,7 @@ has_series(const MjSchedule *schedule, MjZone *zone, int64 at,
 	for (char *want = strtok_r(copy, ",", &save); want != NULL;
 		 want = strtok_r(NULL, ",", &save))
 	{
-		bool		some = mj_cron_next(schedule, zone, at, &at);
+		bool some = mj_cron_next(schedule, zone, at, &at);
 
 		snprintf(found, size, "%s instead of %s", some ? text_of(at) : "never",
 				 want);
@@ -158,14 +158,14 @@ has_series(const MjSchedule *schedule, MjZone *zone, int64 at,
 	return true;
 }
 
-static int	by_morocco = 0;
+static int by_morocco = 0;
 
 /* A zone that is at +01 until Morocco's change of 2026, and then at data. */
 static bool
 morocco_change(const MjZone *zone, int64 at, int64 *when, int32 *before,
 			   int32 *after)
 {
-	int64		change = instant_of("2026-09-20T01:00:00Z") / USECS;
+	int64 change = instant_of("2026-09-20T01:00:00Z") / USECS;
 
 	*before = at < change ? 3600 : *(const int32 *) zone->data;
 	*when = change;
@@ -182,14 +182,14 @@ static bool
 depends_on_morocco(const MjSchedule *schedule, const char *zone_name,
 				   const char *after, const char *expected)
 {
-	static const int32 later[] = {3600, 0};
+	static const int32 later[] = { 3600, 0 };
 
 	if (strcmp(zone_name, "Africa/Casablanca") != 0)
 		return false;
 	for (int i = 0; i < 2; i++)
 	{
-		MjZone		zone = {.change = morocco_change, .data = &later[i]};
-		char		found[128];
+		MjZone zone = { .change = morocco_change, .data = &later[i] };
+		char found[128];
 
 		if (has_series(schedule, &zone, instant_of(after), expected, found,
 					   sizeof(found)))
@@ -207,7 +207,7 @@ compare_series(const char *text, const char *zone, const char *after,
 			   const char *expected)
 {
 	MjSchedule *schedule = schedule_of(text);
-	char		found[128];
+	char found[128];
 
 	if (schedule == NULL)
 		return;
@@ -223,7 +223,7 @@ static void
 compare_error(const char *text)
 {
 	MjSchedule *schedule;
-	MjProblem	problem;
+	MjProblem problem;
 
 	if (mj_cron_parse(text, &schedule, NULL, &problem))
 	{
@@ -240,9 +240,9 @@ compare_error(const char *text)
 static void
 test_vectors(const char *path)
 {
-	FILE	   *file = fopen(path, "r");
-	char		line[2048];
-	int			count = 0;
+	FILE *file = fopen(path, "r");
+	char line[2048];
+	int count = 0;
 
 	if (file == NULL)
 	{
@@ -251,10 +251,10 @@ test_vectors(const char *path)
 	}
 	while (fgets(line, sizeof(line), file))
 	{
-		char	   *rest = line;
-		char	   *text;
-		char	   *zone;
-		char	   *after;
+		char *rest = line;
+		char *text;
+		char *zone;
+		char *after;
 
 		line[strcspn(line, "\r\n")] = '\0';
 		text = strsep(&rest, "\t");
@@ -278,89 +278,88 @@ test_vectors(const char *path)
 /* ---- the language ---- */
 
 /* Schedules that are refused: what the detail and the hint must hold. */
-static const char *const refused[][3] =
-{
-	{"22-2 * * * *", "\"22-2\" in the minute field runs backwards", "\"22-59,0-2\""},
-	{"* 22-2 * * *", "\"22-2\" in the hour field runs backwards", "\"22-23,0-2\""},
-	{"* 23-0 * * *", "hour field runs backwards", "\"23,0\""},
-	{"* 22-2/2 * * *", "hour field runs backwards", "\"22,0,2\""},
-	{"* * * NOV-FEB *", "month field runs backwards", "\"11-12,1-2\""},
-	{"* * * * SAT-SUN", "day-of-week field runs backwards", "\"6-7\""},
-	{"* * * * FRI-MON", "day-of-week field runs backwards", "\"5-6,0-1\""},
-	{"5/15 * * * *", "\"5/15\" in the minute field has no range", "\"5-59/15\""},
-	{"/30 * * * *", "has no range", "\"*/30\""},
-	{"*/0 * * * *", "is zero", "1 or more"},
-	{"*/x * * * *", "\"x\" in the minute field is not a number", "*/5"},
-	{"1,,2 * * * *", "empty item", "comma"},
-	{"1, * * * *", "empty item", "comma"},
-	{"-5 * * * *", "lacks its start", "0 to 59"},
-	{"5- * * * *", "lacks its end", "0 to 59"},
-	{"1-2-3 * * * *", "\"2-3\"", "0 to 59"},
-	{"60 * * * *", "\"60\" in the minute field is out of the range 0 to 59", "0 to 59"},
-	{"61 * * * * *", "in the second field", "0 to 59"},
-	{"* 24 * * *", "in the hour field", "0 to 23"},
-	{"* * 32 * *", "in the day-of-month field", "1 to 31"},
-	{"* * * 13 *", "in the month field", "1 to 12"},
-	{"* * * * 8", "in the day-of-week field", "0 to 7"},
-	{"99999999999999999999 * * * *", "out of the range", "0 to 59"},
-	{"* * * SEPT *", "\"SEPT\" in the month field is unknown", "\"sep\""},
-	{"* * * * TUES", "\"TUES\"", "\"tue\" or \"tuesday\""},
-	{"* * * * XYZ", "neither a number nor a name", "SUN to SAT"},
-	{"*,5 * * * *", "item of a list", "\"*\" alone"},
-	{"? * * * *", "\"?\" in the minute field", "\"*\""},
-	{"$ * * * *", "\"$\" in the minute field", "0 to 59"},
-	{"* * 0W * *", "\"0\" in the day-of-month field is out of", "1 to 31"},
-	{"* * 1-15W * *", "\"15W\"", "LW"},
-	{"* * L-3 * *", "\"L\"", "last day"},
-	{"* * L/2 * *", "\"L\"", "last day"},
-	{"* * * * L", "which weekday", "\"6L\""},
-	{"* * * * 8L", "out of the range", "5L"},
-	{"* * * * MON#6", "1 to 5", "MON#5"},
-	{"* * * * MON#", "1 to 5", "MON#5"},
-	{"* * * * #1", "neither", "MON#2"},
-	{"* * * * MON-FRI#1", "neither", "MON#2"},
-	{"* * *", "3 fields", "every day at 04:30"},
-	{"* * * * * * 2030", "7 fields", "@at"},
-	{"* * * * * * * * * * *", "at least 8 fields", "every day"},
-	{"", "empty", "every day"},
-	{" \t\n", "empty", "every day"},
-	{"0 9 * * *;", "empty schedule", "semicolon"},
-	{";", "empty schedule", "semicolon"},
-	{"0 9 * * *;;0 10 * * *", "empty schedule", "semicolon"},
-	{"CRON_TZ=Europe/Berlin 0 5 * * *", "is not part of a schedule", "timezone"},
-	{"daily", "1 field;", "\"@daily\""},
-	{"nightly_cleanup", "1 field;", "name of a job comes first"},
-	{"SELECT cleanup()", "2 fields", "name of a job comes first"},
-	{"5 minutes", "2 fields", "\"@every 5 minutes\""},
-	{"5 \n minutes", "2 fields", "\"@every 5   minutes\""},
-	{"90 seconds", "2 fields", "\"@every 90 seconds\""},
-	{"0 seconds", "2 fields", "\"@every 0 seconds\""},
-	{"every 5 minutes", "3 fields", "\"@every 5 minutes\""},
-	{"@", "nickname \"@\" is unknown", "@daily"},
-	{"@dayly", "\"@dayly\" is unknown", "@daily"},
-	{"@daily @weekly", "follows the nickname", "\";\""},
-	{"@reboot now", "follows the nickname", "\";\""},
-	{"@every", "lacks its interval", "90 seconds"},
-	{"@every 5", "\"5\" is not understood", "90 seconds"},
-	{"@every five minutes", "is not understood", "90 seconds"},
-	{"@every 5 parsecs", "is not understood", "90 seconds"},
-	{"00000000000000000003 seconds", "is not understood", "90 seconds"},
-	{"@every 9999999999999999 us", "longer than a hundred years", "@at"},
-	{"@every 9999999999 days", "longer than a hundred years", "@at"},
-	{"@every 0 seconds", "is zero", "90 seconds"},
-	{"@every -5 minutes", "is not understood", "90 seconds"},
-	{"@every 1 month", "months or years", "0 0 1 * *"},
-	{"@every 1 year 2 days", "months or years", "0 0 1 1 *"},
-	{"@every 1 day 1 mon", "months or years", "fields"},
-	{"@at", "lacks its time", "2030-01-31"},
-	{"@at tomorrow", "not a valid date", "2030-01-31"},
-	{"@at 2027-02-29", "not a valid date", "2030-01-31"},
-	{"@at 2027-13-01", "not a valid date", "2030-01-31"},
-	{"@at 2027-01-01 24:00", "not a valid date", "2030-01-31"},
-	{"@at 2027-01-01T", "not a valid date", "2030-01-31"},
-	{"@at 2027-01-01 10:00 Europe/Berlin", "offset from UTC", "timezone"},
-	{"@at 2027-01-01 10:00+99", "offset from UTC", "+01:00"},
-	{"\xff\xfe\x01 * * * *", "\"?\" in the minute field", "0 to 59"}
+static const char *const refused[][3] = {
+	{ "22-2 * * * *", "\"22-2\" in the minute field runs backwards", "\"22-59,0-2\"" },
+	{ "* 22-2 * * *", "\"22-2\" in the hour field runs backwards", "\"22-23,0-2\"" },
+	{ "* 23-0 * * *", "hour field runs backwards", "\"23,0\"" },
+	{ "* 22-2/2 * * *", "hour field runs backwards", "\"22,0,2\"" },
+	{ "* * * NOV-FEB *", "month field runs backwards", "\"11-12,1-2\"" },
+	{ "* * * * SAT-SUN", "day-of-week field runs backwards", "\"6-7\"" },
+	{ "* * * * FRI-MON", "day-of-week field runs backwards", "\"5-6,0-1\"" },
+	{ "5/15 * * * *", "\"5/15\" in the minute field has no range", "\"5-59/15\"" },
+	{ "/30 * * * *", "has no range", "\"*/30\"" },
+	{ "*/0 * * * *", "is zero", "1 or more" },
+	{ "*/x * * * *", "\"x\" in the minute field is not a number", "*/5" },
+	{ "1,,2 * * * *", "empty item", "comma" },
+	{ "1, * * * *", "empty item", "comma" },
+	{ "-5 * * * *", "lacks its start", "0 to 59" },
+	{ "5- * * * *", "lacks its end", "0 to 59" },
+	{ "1-2-3 * * * *", "\"2-3\"", "0 to 59" },
+	{ "60 * * * *", "\"60\" in the minute field is out of the range 0 to 59", "0 to 59" },
+	{ "61 * * * * *", "in the second field", "0 to 59" },
+	{ "* 24 * * *", "in the hour field", "0 to 23" },
+	{ "* * 32 * *", "in the day-of-month field", "1 to 31" },
+	{ "* * * 13 *", "in the month field", "1 to 12" },
+	{ "* * * * 8", "in the day-of-week field", "0 to 7" },
+	{ "99999999999999999999 * * * *", "out of the range", "0 to 59" },
+	{ "* * * SEPT *", "\"SEPT\" in the month field is unknown", "\"sep\"" },
+	{ "* * * * TUES", "\"TUES\"", "\"tue\" or \"tuesday\"" },
+	{ "* * * * XYZ", "neither a number nor a name", "SUN to SAT" },
+	{ "*,5 * * * *", "item of a list", "\"*\" alone" },
+	{ "? * * * *", "\"?\" in the minute field", "\"*\"" },
+	{ "$ * * * *", "\"$\" in the minute field", "0 to 59" },
+	{ "* * 0W * *", "\"0\" in the day-of-month field is out of", "1 to 31" },
+	{ "* * 1-15W * *", "\"15W\"", "LW" },
+	{ "* * L-3 * *", "\"L\"", "last day" },
+	{ "* * L/2 * *", "\"L\"", "last day" },
+	{ "* * * * L", "which weekday", "\"6L\"" },
+	{ "* * * * 8L", "out of the range", "5L" },
+	{ "* * * * MON#6", "1 to 5", "MON#5" },
+	{ "* * * * MON#", "1 to 5", "MON#5" },
+	{ "* * * * #1", "neither", "MON#2" },
+	{ "* * * * MON-FRI#1", "neither", "MON#2" },
+	{ "* * *", "3 fields", "every day at 04:30" },
+	{ "* * * * * * 2030", "7 fields", "@at" },
+	{ "* * * * * * * * * * *", "at least 8 fields", "every day" },
+	{ "", "empty", "every day" },
+	{ " \t\n", "empty", "every day" },
+	{ "0 9 * * *;", "empty schedule", "semicolon" },
+	{ ";", "empty schedule", "semicolon" },
+	{ "0 9 * * *;;0 10 * * *", "empty schedule", "semicolon" },
+	{ "CRON_TZ=Europe/Berlin 0 5 * * *", "is not part of a schedule", "timezone" },
+	{ "daily", "1 field;", "\"@daily\"" },
+	{ "nightly_cleanup", "1 field;", "name of a job comes first" },
+	{ "SELECT cleanup()", "2 fields", "name of a job comes first" },
+	{ "5 minutes", "2 fields", "\"@every 5 minutes\"" },
+	{ "5 \n minutes", "2 fields", "\"@every 5   minutes\"" },
+	{ "90 seconds", "2 fields", "\"@every 90 seconds\"" },
+	{ "0 seconds", "2 fields", "\"@every 0 seconds\"" },
+	{ "every 5 minutes", "3 fields", "\"@every 5 minutes\"" },
+	{ "@", "nickname \"@\" is unknown", "@daily" },
+	{ "@dayly", "\"@dayly\" is unknown", "@daily" },
+	{ "@daily @weekly", "follows the nickname", "\";\"" },
+	{ "@reboot now", "follows the nickname", "\";\"" },
+	{ "@every", "lacks its interval", "90 seconds" },
+	{ "@every 5", "\"5\" is not understood", "90 seconds" },
+	{ "@every five minutes", "is not understood", "90 seconds" },
+	{ "@every 5 parsecs", "is not understood", "90 seconds" },
+	{ "00000000000000000003 seconds", "is not understood", "90 seconds" },
+	{ "@every 9999999999999999 us", "longer than a hundred years", "@at" },
+	{ "@every 9999999999 days", "longer than a hundred years", "@at" },
+	{ "@every 0 seconds", "is zero", "90 seconds" },
+	{ "@every -5 minutes", "is not understood", "90 seconds" },
+	{ "@every 1 month", "months or years", "0 0 1 * *" },
+	{ "@every 1 year 2 days", "months or years", "0 0 1 1 *" },
+	{ "@every 1 day 1 mon", "months or years", "fields" },
+	{ "@at", "lacks its time", "2030-01-31" },
+	{ "@at tomorrow", "not a valid date", "2030-01-31" },
+	{ "@at 2027-02-29", "not a valid date", "2030-01-31" },
+	{ "@at 2027-13-01", "not a valid date", "2030-01-31" },
+	{ "@at 2027-01-01 24:00", "not a valid date", "2030-01-31" },
+	{ "@at 2027-01-01T", "not a valid date", "2030-01-31" },
+	{ "@at 2027-01-01 10:00 Europe/Berlin", "offset from UTC", "timezone" },
+	{ "@at 2027-01-01 10:00+99", "offset from UTC", "+01:00" },
+	{ "\xff\xfe\x01 * * * *", "\"?\" in the minute field", "0 to 59" }
 };
 
 static void
@@ -369,7 +368,7 @@ test_refused(void)
 	for (int i = 0; i < (int) lengthof(refused); i++)
 	{
 		MjSchedule *schedule;
-		MjProblem	problem;
+		MjProblem problem;
 
 		if (mj_cron_parse(refused[i][0], &schedule, NULL, &problem))
 			complain("\"%s\" is accepted", refused[i][0]);
@@ -383,44 +382,43 @@ test_refused(void)
 }
 
 /* Schedules that mean the same. */
-static const char *const same[][2] =
-{
-	{"  0\t9 *  * 1-5\n", "0 9 * * 1-5"},
-	{"0 9 * * MON-FRI", "0 9 * * 1-5"},
-	{"0 9 * * monday-Friday", "0 9 * * 1-5"},
-	{"0 9 1 January,FEBRUARY *", "0 9 1 1,2 *"},
-	{"0 9 ? * ?", "0 9 * * *"},
-	{"0 9 ? * MON", "0 9 * * 1"},
-	{"0 9 $ * *", "0 9 L * *"},
-	{"0 9 l * *", "0 9 L * *"},
-	{"0 9 lw * *", "0 9 LW * *"},
-	{"0 9 * * fril", "0 9 * * 5L"},
-	{"0 9 * * 7#2", "0 9 * * SUN#2"},
-	{"0 9 * * 7", "0 9 * * 0"},
-	{"0 9 * * 5-7", "0 9 * * 0,5,6"},
-	{"*/100 * * * *", "*/60 * * * *"},
-	{"*/99999999999 3-3/2147483647 * 2-5/2147483647 *", "*/60 3 * 2 *"},
-	{"0 0 9 * * *", "0 9 * * *"},
-	{"@YEARLY", "0 0 1 1 *"},
-	{"@annually", "0 0 1 1 *"},
-	{"@Monthly", "0 0 1 * *"},
-	{"@weekly", "0 0 * * 0"},
-	{"@daily", "0 0 * * *"},
-	{"@midnight", "0 0 * * *"},
-	{"@hourly", "0 * * * *"},
-	{"30 seconds", "@every 30 seconds"},
-	{"1 second", "@every 1s"},
-	{"@every 90 seconds", "@every 1 minute 30 seconds"},
-	{"@every 1h30m", "@every 1 hour 30 minutes"},
-	{"@every 1.5 hours", "@every 1:30"},
-	{"@every 1 day 00:00:01", "@every 86401s"},
-	{"@every 00:00:00.25", "@every 250 ms"},
-	{"@EVERY 2 weeks", "@every 14d"},
-	{"@every 99999999999 us", "@every 99999.999999 seconds"},
-	{"@at 2030-01-31T10:00:00Z", "@at 2030-01-31 10:00+00"},
-	{"@at 2030-01-31 15:30 +05:30", "@at 2030-01-31 10:00 UTC"},
-	{"@at 2030-01-31 06:30-0330", "@at 2030-01-31 10:00:00.000z"},
-	{"@at 2030-01-31", "@at 2030-1-31 00:00:00"}
+static const char *const same[][2] = {
+	{ "  0\t9 *  * 1-5\n", "0 9 * * 1-5" },
+	{ "0 9 * * MON-FRI", "0 9 * * 1-5" },
+	{ "0 9 * * monday-Friday", "0 9 * * 1-5" },
+	{ "0 9 1 January,FEBRUARY *", "0 9 1 1,2 *" },
+	{ "0 9 ? * ?", "0 9 * * *" },
+	{ "0 9 ? * MON", "0 9 * * 1" },
+	{ "0 9 $ * *", "0 9 L * *" },
+	{ "0 9 l * *", "0 9 L * *" },
+	{ "0 9 lw * *", "0 9 LW * *" },
+	{ "0 9 * * fril", "0 9 * * 5L" },
+	{ "0 9 * * 7#2", "0 9 * * SUN#2" },
+	{ "0 9 * * 7", "0 9 * * 0" },
+	{ "0 9 * * 5-7", "0 9 * * 0,5,6" },
+	{ "*/100 * * * *", "*/60 * * * *" },
+	{ "*/99999999999 3-3/2147483647 * 2-5/2147483647 *", "*/60 3 * 2 *" },
+	{ "0 0 9 * * *", "0 9 * * *" },
+	{ "@YEARLY", "0 0 1 1 *" },
+	{ "@annually", "0 0 1 1 *" },
+	{ "@Monthly", "0 0 1 * *" },
+	{ "@weekly", "0 0 * * 0" },
+	{ "@daily", "0 0 * * *" },
+	{ "@midnight", "0 0 * * *" },
+	{ "@hourly", "0 * * * *" },
+	{ "30 seconds", "@every 30 seconds" },
+	{ "1 second", "@every 1s" },
+	{ "@every 90 seconds", "@every 1 minute 30 seconds" },
+	{ "@every 1h30m", "@every 1 hour 30 minutes" },
+	{ "@every 1.5 hours", "@every 1:30" },
+	{ "@every 1 day 00:00:01", "@every 86401s" },
+	{ "@every 00:00:00.25", "@every 250 ms" },
+	{ "@EVERY 2 weeks", "@every 14d" },
+	{ "@every 99999999999 us", "@every 99999.999999 seconds" },
+	{ "@at 2030-01-31T10:00:00Z", "@at 2030-01-31 10:00+00" },
+	{ "@at 2030-01-31 15:30 +05:30", "@at 2030-01-31 10:00 UTC" },
+	{ "@at 2030-01-31 06:30-0330", "@at 2030-01-31 10:00:00.000z" },
+	{ "@at 2030-01-31", "@at 2030-1-31 00:00:00" }
 };
 
 static void
@@ -431,8 +429,7 @@ test_same(void)
 		MjSchedule *a = schedule_of(same[i][0]);
 		MjSchedule *b = schedule_of(same[i][1]);
 
-		if (a && b && (a->nparts != b->nparts ||
-					   memcmp(a->parts, b->parts, sizeof(MjCronPart)) != 0))
+		if (a && b && (a->nparts != b->nparts || memcmp(a->parts, b->parts, sizeof(MjCronPart)) != 0))
 			complain("\"%s\" is not \"%s\"", same[i][0], same[i][1]);
 	}
 	done("%d pairs of schedules mean the same", (int) lengthof(same));
@@ -441,9 +438,9 @@ test_same(void)
 static void
 test_hostile(void)
 {
-	char		text[10000];
+	char text[10000];
 	MjSchedule *schedule;
-	MjProblem	problem;
+	MjProblem problem;
 
 	memset(text, '*', sizeof(text));
 	text[sizeof(text) - 1] = '\0';
@@ -469,26 +466,24 @@ test_hostile(void)
 static void
 test_notes(void)
 {
-	static const char *const noted[][4] =
-	{
-		{"*/60 * * * *", "step that is larger", "\"*/60\" in the minute field stands for 0 only", ""},
-		{"0 5-10/6 * * *", "step that is larger", "stands for 5 only", ""},
-		{"0 0 31 2 *", "never fires", "ever has such a day", ""},
-		{"0 0 30 FEB *", "never fires", "", ""},
-		{"0 0 31 4,6,9,11 *", "never fires", "", ""},
-		{"0 0 31W 2 *", "never fires", "", ""},
-		{"0 0 13 * 5", "restricts both", "at 00:00 on day 13 of the month or on Friday", "MON#1"},
-		{"0 9 1-7 * MON", "restricts both", "but only on Monday", "\"MON#1\" as day of week"},
-		{"0 9 22-28 * THU", "restricts both", "", "\"THU#4\" as day of week"},
-		{"@daily; 0 0 31 2 *", "schedule \"0 0 31 2 *\" never fires", "", ""}
+	static const char *const noted[][4] = {
+		{ "*/60 * * * *", "step that is larger", "\"*/60\" in the minute field stands for 0 only", "" },
+		{ "0 5-10/6 * * *", "step that is larger", "stands for 5 only", "" },
+		{ "0 0 31 2 *", "never fires", "ever has such a day", "" },
+		{ "0 0 30 FEB *", "never fires", "", "" },
+		{ "0 0 31 4,6,9,11 *", "never fires", "", "" },
+		{ "0 0 31W 2 *", "never fires", "", "" },
+		{ "0 0 13 * 5", "restricts both", "at 00:00 on day 13 of the month or on Friday", "MON#1" },
+		{ "0 9 1-7 * MON", "restricts both", "but only on Monday", "\"MON#1\" as day of week" },
+		{ "0 9 22-28 * THU", "restricts both", "", "\"THU#4\" as day of week" },
+		{ "@daily; 0 0 31 2 *", "schedule \"0 0 31 2 *\" never fires", "", "" }
 	};
-	static const char *const quiet[] =
-	{
+	static const char *const quiet[] = {
 		"* * * * *", "0 0 29 2 *", "0 0 */2 * 1", "*/59 * * * *",
 		"5-5/3 * * * *", "0 0 1 * ?", "@daily", "0 0 * 2 1#5", "@reboot"
 	};
 	MjSchedule *schedule;
-	MjProblem	problem;
+	MjProblem problem;
 	MjCronNotes notes;
 
 	for (int i = 0; i < (int) lengthof(noted); i++)
@@ -518,60 +513,59 @@ test_notes(void)
 
 /* ---- words ---- */
 
-static const char *const words[][2] =
-{
-	{"10 4 * * 0", "at 04:10 on Sunday"},
-	{"* * * * *", "every minute"},
-	{"*/5 * * * *", "every 5 minutes"},
-	{"*/7 * * * *", "at minutes 0 to 56 in steps of 7 of every hour"},
-	{"0 * * * *", "every hour"},
-	{"30 * * * *", "at minute 30 of every hour"},
-	{"5,20,50 * * * *", "at minutes 5, 20 and 50 of every hour"},
-	{"0 */2 * * *", "every 2 hours"},
-	{"5 */2 * * *", "every 2 hours from 00:05"},
-	{"0 */5 * * *", "at 00:00, 05:00, 10:00, 15:00 and 20:00 every day"},
-	{"0 2 * * *", "at 02:00 every day"},
-	{"0 9,12,18 * * *", "at 09:00, 12:00 and 18:00 every day"},
-	{"0 9 * * MON-FRI", "at 09:00 on Monday to Friday"},
-	{"0 9 * * 6,0", "at 09:00 on Saturday and Sunday"},
-	{"0 9 * * 0-3", "at 09:00 on Sunday to Wednesday"},
-	{"0 9 * * 1,3,5", "at 09:00 on Monday, Wednesday and Friday"},
-	{"*/5 9-17 * * 1-5", "every 5 minutes from 09:00 to 17:55 on Monday to Friday"},
-	{"0 9-17 * * *", "every hour from 09:00 to 17:00"},
-	{"* 2 * * *", "every minute from 02:00 to 02:59"},
-	{"* */2 * * *", "every minute of hours 0 to 22 in steps of 2"},
-	{"0 10 1,L * *", "at 10:00 on day 1 and the last day of the month"},
-	{"0 0 L * *", "at 00:00 on the last day of the month"},
-	{"0 0 L 2 *", "at 00:00 on the last day of February"},
-	{"0 9 15W,LW * *", "at 09:00 on the weekday nearest day 15 and the last weekday of the month"},
-	{"0 18 * * 5L", "at 18:00 on the last Friday of the month"},
-	{"0 18 * 3,9 MON#2", "at 18:00 on the second Monday of March and September"},
-	{"0 18 * * 3,MON#2", "at 18:00 on Wednesday and the second Monday of the month"},
-	{"0 0 25 12 *", "at 00:00 on day 25 of December"},
-	{"0 0 1,15 * 3", "at 00:00 on days 1 and 15 of the month or on Wednesday"},
-	{"0 0 13 1 5", "at 00:00 on day 13 of January or on Friday in January"},
-	{"0 0 */2 * 1", "at 00:00 on days 1 to 31 in steps of 2 of the month, but only on Monday"},
-	{"0 0 1-31 * 1", "at 00:00 every day"},
-	{"0 0 * * 0-7", "at 00:00 every day"},
-	{"0 0 31 2 *", "at 00:00 on day 31 of February, which never comes"},
-	{"* * * 6-8 *", "every minute in June to August"},
-	{"* * * * * *", "every second"},
-	{"*/10 * * * * *", "every 10 seconds"},
-	{"15 * * * * *", "at second 15 of every minute"},
-	{"15 30 2 * * *", "at 02:30:15 every day"},
-	{"0 30 2 * * *", "at 02:30 every day"},
-	{"*/10 */5 2 * * *", "every 10 seconds of minutes 0 to 55 in steps of 5 of hour 2"},
-	{"1,2 0 * * * *", "at seconds 1 and 2 of minute 0 of every hour"},
-	{"@every 90 seconds", "every 1 minute 30 seconds"},
-	{"@every 1 minute", "every minute"},
-	{"@every 1 day", "every 24 hours"},
-	{"@every 1 day 1 second", "every 1 day 1 second"},
-	{"@every 250 ms", "every 250 milliseconds"},
-	{"@at 2030-01-31 10:00", "once at 2030-01-31 10:00:00"},
-	{"@at 2030-01-31 10:00:00.5+01", "once at 2030-01-31 09:00:00.500000 UTC"},
-	{"@at 1969-12-31 23:59:59.5Z", "once at 1969-12-31 23:59:59.500000 UTC"},
-	{"@reboot", "once after each start of the server"},
-	{"0 9 * * 1-5; 0 12 * * 6", "at 09:00 on Monday to Friday; and at 12:00 on Saturday"}
+static const char *const words[][2] = {
+	{ "10 4 * * 0", "at 04:10 on Sunday" },
+	{ "* * * * *", "every minute" },
+	{ "*/5 * * * *", "every 5 minutes" },
+	{ "*/7 * * * *", "at minutes 0 to 56 in steps of 7 of every hour" },
+	{ "0 * * * *", "every hour" },
+	{ "30 * * * *", "at minute 30 of every hour" },
+	{ "5,20,50 * * * *", "at minutes 5, 20 and 50 of every hour" },
+	{ "0 */2 * * *", "every 2 hours" },
+	{ "5 */2 * * *", "every 2 hours from 00:05" },
+	{ "0 */5 * * *", "at 00:00, 05:00, 10:00, 15:00 and 20:00 every day" },
+	{ "0 2 * * *", "at 02:00 every day" },
+	{ "0 9,12,18 * * *", "at 09:00, 12:00 and 18:00 every day" },
+	{ "0 9 * * MON-FRI", "at 09:00 on Monday to Friday" },
+	{ "0 9 * * 6,0", "at 09:00 on Saturday and Sunday" },
+	{ "0 9 * * 0-3", "at 09:00 on Sunday to Wednesday" },
+	{ "0 9 * * 1,3,5", "at 09:00 on Monday, Wednesday and Friday" },
+	{ "*/5 9-17 * * 1-5", "every 5 minutes from 09:00 to 17:55 on Monday to Friday" },
+	{ "0 9-17 * * *", "every hour from 09:00 to 17:00" },
+	{ "* 2 * * *", "every minute from 02:00 to 02:59" },
+	{ "* */2 * * *", "every minute of hours 0 to 22 in steps of 2" },
+	{ "0 10 1,L * *", "at 10:00 on day 1 and the last day of the month" },
+	{ "0 0 L * *", "at 00:00 on the last day of the month" },
+	{ "0 0 L 2 *", "at 00:00 on the last day of February" },
+	{ "0 9 15W,LW * *", "at 09:00 on the weekday nearest day 15 and the last weekday of the month" },
+	{ "0 18 * * 5L", "at 18:00 on the last Friday of the month" },
+	{ "0 18 * 3,9 MON#2", "at 18:00 on the second Monday of March and September" },
+	{ "0 18 * * 3,MON#2", "at 18:00 on Wednesday and the second Monday of the month" },
+	{ "0 0 25 12 *", "at 00:00 on day 25 of December" },
+	{ "0 0 1,15 * 3", "at 00:00 on days 1 and 15 of the month or on Wednesday" },
+	{ "0 0 13 1 5", "at 00:00 on day 13 of January or on Friday in January" },
+	{ "0 0 */2 * 1", "at 00:00 on days 1 to 31 in steps of 2 of the month, but only on Monday" },
+	{ "0 0 1-31 * 1", "at 00:00 every day" },
+	{ "0 0 * * 0-7", "at 00:00 every day" },
+	{ "0 0 31 2 *", "at 00:00 on day 31 of February, which never comes" },
+	{ "* * * 6-8 *", "every minute in June to August" },
+	{ "* * * * * *", "every second" },
+	{ "*/10 * * * * *", "every 10 seconds" },
+	{ "15 * * * * *", "at second 15 of every minute" },
+	{ "15 30 2 * * *", "at 02:30:15 every day" },
+	{ "0 30 2 * * *", "at 02:30 every day" },
+	{ "*/10 */5 2 * * *", "every 10 seconds of minutes 0 to 55 in steps of 5 of hour 2" },
+	{ "1,2 0 * * * *", "at seconds 1 and 2 of minute 0 of every hour" },
+	{ "@every 90 seconds", "every 1 minute 30 seconds" },
+	{ "@every 1 minute", "every minute" },
+	{ "@every 1 day", "every 24 hours" },
+	{ "@every 1 day 1 second", "every 1 day 1 second" },
+	{ "@every 250 ms", "every 250 milliseconds" },
+	{ "@at 2030-01-31 10:00", "once at 2030-01-31 10:00:00" },
+	{ "@at 2030-01-31 10:00:00.5+01", "once at 2030-01-31 09:00:00.500000 UTC" },
+	{ "@at 1969-12-31 23:59:59.5Z", "once at 1969-12-31 23:59:59.500000 UTC" },
+	{ "@reboot", "once after each start of the server" },
+	{ "0 9 * * 1-5; 0 12 * * 6", "at 09:00 on Monday to Friday; and at 12:00 on Saturday" }
 };
 
 static void
@@ -596,58 +590,57 @@ test_words(void)
 
 /* ---- single rules of the next instant ---- */
 
-static const char *const series[][4] =
-{
+static const char *const series[][4] = {
 	/* the union of a list, each instant once */
-	{"0 9 * * 1-5; 0 9 * * *; 30 9 * * 1", "UTC", "2026-01-04T00:00:00Z",
-	"2026-01-04T09:00:00Z,2026-01-05T09:00:00Z,2026-01-05T09:30:00Z,2026-01-06T09:00:00Z"},
+	{ "0 9 * * 1-5; 0 9 * * *; 30 9 * * 1", "UTC", "2026-01-04T00:00:00Z",
+	  "2026-01-04T09:00:00Z,2026-01-05T09:00:00Z,2026-01-05T09:30:00Z,2026-01-06T09:00:00Z" },
 	/* several skipped times are made up for once, with the gap's own end */
-	{"0,15,30,45 2 * * *", "Europe/Berlin", "2024-03-30T12:00:00Z",
-	"2024-03-31T01:00:00Z,2024-04-01T00:00:00Z,2024-04-01T00:15:00Z"},
-	{"15 30 2 * * *", "Europe/Berlin", "2024-03-30T12:00:00Z",
-	"2024-03-31T01:00:00Z,2024-04-01T00:30:15Z"},
-	{"0 2,3 * * *", "Europe/Berlin", "2024-03-30T12:00:00Z",
-	"2024-03-31T01:00:00Z,2024-04-01T00:00:00Z,2024-04-01T01:00:00Z"},
+	{ "0,15,30,45 2 * * *", "Europe/Berlin", "2024-03-30T12:00:00Z",
+	  "2024-03-31T01:00:00Z,2024-04-01T00:00:00Z,2024-04-01T00:15:00Z" },
+	{ "15 30 2 * * *", "Europe/Berlin", "2024-03-30T12:00:00Z",
+	  "2024-03-31T01:00:00Z,2024-04-01T00:30:15Z" },
+	{ "0 2,3 * * *", "Europe/Berlin", "2024-03-30T12:00:00Z",
+	  "2024-03-31T01:00:00Z,2024-04-01T00:00:00Z,2024-04-01T01:00:00Z" },
 	/* a gap and a fold of three hours are small */
-	{"0 1 * * *", "Antarctica/Casey", "2018-03-10T00:00:00Z",
-	"2018-03-10T14:00:00Z,2018-03-11T17:00:00Z"},
-	{"30 0 * * *", "Antarctica/Casey", "2009-10-17T00:00:00Z",
-	"2009-10-17T16:30:00Z,2009-10-18T13:30:00Z"},
-	{"0 3 * * *", "Antarctica/Casey", "2009-10-17T00:00:00Z",
-	"2009-10-17T18:00:00Z,2009-10-18T16:00:00Z"},
+	{ "0 1 * * *", "Antarctica/Casey", "2018-03-10T00:00:00Z",
+	  "2018-03-10T14:00:00Z,2018-03-11T17:00:00Z" },
+	{ "30 0 * * *", "Antarctica/Casey", "2009-10-17T00:00:00Z",
+	  "2009-10-17T16:30:00Z,2009-10-18T13:30:00Z" },
+	{ "0 3 * * *", "Antarctica/Casey", "2009-10-17T00:00:00Z",
+	  "2009-10-17T18:00:00Z,2009-10-18T16:00:00Z" },
 	/* a day that the zone skips or repeats is the calendar's */
-	{"0 12 * * *", "Pacific/Apia", "2011-12-29T12:00:00Z",
-	"2011-12-29T22:00:00Z,2011-12-30T22:00:00Z"},
-	{"0 12 30 * *", "Pacific/Apia", "2011-12-01T00:00:00Z",
-	"2012-01-29T22:00:00Z"},
-	{"0 12 30 * *", "Pacific/Kwajalein", "1969-09-01T00:00:00Z",
-	"1969-09-30T01:00:00Z,1969-10-01T00:00:00Z,1969-10-31T00:00:00Z"},
+	{ "0 12 * * *", "Pacific/Apia", "2011-12-29T12:00:00Z",
+	  "2011-12-29T22:00:00Z,2011-12-30T22:00:00Z" },
+	{ "0 12 30 * *", "Pacific/Apia", "2011-12-01T00:00:00Z",
+	  "2012-01-29T22:00:00Z" },
+	{ "0 12 30 * *", "Pacific/Kwajalein", "1969-09-01T00:00:00Z",
+	  "1969-09-30T01:00:00Z,1969-10-01T00:00:00Z,1969-10-31T00:00:00Z" },
 	/* only ever skipped, and not made up for */
-	{"* 2 * 3 0L", "Europe/Berlin", "2024-01-01T00:00:00Z", ""},
-	{"0 2 * 3 0L", "Europe/Berlin", "2024-01-01T00:00:00Z",
-	"2024-03-31T01:00:00Z,2025-03-30T01:00:00Z"},
+	{ "* 2 * 3 0L", "Europe/Berlin", "2024-01-01T00:00:00Z", "" },
+	{ "0 2 * 3 0L", "Europe/Berlin", "2024-01-01T00:00:00Z",
+	  "2024-03-31T01:00:00Z,2025-03-30T01:00:00Z" },
 	/* far, and never */
-	{"0 0 29 2 */7", "UTC", "2088-03-01T00:00:00Z", "2128-02-29T00:00:00Z"},
-	{"0 0 31 2 *", "Europe/Berlin", "2024-01-01T00:00:00Z", ""},
-	{"0 0 29 2 *", "UTC", "2096-03-01T00:00:00Z", "2104-02-29T00:00:00Z"},
-	{"@reboot", "UTC", "2024-01-01T00:00:00Z", ""},
+	{ "0 0 29 2 */7", "UTC", "2088-03-01T00:00:00Z", "2128-02-29T00:00:00Z" },
+	{ "0 0 31 2 *", "Europe/Berlin", "2024-01-01T00:00:00Z", "" },
+	{ "0 0 29 2 *", "UTC", "2096-03-01T00:00:00Z", "2104-02-29T00:00:00Z" },
+	{ "@reboot", "UTC", "2024-01-01T00:00:00Z", "" },
 	/* @every keeps to its grid, whatever the zone */
-	{"@every 90 seconds", "Europe/Berlin", "2024-03-31T00:58:30Z",
-	"2024-03-31T01:00:00Z,2024-03-31T01:01:30Z"},
-	{"@every 250 ms", "UTC", "1969-12-31T23:59:59Z",
-	"1969-12-31T23:59:59.250000Z"},
-	{"@every 7 hours", "UTC", "1970-01-01T00:00:00Z",
-	"1970-01-01T07:00:00Z,1970-01-01T14:00:00Z"},
+	{ "@every 90 seconds", "Europe/Berlin", "2024-03-31T00:58:30Z",
+	  "2024-03-31T01:00:00Z,2024-03-31T01:01:30Z" },
+	{ "@every 250 ms", "UTC", "1969-12-31T23:59:59Z",
+	  "1969-12-31T23:59:59.250000Z" },
+	{ "@every 7 hours", "UTC", "1970-01-01T00:00:00Z",
+	  "1970-01-01T07:00:00Z,1970-01-01T14:00:00Z" },
 	/* @at: first pass, end of the gap, once */
-	{"@at 2024-10-27 02:30", "Europe/Berlin", "2024-01-01T00:00:00Z",
-	"2024-10-27T00:30:00Z"},
-	{"@at 2024-10-27 02:30", "Europe/Berlin", "2024-10-27T00:30:00Z", ""},
-	{"@at 2024-03-31 02:30", "Europe/Berlin", "2024-01-01T00:00:00Z",
-	"2024-03-31T01:00:00Z"},
-	{"@at 2024-06-01 12:00:00.5", "Asia/Kathmandu", "2024-01-01T00:00:00Z",
-	"2024-06-01T06:15:00.500000Z"},
-	{"@at 2011-12-30 12:00", "Pacific/Apia", "2011-12-01T00:00:00Z",
-	"2011-12-30T10:00:00Z"}
+	{ "@at 2024-10-27 02:30", "Europe/Berlin", "2024-01-01T00:00:00Z",
+	  "2024-10-27T00:30:00Z" },
+	{ "@at 2024-10-27 02:30", "Europe/Berlin", "2024-10-27T00:30:00Z", "" },
+	{ "@at 2024-03-31 02:30", "Europe/Berlin", "2024-01-01T00:00:00Z",
+	  "2024-03-31T01:00:00Z" },
+	{ "@at 2024-06-01 12:00:00.5", "Asia/Kathmandu", "2024-01-01T00:00:00Z",
+	  "2024-06-01T06:15:00.500000Z" },
+	{ "@at 2011-12-30 12:00", "Pacific/Apia", "2011-12-01T00:00:00Z",
+	  "2011-12-30T10:00:00Z" }
 };
 
 static void
@@ -664,13 +657,14 @@ expect_next(const char *text, int64 anchor, int64 fixed, int64 wildcard,
 			int64 expected)
 {
 	MjSchedule *schedule = schedule_of(text);
-	int64		next = -1;
+	int64 next = -1;
 
 	if (schedule == NULL)
 		return;
 	schedule->anchor = anchor;
 	if (!mj_cron_next_split(schedule, zone_named("UTC"), fixed, wildcard,
-							&next) || next != expected)
+							&next) ||
+		next != expected)
 		complain("\"%s\": %s instead of %s", text, text_of(next),
 				 text_of(expected));
 	pfree(schedule);
@@ -679,9 +673,9 @@ expect_next(const char *text, int64 anchor, int64 fixed, int64 wildcard,
 static void
 test_steps(void)
 {
-	int64		noon = instant_of("2026-01-01T12:00:00Z");
-	int64		hour = 3600 * USECS;
-	int64		minute = 60 * USECS;
+	int64 noon = instant_of("2026-01-01T12:00:00Z");
+	int64 hour = 3600 * USECS;
+	int64 minute = 60 * USECS;
 
 	expect_next("0 * * * *", 0, noon, noon - hour, noon);
 	expect_next("0 12,13 * * *", 0, noon, noon - hour, noon + hour);
@@ -704,22 +698,21 @@ test_kinds(void)
 	static const struct
 	{
 		const char *text;
-		bool		wildcard;
-		bool		fixed;
-		bool		reboot;
-	}			kinds[] =
-	{
-		{"* * * * *", true, false, false},
-		{"0 * * * *", true, false, false},
-		{"*/5 3 * * *", true, false, false},
-		{"0-59 0-23 * * *", false, true, false},
-		{"* 5 3 * * *", false, true, false},
-		{"@hourly", true, false, false},
-		{"@daily", false, true, false},
-		{"@every 1 hour", true, false, false},
-		{"@at 2030-01-01", false, true, false},
-		{"@reboot", false, false, true},
-		{"@reboot; @daily; @hourly", true, true, true}
+		bool wildcard;
+		bool fixed;
+		bool reboot;
+	} kinds[] = {
+		{ "* * * * *", true, false, false },
+		{ "0 * * * *", true, false, false },
+		{ "*/5 3 * * *", true, false, false },
+		{ "0-59 0-23 * * *", false, true, false },
+		{ "* 5 3 * * *", false, true, false },
+		{ "@hourly", true, false, false },
+		{ "@daily", false, true, false },
+		{ "@every 1 hour", true, false, false },
+		{ "@at 2030-01-01", false, true, false },
+		{ "@reboot", false, false, true },
+		{ "@reboot; @daily; @hourly", true, true, true }
 	};
 
 	for (int i = 0; i < (int) lengthof(kinds); i++)
@@ -739,21 +732,20 @@ test_kinds(void)
 static void
 test_ends_of_time(void)
 {
-	static const char *const texts[] =
-	{"* * * * *", "0 0 29 2 *", "@every 1 us", "@every 36500 days", "@at 2030-01-01 00:00"};
-	static const int64 ends[] =
-	{PG_INT64_MIN, PG_INT64_MIN + 1, -1, 0, PG_INT64_MAX - 1, PG_INT64_MAX};
+	static const char *const texts[] = { "* * * * *", "0 0 29 2 *", "@every 1 us", "@every 36500 days", "@at 2030-01-01 00:00" };
+	static const int64 ends[] = { PG_INT64_MIN, PG_INT64_MIN + 1, -1, 0, PG_INT64_MAX - 1, PG_INT64_MAX };
 
 	for (int i = 0; i < (int) lengthof(texts); i++)
 	{
 		for (int j = 0; j < (int) lengthof(ends); j++)
 		{
 			MjSchedule *schedule = schedule_of(texts[i]);
-			int64		next;
+			int64 next;
 
 			schedule->anchor = ends[(i + j) % lengthof(ends)];
 			if (mj_cron_next(schedule, zone_named("Europe/Berlin"), ends[j],
-							 &next) && next <= ends[j])
+							 &next) &&
+				next <= ends[j])
 				complain("\"%s\" goes back in time", texts[i]);
 			pfree(schedule);
 		}
@@ -779,25 +771,22 @@ any(int n)
 static void
 any_field(StringInfo out, int min, int max)
 {
-	int			items = any(4) == 0 ? 1 + any(3) : 1;
+	int items = any(4) == 0 ? 1 + any(3) : 1;
 
 	if (any(3) == 0)
 	{
-		appendStringInfoString(out, any(3) == 0 ? "* " :
-							   psprintf("*/%d ", 1 + any(max)));
+		appendStringInfoString(out, any(3) == 0 ? "* " : psprintf("*/%d ", 1 + any(max)));
 		return;
 	}
 	for (int i = 0; i < items; i++)
 	{
-		int			low = min + any(max - min + 1);
-		int			high = low + any(max - low + 1);
+		int low = min + any(max - min + 1);
+		int high = low + any(max - low + 1);
 
 		appendStringInfo(out, "%s%d", i > 0 ? "," : "", low);
 		if (any(2) == 0)
 			appendStringInfo(out, "-%d", high);
-		if (out->data[out->len - 1] != ',' && strrchr(out->data, '-') >
-			strrchr(out->data, ',') && strrchr(out->data, '-') >
-			strrchr(out->data, ' ') && any(3) == 0)
+		if (out->data[out->len - 1] != ',' && strrchr(out->data, '-') > strrchr(out->data, ',') && strrchr(out->data, '-') > strrchr(out->data, ' ') && any(3) == 0)
 			appendStringInfo(out, "/%d", 1 + any(5));
 	}
 	appendStringInfoChar(out, ' ');
@@ -807,10 +796,8 @@ any_field(StringInfo out, int min, int max)
 static char *
 any_schedule(bool with_seconds)
 {
-	static const char *const day_forms[] =
-	{"L ", "LW ", "15W ", "1W ", "31W,2 ", "1,15,L ", "1-31 ", "? "};
-	static const char *const weekday_forms[] =
-	{"5L", "mon#2", "0#1,sat", "7", "1-5", "sun-tue", "3#5", "?"};
+	static const char *const day_forms[] = { "L ", "LW ", "15W ", "1W ", "31W,2 ", "1,15,L ", "1-31 ", "? " };
+	static const char *const weekday_forms[] = { "5L", "mon#2", "0#1,sat", "7", "1-5", "sun-tue", "3#5", "?" };
 	StringInfoData out;
 
 	initStringInfo(&out);
@@ -838,8 +825,7 @@ any_schedule(bool with_seconds)
 	return out.data;
 }
 
-static const char *const zones[] =
-{
+static const char *const zones[] = {
 	"Europe/Berlin", "America/New_York", "Australia/Lord_Howe",
 	"Africa/Casablanca", "America/Sao_Paulo", "Pacific/Apia",
 	"Antarctica/Casey", "Antarctica/Troll", "Asia/Kathmandu",
@@ -851,14 +837,14 @@ static void
 check_series(const char *text, const char *zone)
 {
 	MjSchedule *schedule = schedule_of(text);
-	int64		at = (INT64CONST(1200000000) + any(800000000)) * USECS;
+	int64 at = (INT64CONST(1200000000) + any(800000000)) * USECS;
 
 	for (int i = 0; schedule != NULL && i < 20; i++)
 	{
-		int64		next;
-		int64		again = 0;
-		int64		from;
-		MjZone		fresh = *zone_named(zone);
+		int64 next;
+		int64 again = 0;
+		int64 from;
+		MjZone fresh = *zone_named(zone);
 
 		if (!mj_cron_next(schedule, zone_named(zone), at, &next))
 			break;
@@ -881,7 +867,7 @@ test_properties(void)
 {
 	for (int i = 0; i < 20000; i++)
 	{
-		char	   *text = any_schedule(i % 4 == 0);
+		char *text = any_schedule(i % 4 == 0);
 
 		check_series(text, zones[i % lengthof(zones)]);
 		pfree(text);
@@ -891,11 +877,10 @@ test_properties(void)
 
 /* ---- the oracle ---- */
 
-#define ORACLES		32
+#define ORACLES 32
 
 /* Schedules that every zone is compared on; random ones fill up. */
-static const char *const mix[] =
-{
+static const char *const mix[] = {
 	"* * * * *", "*/5 * * * *", "0 * * * *", "30 2 * * *", "0 0 * * *",
 	"0,30 1-3 * * *", "*/10 2 * * *", "15 */2 * * *", "0-59 0-23 * * *",
 	"59 23 L * *", "0 9 15W * *", "0 9 LW,1W * *", "0 0 * * 5L",
@@ -906,11 +891,11 @@ static const char *const mix[] =
 /* One compared schedule. */
 typedef struct Comparison
 {
-	char	   *text;
+	char *text;
 	MjSchedule *schedule;
-	Oracle		oracle;
-	int64		next;
-	bool		failed;
+	Oracle oracle;
+	int64 next;
+	bool failed;
 } Comparison;
 
 /* Compares one tick. */
@@ -918,7 +903,7 @@ static void
 compare_tick(Comparison *c, const char *zone_name, MjZone *zone, int64 at,
 			 int64 wall, int64 step, int64 virtual)
 {
-	bool		runs = oracle_tick(&c->oracle, wall, step, virtual);
+	bool runs = oracle_tick(&c->oracle, wall, step, virtual);
 
 	if (c->failed || runs == (c->next == at * USECS))
 		return;
@@ -933,11 +918,11 @@ static void
 compare_span(Comparison *all, int count, const char *zone_name, int64 from,
 			 int64 until, int64 step)
 {
-	MjZone	   *zone = zone_named(zone_name);
-	int64		change = from;
-	int32		offset = 0;
-	int32		after;
-	int64		virtual = 0;
+	MjZone *zone = zone_named(zone_name);
+	int64 change = from;
+	int32 offset = 0;
+	int32 after;
+	int64 virtual = 0;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -981,11 +966,10 @@ static void
 test_oracle(int zone, int years)
 {
 	static Comparison all[ORACLES];
-	int64		from = instant_of("2009-05-10T00:00:00Z") / USECS;
+	int64 from = instant_of("2009-05-10T00:00:00Z") / USECS;
 
 	for (int i = 0; i < ORACLES; i++)
-		open_comparison(&all[i], i < (int) lengthof(mix) ? pstrdup(mix[i]) :
-						any_schedule(false));
+		open_comparison(&all[i], i < (int) lengthof(mix) ? pstrdup(mix[i]) : any_schedule(false));
 	compare_span(all, ORACLES, zones[zone], from,
 				 from + (int64) years * 31557600 / 60 * 60, 60);
 	done("%d schedules agree with the oracle over %d years in %s", ORACLES,
@@ -1001,18 +985,17 @@ test_oracle(int zone, int years)
 static void
 test_seconds(int zone)
 {
-	MjZone	   *z = zone_named(zones[zone]);
-	Comparison	all[4];
-	int64		at = instant_of("2009-05-10T00:00:00Z") / USECS;
-	int32		before;
-	int32		after;
-	int			changes = 0;
+	MjZone *z = zone_named(zones[zone]);
+	Comparison all[4];
+	int64 at = instant_of("2009-05-10T00:00:00Z") / USECS;
+	int32 before;
+	int32 after;
+	int changes = 0;
 
 	for (; changes < 8 && z->change(z, at, &at, &before, &after); changes++)
 	{
 		for (int i = 0; i < (int) lengthof(all); i++)
-			open_comparison(&all[i], i == 0 ? pstrdup("*/7 30 2 * * *") :
-							any_schedule(true));
+			open_comparison(&all[i], i == 0 ? pstrdup("*/7 30 2 * * *") : any_schedule(true));
 		compare_span(all, lengthof(all), zones[zone], at - 30000, at + 30000,
 					 1);
 		for (int i = 0; i < (int) lengthof(all); i++)
@@ -1028,7 +1011,7 @@ test_seconds(int zone)
 int
 main(int argc, char **argv)
 {
-	int			years = argc > 2 ? atoi(argv[2]) : 2;
+	int years = argc > 2 ? atoi(argv[2]) : 2;
 
 	if (argc < 2)
 	{

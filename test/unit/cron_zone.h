@@ -14,24 +14,24 @@
 
 #include "cron.h"
 
-#define TEST_ZONE_MAX_CHANGES	2048
-#define TEST_ZONE_FROM			INT64CONST(-4000000000) /* 1843 */
-#define TEST_ZONE_UNTIL			INT64CONST(9000000000)	/* 2255 */
+#define TEST_ZONE_MAX_CHANGES 2048
+#define TEST_ZONE_FROM INT64CONST(-4000000000) /* 1843 */
+#define TEST_ZONE_UNTIL INT64CONST(9000000000) /* 2255 */
 
 /* The changes of one zone, found by asking the C library hour after hour. */
 typedef struct TestZone
 {
-	int			count;
-	int64		when[TEST_ZONE_MAX_CHANGES];
-	int32		offset[TEST_ZONE_MAX_CHANGES + 1];	/* before each, and last */
+	int count;
+	int64 when[TEST_ZONE_MAX_CHANGES];
+	int32 offset[TEST_ZONE_MAX_CHANGES + 1]; /* before each, and last */
 } TestZone;
 
 /* Seconds east of UTC at a UTC second, in the zone that TZ names. */
 static int32
 test_zone_offset(int64 at)
 {
-	time_t		seconds = (time_t) at;
-	struct tm	tm;
+	time_t seconds = (time_t) at;
+	struct tm tm;
 
 	localtime_r(&seconds, &tm);
 	return (int32) tm.tm_gmtoff;
@@ -41,11 +41,11 @@ test_zone_offset(int64 at)
 static int64
 test_zone_bisect(int64 low, int64 high)
 {
-	int32		offset = test_zone_offset(low);
+	int32 offset = test_zone_offset(low);
 
 	while (high - low > 1)
 	{
-		int64		middle = low + (high - low) / 2;
+		int64 middle = low + (high - low) / 2;
 
 		if (test_zone_offset(middle) == offset)
 			low = middle;
@@ -61,12 +61,12 @@ test_zone_change(const MjZone *zone, int64 at, int64 *when, int32 *before,
 				 int32 *after)
 {
 	const TestZone *table = zone->data;
-	int			low = 0;
-	int			high = table->count;
+	int low = 0;
+	int high = table->count;
 
 	while (low < high)
 	{
-		int			middle = (low + high) / 2;
+		int middle = (low + high) / 2;
 
 		if (table->when[middle] <= at)
 			low = middle + 1;
@@ -85,9 +85,9 @@ test_zone_change(const MjZone *zone, int64 at, int64 *when, int32 *before,
 static void
 test_zone_open(const char *name, MjZone *zone)
 {
-	TestZone   *table = calloc(1, sizeof(TestZone));
-	int64		step = 5 * 86400;
-	char		path[256];
+	TestZone *table = calloc(1, sizeof(TestZone));
+	int64 step = 5 * 86400;
+	char path[256];
 
 	/* without a directory it is TZDIR's, or the system's */
 	snprintf(path, sizeof(path), ":%s", name);
@@ -99,8 +99,9 @@ test_zone_open(const char *name, MjZone *zone)
 		while (test_zone_offset(at + step) != table->offset[table->count] &&
 			   table->count < TEST_ZONE_MAX_CHANGES)
 		{
-			int64		low = table->count > 0 ?
-				Max(at, table->when[table->count - 1]) : at;
+			int64 low = table->count > 0 ?
+				Max(at, table->when[table->count - 1]) :
+				at;
 
 			table->when[table->count] = test_zone_bisect(low, at + step);
 			table->count++;
@@ -113,4 +114,4 @@ test_zone_open(const char *name, MjZone *zone)
 	zone->data = table;
 }
 
-#endif							/* MJ_CRON_ZONE_H */
+#endif /* MJ_CRON_ZONE_H */
