@@ -63,22 +63,25 @@ typedef struct MjCronPart
 	MjCronKind kind;
 
 	/* MJ_CRON_FIELDS */
-	bool wildcard;			/* minute or hour field starts with '*' */
-	bool either_day;		/* day of month OR day of week; else AND */
-	bool never;				/* no month has such a day */
-	uint64 seconds;			/* bits 0..59; only bit 0 for five fields */
-	uint64 minutes;			/* bits 0..59 */
-	uint32 hours;			/* bits 0..23 */
-	uint32 months;			/* bits 1..12 */
-	uint32 days;			/* bits 1..31; bit 0: the last day */
-	uint32 near_days;		/* nW: bits 1..31; bit 0: LW */
-	uint8 weekdays;			/* bits 0..6 */
-	uint8 last_weekdays;	/* nL: bits 0..6 */
-	uint8 nth_weekdays[5];	/* n#1 .. n#5: bits 0..6 each */
-	uint32 weekday_days[7]; /* days (bits 1..31) that weekdays and
-									 * nth_weekdays mean in a month whose 1st
-									 * is that weekday */
-	uint32 last_days[7];	/* the same for last_weekdays, in any week */
+	bool wildcard;		   /* minute or hour field starts with '*' */
+	bool either_day;	   /* day of month OR day of week; else AND */
+	bool never;			   /* no month has such a day */
+	uint64 seconds;		   /* bits 0..59; only bit 0 for five fields */
+	uint64 minutes;		   /* bits 0..59 */
+	uint32 hours;		   /* bits 0..23 */
+	uint32 months;		   /* bits 1..12 */
+	uint32 days;		   /* bits 1..31; bit 0: the last day */
+	uint32 near_days;	   /* nW: bits 1..31; bit 0: LW */
+	uint8 weekdays;		   /* bits 0..6 */
+	uint8 last_weekdays;   /* nL: bits 0..6 */
+	uint8 nth_weekdays[5]; /* n#1 .. n#5: bits 0..6 each */
+
+	/*
+	 * What follows from these, by the weekday of a month's 1st: the days (bits
+	 * 1..31) of weekdays and nth_weekdays; those of last_weekdays in any week.
+	 */
+	uint32 weekday_days[7];
+	uint32 last_days[7];
 
 	/* MJ_CRON_EVERY: microseconds, > 0 */
 	int64 interval;
@@ -91,8 +94,7 @@ typedef struct MjCronPart
 /* A parsed list; one palloc'ed chunk, to be freed with pfree(). */
 typedef struct MjSchedule
 {
-	int64 anchor; /* what @every counts from; 0 when parsed, the
-								 * caller may set another */
+	int64 anchor; /* what @every counts from; parsed as 0, may be set */
 	int nparts;
 	MjCronPart parts[FLEXIBLE_ARRAY_MEMBER];
 } MjSchedule;

@@ -10,8 +10,6 @@
  */
 #include "cron_part.h"
 
-#include "common/int.h"
-
 /* The longest interval: a hundred years */
 #define MJ_MAX_INTERVAL (100 * 366 * MJ_SECS_PER_DAY * MJ_USECS_PER_SEC)
 

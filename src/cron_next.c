@@ -44,8 +44,7 @@ typedef struct MjStretch
 	int64 start;
 	int64 end;	  /* first second after it, or PG_INT64_MAX */
 	int32 offset; /* seconds east of UTC */
-	int32 shift;  /* offset - that of the stretch before; 0 in
-								 * the first one of a walk */
+	int32 shift;  /* against the stretch before; 0 for a walk's first */
 } MjStretch;
 
 /* Quotient rounded down, for divisor > 0. */
