@@ -19,15 +19,15 @@
 
 #include "mailfile.h"
 
-#define MAX_NAME_LENGTH		160 /* of the part made from the id */
+#define MAX_NAME_LENGTH 160 /* of the part made from the id */
 
-static bool refuse(MjProblem *problem, const char *fmt,...)
-			pg_attribute_printf(2, 3);
+static bool refuse(MjProblem *problem, const char *fmt, ...)
+	pg_attribute_printf(2, 3);
 
 static bool
-refuse(MjProblem *problem, const char *fmt,...)
+refuse(MjProblem *problem, const char *fmt, ...)
 {
-	va_list		args;
+	va_list args;
 
 	memset(problem, 0, sizeof(*problem));
 	va_start(args, fmt);
@@ -42,7 +42,7 @@ refuse(MjProblem *problem, const char *fmt,...)
 static bool
 refuse_errno(MjProblem *problem, const char *message)
 {
-	int			save_errno = errno;
+	int save_errno = errno;
 
 	refuse(problem, "%s", message);
 	snprintf(problem->detail, sizeof(problem->detail),
@@ -68,16 +68,16 @@ hex_value(char c)
 static bool
 decode_path(const char *from, char *to, MjProblem *problem)
 {
-	size_t		n = 0;
+	size_t n = 0;
 
 	for (; *from; from++)
 	{
-		char		c = *from;
+		char c = *from;
 
 		if (c == '%')
 		{
-			int			high = hex_value(from[1]);
-			int			low = high < 0 ? -1 : hex_value(from[2]);
+			int high = hex_value(from[1]);
+			int low = high < 0 ? -1 : hex_value(from[2]);
 
 			if (low < 0)
 				return refuse(problem, "mail directory has a malformed %% code");
@@ -101,8 +101,8 @@ decode_path(const char *from, char *to, MjProblem *problem)
 static bool
 real_path(const char *path, char *real)
 {
-	char	   *resolved = realpath(path, NULL);
-	bool		fits;
+	char *resolved = realpath(path, NULL);
+	bool fits;
 
 	if (resolved == NULL)
 		return false;
@@ -119,7 +119,7 @@ real_path(const char *path, char *real)
 static bool
 is_within(const char *path, const char *directory)
 {
-	size_t		length = strlen(directory);
+	size_t length = strlen(directory);
 
 	if (length > 0 && directory[length - 1] == '/')
 		length--;
@@ -135,8 +135,8 @@ mj_mailfile_open(const char *url, const char *forbidden_prefix, char *dir,
 				 MjProblem *problem)
 {
 	static const char prefix[] = "file://";
-	char		path[MAXPGPATH];
-	char		forbidden[MAXPGPATH];
+	char path[MAXPGPATH];
+	char forbidden[MAXPGPATH];
 	struct stat st;
 
 	if (strncmp(url, prefix, sizeof(prefix) - 1) != 0 ||
@@ -169,7 +169,7 @@ mj_mailfile_open(const char *url, const char *forbidden_prefix, char *dir,
 static uint64
 hash_id(const char *id)
 {
-	uint64		hash = UINT64CONST(0xcbf29ce484222325);
+	uint64 hash = UINT64CONST(0xcbf29ce484222325);
 
 	for (; *id; id++)
 		hash = (hash ^ (unsigned char) *id) * UINT64CONST(0x100000001b3);
@@ -192,9 +192,9 @@ is_name_char(char c, bool first)
 static void
 name_from_id(const char *id, char *name, size_t size)
 {
-	size_t		length = strlen(id);
-	size_t		n = 0;
-	size_t		i = 0;
+	size_t length = strlen(id);
+	size_t n = 0;
+	size_t i = 0;
 
 	if (length >= 2 && id[0] == '<' && id[length - 1] == '>')
 	{
@@ -220,7 +220,7 @@ write_all(int fd, const char *content, size_t length)
 {
 	while (length > 0)
 	{
-		ssize_t		n = write(fd, content, length);
+		ssize_t n = write(fd, content, length);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -241,9 +241,9 @@ write_all(int fd, const char *content, size_t length)
 static bool
 write_file(const char *path, const char *content, size_t length)
 {
-	int			fd;
-	bool		ok;
-	int			save_errno;
+	int fd;
+	bool ok;
+	int save_errno;
 
 	/* a leftover of a process that died */
 	(void) unlink(path);
@@ -269,9 +269,9 @@ write_file(const char *path, const char *content, size_t length)
 static bool
 sync_directory(const char *dir)
 {
-	int			fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool		ok;
-	int			save_errno;
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool ok;
+	int save_errno;
 
 	if (fd < 0)
 		return false;
@@ -290,9 +290,9 @@ bool
 mj_mailfile_write(const char *dir, const char *id, const char *content,
 				  size_t length, char *path, MjProblem *problem)
 {
-	char		name[MAX_NAME_LENGTH + 32];
-	char		final[MAXPGPATH + sizeof(name) + 8];
-	char		temporary[MAXPGPATH + sizeof(name) + 32];
+	char name[MAX_NAME_LENGTH + 32];
+	char final[MAXPGPATH + sizeof(name) + 8];
+	char temporary[MAXPGPATH + sizeof(name) + 32];
 
 	name_from_id(id, name, sizeof(name));
 	if (name[0] == '\0')

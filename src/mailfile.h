@@ -27,4 +27,4 @@ extern bool mj_mailfile_write(const char *dir, const char *id,
 							  const char *content, size_t length,
 							  char *path, MjProblem *problem);
 
-#endif							/* MJ_MAILFILE_H */
+#endif /* MJ_MAILFILE_H */

@@ -18,22 +18,22 @@
 #include "mb/pg_wchar.h"
 #include "mime.h"
 
-#define FOLD_COLUMN			78	/* headers are folded here where possible */
-#define MAX_LINE			998 /* bytes without CRLF, RFC 5322 */
-#define ENCODED_LINE		76	/* with encoded-words, RFC 2047 */
-#define ENCODED_WORD		75
-#define ENCODED_FRAME		12	/* "=?UTF-8?Q?" and "?=" */
-#define BODY_LINE			76	/* of quoted-printable and base64 */
-#define MAX_UNENCODED_WORD	800 /* a longer one could overfill a line */
-#define MAX_QUOTED_NAME		60	/* a longer one is encoded, to be folded */
-#define MAX_ITEM			1024	/* bytes of a mailbox as written */
-#define MAX_DATE			INT64CONST(253402300799)	/* end of 9999 */
+#define FOLD_COLUMN 78	/* headers are folded here where possible */
+#define MAX_LINE 998	/* bytes without CRLF, RFC 5322 */
+#define ENCODED_LINE 76 /* with encoded-words, RFC 2047 */
+#define ENCODED_WORD 75
+#define ENCODED_FRAME 12				  /* "=?UTF-8?Q?" and "?=" */
+#define BODY_LINE 76					  /* of quoted-printable and base64 */
+#define MAX_UNENCODED_WORD 800			  /* a longer one could overfill a line */
+#define MAX_QUOTED_NAME 60				  /* a longer one is encoded, to be folded */
+#define MAX_ITEM 1024					  /* bytes of a mailbox as written */
+#define MAX_DATE INT64CONST(253402300799) /* end of 9999 */
 
 /* A header under construction */
 typedef struct Fold
 {
-	StringInfo	out;
-	int			column;			/* bytes in the current line */
+	StringInfo out;
+	int column; /* bytes in the current line */
 } Fold;
 
 typedef enum Encoding
@@ -46,9 +46,9 @@ typedef enum Encoding
 /* A body part, ready to be written */
 typedef struct Part
 {
-	const char *type;			/* "text/plain" */
-	Encoding	encoding;
-	StringInfoData data;		/* encoded */
+	const char *type; /* "text/plain" */
+	Encoding encoding;
+	StringInfoData data; /* encoded */
 } Part;
 
 static const char *const encoding_names[] = {
@@ -62,7 +62,7 @@ static const char *const reserved_headers[] = {
 };
 
 /* Everything that begins like this is reserved as well */
-static const char *const reserved_prefixes[] = {"Content-", "Resent-"};
+static const char *const reserved_prefixes[] = { "Content-", "Resent-" };
 
 static const char hex_digits[] = "0123456789ABCDEF";
 
@@ -75,13 +75,13 @@ static const char hex_digits[] = "0123456789ABCDEF";
  * Fill the problem and return false.  Detail and hint may be NULL.
  */
 static bool refuse(MjProblem *problem, const char *detail, const char *hint,
-				   const char *fmt,...) pg_attribute_printf(4, 5);
+				   const char *fmt, ...) pg_attribute_printf(4, 5);
 
 static bool
 refuse(MjProblem *problem, const char *detail, const char *hint,
-	   const char *fmt,...)
+	   const char *fmt, ...)
 {
-	va_list		args;
+	va_list args;
 
 	memset(problem, 0, sizeof(*problem));
 	va_start(args, fmt);
@@ -102,9 +102,9 @@ static bool
 refuse_address(MjProblem *problem, const char *field, const char *value,
 			   size_t length, const char *what)
 {
-	char		shown[81];
-	char		detail[128];
-	size_t		n = Min(length, sizeof(shown) - 1);
+	char shown[81];
+	char detail[128];
+	size_t n = Min(length, sizeof(shown) - 1);
 
 	for (size_t i = 0; i < n; i++)
 		shown[i] = (value[i] >= 0x20 && value[i] < 0x7f) ? value[i] : '?';
@@ -166,8 +166,7 @@ is_control(const char *s, int length)
 		return c < 0x20 || c == 0x7f;
 	if (length == 2)
 		return c == 0xc2 && (unsigned char) s[1] < 0xa0;
-	return length == 3 && (memcmp(s, "\xe2\x80\xa8", 3) == 0 ||
-						   memcmp(s, "\xe2\x80\xa9", 3) == 0);
+	return length == 3 && (memcmp(s, "\xe2\x80\xa8", 3) == 0 || memcmp(s, "\xe2\x80\xa9", 3) == 0);
 }
 
 static bool
@@ -202,12 +201,12 @@ static bool
 check_characters(const char *what, const char *value, size_t length,
 				 MjProblem *problem)
 {
-	char		detail[128];
-	size_t		at = 0;
+	char detail[128];
+	size_t at = 0;
 
 	while (at < length)
 	{
-		int			n = utf8_length(value + at, length - at);
+		int n = utf8_length(value + at, length - at);
 
 		if (n <= 0)
 		{
@@ -221,7 +220,8 @@ check_characters(const char *what, const char *value, size_t length,
 			snprintf(detail, sizeof(detail),
 					 "At byte %zu there is %s.", at + 1,
 					 value[at] == '\r' || value[at] == '\n' ?
-					 "a line break" : "a control character");
+						 "a line break" :
+						 "a control character");
 			return refuse(problem, detail, NULL,
 						  "line breaks and control characters are not allowed in %s",
 						  what);
@@ -267,7 +267,7 @@ static bool
 check_literal(const char *field, const char *domain, size_t length,
 			  MjProblem *problem)
 {
-	bool		ok = length > 2 && domain[length - 1] == ']';
+	bool ok = length > 2 && domain[length - 1] == ']';
 
 	for (size_t i = 1; ok && i < length - 1; i++)
 		ok = is_alnum(domain[i]) || domain[i] == '.' || domain[i] == ':';
@@ -285,7 +285,7 @@ static bool
 check_domain(const char *field, const char *domain, size_t length,
 			 MjProblem *problem)
 {
-	size_t		label = 0;
+	size_t label = 0;
 
 	if (length > 0 && domain[0] == '[')
 		return check_literal(field, domain, length, problem);
@@ -344,8 +344,8 @@ static bool
 take_name(const char *field, const char *from, const char *end, char *to,
 		  MjProblem *problem)
 {
-	bool		quoted = false;
-	size_t		n = 0;
+	bool quoted = false;
+	size_t n = 0;
 
 	while (end > from && (end[-1] == ' ' || end[-1] == '\t'))
 		end--;
@@ -377,7 +377,7 @@ take_name(const char *field, const char *from, const char *end, char *to,
 static const char *
 find_unquoted(const char *p, const char *end, const char *stop)
 {
-	bool		quoted = false;
+	bool quoted = false;
 
 	for (; p < end; p++)
 	{
@@ -441,7 +441,7 @@ mj_mime_next_mailbox(const char *field, const char **cursor,
 	const char *item = skip_blanks(*cursor);
 	const char *all_end = item + strlen(item);
 	const char *end;
-	char		what[80];
+	char what[80];
 
 	if (*item == '\0')
 		return 0;
@@ -479,9 +479,9 @@ check_list(const char *field, const char *list, int *count,
 		   MjProblem *problem)
 {
 	const char *cursor = list;
-	MjMailbox	mailbox;
-	int			before = *count;
-	int			got;
+	MjMailbox mailbox;
+	int before = *count;
+	int got;
 
 	while ((got = mj_mime_next_mailbox(field, &cursor, &mailbox, problem)) > 0)
 	{
@@ -503,7 +503,7 @@ bool
 mj_mime_check_address(const char *field, const char *address,
 					  MjProblem *problem)
 {
-	int			count = 0;
+	int count = 0;
 
 	return check_list(field, address, &count, problem);
 }
@@ -516,7 +516,7 @@ mj_mime_parse_mailbox(const char *field, const char *value,
 					  MjMailbox *mailbox, MjProblem *problem)
 {
 	const char *cursor = value;
-	int			got = mj_mime_next_mailbox(field, &cursor, mailbox, problem);
+	int got = mj_mime_next_mailbox(field, &cursor, mailbox, problem);
 
 	if (got < 0)
 		return false;
@@ -534,8 +534,8 @@ mj_mime_parse_mailbox(const char *field, const char *value,
 static bool
 check_value(const char *what, const char *value, MjProblem *problem)
 {
-	size_t		length = strlen(value);
-	char		detail[64];
+	size_t length = strlen(value);
+	char detail[64];
 
 	if (length > MJ_MIME_MAX_HEADER)
 	{
@@ -569,8 +569,8 @@ is_reserved(const char *name)
 bool
 mj_mime_check_header(const char *name, const char *value, MjProblem *problem)
 {
-	size_t		length = strlen(name);
-	char		what[80];
+	size_t length = strlen(name);
+	char what[80];
 
 	if (length == 0)
 		return refuse(problem, NULL, NULL, "empty header name");
@@ -595,9 +595,9 @@ mj_mime_check_header(const char *name, const char *value, MjProblem *problem)
 static bool
 check_message_id(const char *id, MjProblem *problem)
 {
-	size_t		length = strlen(id);
+	size_t length = strlen(id);
 	const char *at = strchr(id, '@');
-	bool		ok;
+	bool ok;
 
 	ok = length <= MJ_MIME_MAX_MESSAGE_ID && length > 4 && id[0] == '<' &&
 		id[length - 1] == '>' && at > id + 1 && at < id + length - 2 &&
@@ -616,15 +616,15 @@ check_message_id(const char *id, MjProblem *problem)
 static bool
 check_body(const char *field, const char *body, MjProblem *problem)
 {
-	size_t		length = strlen(body);
-	char		detail[64];
+	size_t length = strlen(body);
+	char detail[64];
 
 	if (length > MJ_MIME_MAX_BODY)
 		return refuse(problem, "A message's bodies can have 64 MB.", NULL,
 					  "\"%s\" is too long", field);
 	for (size_t at = 0; at < length;)
 	{
-		int			n = utf8_length(body + at, length - at);
+		int n = utf8_length(body + at, length - at);
 
 		if (n <= 0)
 		{
@@ -659,9 +659,9 @@ check_bodies(const MjMessage *message, MjProblem *problem)
 static bool
 check_recipients(const MjMessage *message, MjProblem *problem)
 {
-	static const char *const fields[] = {"to", "cc", "bcc"};
-	const MjAddressList *lists[] = {&message->to, &message->cc, &message->bcc};
-	int			count = 0;
+	static const char *const fields[] = { "to", "cc", "bcc" };
+	const MjAddressList *lists[] = { &message->to, &message->cc, &message->bcc };
+	int count = 0;
 
 	for (size_t i = 0; i < lengthof(lists); i++)
 	{
@@ -683,7 +683,7 @@ check_recipients(const MjMessage *message, MjProblem *problem)
 bool
 mj_mime_check_message(const MjMessage *message, MjProblem *problem)
 {
-	MjMailbox	from;
+	MjMailbox from;
 
 	if (message->from == NULL)
 		return refuse(problem, NULL, NULL, "a message needs \"from\"");
@@ -721,8 +721,8 @@ put_base64_group(StringInfo out, const unsigned char *s, size_t n)
 {
 	static const char digits[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	uint32		bits = (uint32) s[0] << 16;
-	char		group[4];
+	uint32 bits = (uint32) s[0] << 16;
+	char group[4];
 
 	if (n > 1)
 		bits |= (uint32) s[1] << 8;
@@ -741,7 +741,7 @@ put_base64_group(StringInfo out, const unsigned char *s, size_t n)
 static void
 put_base64(StringInfo out, const char *s, size_t length, int line_length)
 {
-	int			column = 0;
+	int column = 0;
 
 	for (size_t i = 0; i < length; i += 3)
 	{
@@ -789,8 +789,8 @@ fold_text(Fold *fold, const char *text, bool first)
 {
 	while (*text)
 	{
-		size_t		blanks = strspn(text, " ");
-		size_t		length = blanks + strcspn(text + blanks, " ");
+		size_t blanks = strspn(text, " ");
+		size_t length = blanks + strcspn(text + blanks, " ");
 
 		if (fold->column + length > FOLD_COLUMN && !first)
 			fold_break(fold);
@@ -820,7 +820,7 @@ is_q_safe(char c)
 static size_t
 q_size(const char *s, size_t n)
 {
-	size_t		size = 0;
+	size_t size = 0;
 
 	for (size_t i = 0; i < n; i++)
 		size += is_q_safe(s[i]) || s[i] == ' ' ? 1 : 3;
@@ -859,12 +859,12 @@ put_q(StringInfo out, const char *s, size_t n)
 static size_t
 fitting(const char *s, bool use_q, size_t room)
 {
-	size_t		left = strlen(s);
-	size_t		n = 0;
+	size_t left = strlen(s);
+	size_t n = 0;
 
 	while (n < left)
 	{
-		int			length = utf8_length(s + n, left - n);
+		int length = utf8_length(s + n, left - n);
 
 		/* checked before; but never loop on what is not UTF-8 */
 		if (length <= 0)
@@ -882,8 +882,8 @@ fitting(const char *s, bool use_q, size_t room)
 static void
 fold_word(Fold *fold, bool use_q, const char *s, size_t n)
 {
-	StringInfo	out = fold->out;
-	int			start = out->len;
+	StringInfo out = fold->out;
+	int start = out->len;
 
 	appendStringInfoString(out, use_q ? " =?UTF-8?Q?" : " =?UTF-8?B?");
 	if (use_q)
@@ -901,12 +901,12 @@ fold_word(Fold *fold, bool use_q, const char *s, size_t n)
 static void
 fold_encoded(Fold *fold, const char *s)
 {
-	bool		use_q = q_size(s, strlen(s)) <= b_size(strlen(s));
+	bool use_q = q_size(s, strlen(s)) <= b_size(strlen(s));
 
 	while (*s)
 	{
-		int			room = ENCODED_LINE - 1 - fold->column;
-		size_t		n = 0;
+		int room = ENCODED_LINE - 1 - fold->column;
+		size_t n = 0;
 
 		room = Min(room, ENCODED_WORD) - ENCODED_FRAME;
 		/* 12: the longest character in Q encoding */
@@ -935,7 +935,7 @@ fold_encoded(Fold *fold, const char *s)
 static bool
 needs_encoding(const char *value)
 {
-	size_t		length = strlen(value);
+	size_t length = strlen(value);
 
 	if (!is_ascii(value) || strstr(value, "=?") != NULL)
 		return true;
@@ -943,7 +943,7 @@ needs_encoding(const char *value)
 		return true;
 	for (const char *p = value; *p;)
 	{
-		size_t		word = strcspn(p, " ");
+		size_t word = strcspn(p, " ");
 
 		if (word > MAX_UNENCODED_WORD)
 			return true;
@@ -956,7 +956,7 @@ needs_encoding(const char *value)
 static void
 put_header(StringInfo out, const char *name, const char *value)
 {
-	Fold		fold;
+	Fold fold;
 
 	fold_begin(&fold, out, name);
 	if (needs_encoding(value))
@@ -989,9 +989,9 @@ is_phrase(const char *name)
 static void
 fold_name(Fold *fold, const char *name, bool first)
 {
-	char		text[2 * MJ_MIME_MAX_NAME + 4];
-	size_t		n = 0;
-	bool		phrase = is_phrase(name);
+	char text[2 * MJ_MIME_MAX_NAME + 4];
+	size_t n = 0;
+	bool phrase = is_phrase(name);
 
 	if (needs_encoding(name) || (!phrase && strlen(name) > MAX_QUOTED_NAME))
 	{
@@ -1016,8 +1016,8 @@ fold_name(Fold *fold, const char *name, bool first)
 static void
 fold_mailbox(Fold *fold, const MjMailbox *mailbox, bool first)
 {
-	char		text[MJ_MIME_MAX_ADDRESS + 4];
-	bool		named = mailbox->name[0] != '\0';
+	char text[MJ_MIME_MAX_ADDRESS + 4];
+	bool named = mailbox->name[0] != '\0';
 
 	if (named)
 		fold_name(fold, mailbox->name, first);
@@ -1034,8 +1034,8 @@ fold_item(Fold *fold, const char *name, const char *item, bool *first,
 		  MjProblem *problem)
 {
 	const char *cursor = item;
-	MjMailbox	mailbox;
-	int			got;
+	MjMailbox mailbox;
+	int got;
 
 	while ((got = mj_mime_next_mailbox(name, &cursor, &mailbox, problem)) > 0)
 	{
@@ -1051,8 +1051,8 @@ static bool
 put_addresses(StringInfo out, const char *name, const char *const *items,
 			  int nitems, MjProblem *problem)
 {
-	Fold		fold;
-	bool		first = true;
+	Fold fold;
+	bool first = true;
 
 	if (nitems == 0)
 		return true;
@@ -1076,8 +1076,8 @@ put_date(StringInfo out, int64 date)
 		"Jan", "Feb", "Mar", "Apr", "May", "Jun",
 		"Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
 	};
-	time_t		seconds = (time_t) date;
-	struct tm	tm;
+	time_t seconds = (time_t) date;
+	struct tm tm;
 
 	gmtime_r(&seconds, &tm);
 	appendStringInfo(out, "Date: %s, %d %s %04d %02d:%02d:%02d +0000\r\n",
@@ -1121,7 +1121,7 @@ put_canonical(StringInfo out, const char *s)
 {
 	while (*s)
 	{
-		size_t		length = strcspn(s, "\r\n");
+		size_t length = strcspn(s, "\r\n");
 
 		appendBinaryStringInfo(out, s, (int) length);
 		s += length;
@@ -1138,11 +1138,11 @@ put_canonical(StringInfo out, const char *s)
 static Encoding
 choose_encoding(const char *s, size_t length)
 {
-	size_t		special = 0;	/* not plain text */
-	size_t		equals = 0;
-	size_t		line = 0;
-	size_t		longest = 0;
-	size_t		qp;
+	size_t special = 0; /* not plain text */
+	size_t equals = 0;
+	size_t line = 0;
+	size_t longest = 0;
+	size_t qp;
 
 	for (size_t i = 0; i < length; i++)
 	{
@@ -1162,7 +1162,7 @@ choose_encoding(const char *s, size_t length)
 	if (special == 0 && longest <= MAX_LINE)
 		return ENCODING_7BIT;
 	qp = length + 2 * (special + equals);
-	qp += qp / BODY_LINE * 3;	/* soft line breaks */
+	qp += qp / BODY_LINE * 3; /* soft line breaks */
 	return qp <= length / 3 * 4 ? ENCODING_QP : ENCODING_BASE64;
 }
 
@@ -1172,14 +1172,14 @@ choose_encoding(const char *s, size_t length)
 static void
 put_qp_line(StringInfo out, const char *s, size_t length)
 {
-	int			column = 0;
+	int column = 0;
 
 	for (size_t i = 0; i < length; i++)
 	{
 		unsigned char c = (unsigned char) s[i];
-		bool		last = i == length - 1;
-		bool		literal = (is_printable(s[i]) && c != '=') || c == '\t';
-		int			width;
+		bool last = i == length - 1;
+		bool literal = (is_printable(s[i]) && c != '=') || c == '\t';
+		int width;
 
 		/* white space before a line's end would be dropped on the way */
 		if (last && (c == ' ' || c == '\t'))
@@ -1195,7 +1195,7 @@ put_qp_line(StringInfo out, const char *s, size_t length)
 			appendStringInfoChar(out, s[i]);
 		else
 		{
-			char		code[3] = {'=', hex_digits[c >> 4], hex_digits[c & 15]};
+			char code[3] = { '=', hex_digits[c >> 4], hex_digits[c & 15] };
 
 			appendBinaryStringInfo(out, code, 3);
 		}
@@ -1206,12 +1206,12 @@ put_qp_line(StringInfo out, const char *s, size_t length)
 static void
 put_qp(StringInfo out, const char *s, size_t length)
 {
-	size_t		at = 0;
+	size_t at = 0;
 
 	while (at < length)
 	{
 		const char *cr = memchr(s + at, '\r', length - at);
-		size_t		n = cr ? (size_t) (cr - s) - at : length - at;
+		size_t n = cr ? (size_t) (cr - s) - at : length - at;
 
 		put_qp_line(out, s + at, n);
 		at += n;
@@ -1277,9 +1277,9 @@ static void
 choose_boundary(char *boundary, size_t size, const char *message_id,
 				const Part *parts, int nparts)
 {
-	uint64		hash = hash_string(message_id,
-								   UINT64CONST(0xcbf29ce484222325));
-	bool		found;
+	uint64 hash = hash_string(message_id,
+							  UINT64CONST(0xcbf29ce484222325));
+	bool found;
 
 	do
 	{
@@ -1297,13 +1297,14 @@ static void
 put_multipart(StringInfo out, const MjMessage *message, const Part *parts,
 			  int nparts)
 {
-	char		boundary[32];
+	char boundary[32];
 
 	choose_boundary(boundary, sizeof(boundary), message->message_id, parts,
 					nparts);
 	appendStringInfo(out,
 					 "Content-Type: multipart/alternative;\r\n"
-					 " boundary=\"%s\"\r\n\r\n", boundary);
+					 " boundary=\"%s\"\r\n\r\n",
+					 boundary);
 	for (int i = 0; i < nparts; i++)
 	{
 		appendStringInfo(out, "--%s\r\n", boundary);
@@ -1316,8 +1317,8 @@ put_multipart(StringInfo out, const MjMessage *message, const Part *parts,
 static void
 put_body(StringInfo out, const MjMessage *message)
 {
-	Part		parts[2];
-	int			nparts = 0;
+	Part parts[2];
+	int nparts = 0;
 
 	/* plain first: RFC 2046 wants the best alternative last */
 	if (message->text)
@@ -1345,7 +1346,7 @@ put_body(StringInfo out, const MjMessage *message)
 bool
 mj_mime_render(const MjMessage *message, StringInfo out, MjProblem *problem)
 {
-	int			start = out->len;
+	int start = out->len;
 
 	if (message->message_id == NULL)
 		return refuse(problem, NULL, NULL, "a message needs a Message-ID");

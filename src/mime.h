@@ -16,18 +16,18 @@
 
 #include "pure.h"
 
-#define MJ_MIME_MAX_ADDRESS		254 /* bytes of an addr-spec, RFC 5321 */
-#define MJ_MIME_MAX_NAME		320 /* bytes of a display name */
-#define MJ_MIME_MAX_HEADER		8192	/* bytes of a header's value */
-#define MJ_MIME_MAX_MESSAGE_ID	250 /* bytes, with the angle brackets */
-#define MJ_MIME_MAX_RECIPIENTS	1000	/* to, cc and bcc together */
-#define MJ_MIME_MAX_BODY		(64 * 1024 * 1024)	/* text and html together */
+#define MJ_MIME_MAX_ADDRESS 254				/* bytes of an addr-spec, RFC 5321 */
+#define MJ_MIME_MAX_NAME 320				/* bytes of a display name */
+#define MJ_MIME_MAX_HEADER 8192				/* bytes of a header's value */
+#define MJ_MIME_MAX_MESSAGE_ID 250			/* bytes, with the angle brackets */
+#define MJ_MIME_MAX_RECIPIENTS 1000			/* to, cc and bcc together */
+#define MJ_MIME_MAX_BODY (64 * 1024 * 1024) /* text and html together */
 
 /* A mailbox taken apart: "Name <a@b>" */
 typedef struct MjMailbox
 {
-	char		name[MJ_MIME_MAX_NAME + 1]; /* unquoted UTF-8, or empty */
-	char		address[MJ_MIME_MAX_ADDRESS + 1];	/* ASCII addr-spec */
+	char name[MJ_MIME_MAX_NAME + 1];	   /* unquoted UTF-8, or empty */
+	char address[MJ_MIME_MAX_ADDRESS + 1]; /* ASCII addr-spec */
 } MjMailbox;
 
 /* An extra header; its value is unstructured text */
@@ -41,23 +41,23 @@ typedef struct MjHeader
 typedef struct MjAddressList
 {
 	const char *const *items;
-	int			nitems;
+	int nitems;
 } MjAddressList;
 
 typedef struct MjMessage
 {
-	const char *from;			/* one mailbox */
-	const char *reply_to;		/* mailboxes, or NULL */
+	const char *from;	  /* one mailbox */
+	const char *reply_to; /* mailboxes, or NULL */
 	MjAddressList to;
 	MjAddressList cc;
-	MjAddressList bcc;			/* never in the headers */
-	const char *subject;		/* NULL: no such header */
-	const char *text;			/* at least one of text and html */
+	MjAddressList bcc;	 /* never in the headers */
+	const char *subject; /* NULL: no such header */
+	const char *text;	 /* at least one of text and html */
 	const char *html;
-	const char *message_id;		/* "<id@domain>" */
-	int64		date;			/* Unix seconds, UTC */
-	const MjHeader *headers;	/* extra ones, written after ours */
-	int			nheaders;
+	const char *message_id;	 /* "<id@domain>" */
+	int64 date;				 /* Unix seconds, UTC */
+	const MjHeader *headers; /* extra ones, written after ours */
+	int nheaders;
 } MjMessage;
 
 extern bool mj_mime_check_address(const char *field, const char *address,
@@ -66,11 +66,11 @@ extern bool mj_mime_check_header(const char *name, const char *value,
 								 MjProblem *problem);
 extern bool mj_mime_check_message(const MjMessage *message,
 								  MjProblem *problem);
-extern int	mj_mime_next_mailbox(const char *field, const char **cursor,
-								 MjMailbox *mailbox, MjProblem *problem);
+extern int mj_mime_next_mailbox(const char *field, const char **cursor,
+								MjMailbox *mailbox, MjProblem *problem);
 extern bool mj_mime_parse_mailbox(const char *field, const char *value,
 								  MjMailbox *mailbox, MjProblem *problem);
 extern bool mj_mime_render(const MjMessage *message, StringInfo out,
 						   MjProblem *problem);
 
-#endif							/* MJ_MIME_H */
+#endif /* MJ_MIME_H */

@@ -27,52 +27,52 @@
 
 #include "smtp.h"
 
-#define QUIT_TIMEOUT		1000	/* ms at most for a polite end */
-#define MAX_SECRET			512 /* bytes of a secret kept to be masked */
-#define MAX_SECRETS			3	/* AUTH sends at most so many lines */
-#define CHUNKS_PER_POLL		64	/* sends without a look at interrupts */
+#define QUIT_TIMEOUT 1000  /* ms at most for a polite end */
+#define MAX_SECRET 512	   /* bytes of a secret kept to be masked */
+#define MAX_SECRETS 3	   /* AUTH sends at most so many lines */
+#define CHUNKS_PER_POLL 64 /* sends without a look at interrupts */
 
 /* What is learnt from libcurl's trace while it connects */
 typedef struct Watch
 {
 	MjReplyParser parser;
-	bool		garbage;		/* the parser gave up */
-	bool		greeted;		/* 220 */
-	bool		starttls_sent;
-	bool		tls_begun;
-	bool		auth_sent;
-	bool		auth_ok;		/* 235 after AUTH */
-	char		greeting[256];
-	char		tls[128];		/* "TLSv1.3 / TLS_AES_256_GCM_SHA384" */
-	MjSmtpReply last;			/* the last complete reply */
-	int			nsecrets;
-	char		secrets[MAX_SECRETS][MAX_SECRET];	/* what AUTH sent */
+	bool garbage; /* the parser gave up */
+	bool greeted; /* 220 */
+	bool starttls_sent;
+	bool tls_begun;
+	bool auth_sent;
+	bool auth_ok; /* 235 after AUTH */
+	char greeting[256];
+	char tls[128];	  /* "TLSv1.3 / TLS_AES_256_GCM_SHA384" */
+	MjSmtpReply last; /* the last complete reply */
+	int nsecrets;
+	char secrets[MAX_SECRETS][MAX_SECRET]; /* what AUTH sent */
 } Watch;
 
 struct MjSmtp
 {
-	char	   *url;			/* copies of the configuration */
-	char	   *user;
-	char	   *password;
-	char	   *ca_file;
-	char	   *helo;
-	MjSmtpTls	tls;
-	int			timeout_ms;
-	MjSmtpWait	wait;
-	void	   *wait_arg;
+	char *url; /* copies of the configuration */
+	char *user;
+	char *password;
+	char *ca_file;
+	char *helo;
+	MjSmtpTls tls;
+	int timeout_ms;
+	MjSmtpWait wait;
+	void *wait_arg;
 
-	CURLM	   *multi;
-	CURL	   *easy;
-	bool		added;			/* easy is in multi */
-	CURLcode	code;			/* of the connecting, once done */
-	bool		done;
-	curl_socket_t socket;		/* of the connection, once open */
-	MjSmtpFd	fds[MJ_SMTP_MAX_FDS];	/* libcurl's while connecting */
-	int			nfds;
-	int64		wake_at;		/* when libcurl wants to be called, or -1 */
-	char		curl_error[CURL_ERROR_SIZE];
-	Watch		watch;
-	MjDialogue	dialogue;
+	CURLM *multi;
+	CURL *easy;
+	bool added;	   /* easy is in multi */
+	CURLcode code; /* of the connecting, once done */
+	bool done;
+	curl_socket_t socket;		   /* of the connection, once open */
+	MjSmtpFd fds[MJ_SMTP_MAX_FDS]; /* libcurl's while connecting */
+	int nfds;
+	int64 wake_at; /* when libcurl wants to be called, or -1 */
+	char curl_error[CURL_ERROR_SIZE];
+	Watch watch;
+	MjDialogue dialogue;
 };
 
 /*
@@ -115,8 +115,8 @@ is_empty(const char *s)
 static bool
 url_has(CURLU *handle, CURLUPart part)
 {
-	char	   *value = NULL;
-	bool		has;
+	char *value = NULL;
+	bool has;
 
 	if (curl_url_get(handle, part, &value, 0) != CURLUE_OK)
 		return false;
@@ -128,8 +128,8 @@ url_has(CURLU *handle, CURLUPart part)
 static bool
 url_copy(CURLU *handle, CURLUPart part, char *to, size_t size)
 {
-	char	   *value = NULL;
-	bool		ok;
+	char *value = NULL;
+	bool ok;
 
 	if (curl_url_get(handle, part, &value, 0) != CURLUE_OK)
 		return false;
@@ -144,8 +144,8 @@ url_copy(CURLU *handle, CURLUPart part, char *to, size_t size)
 static bool
 take_url(CURLU *handle, MjSmtpUrl *parsed, MjProblem *problem)
 {
-	char		scheme[16];
-	char		port[8];
+	char scheme[16];
+	char port[8];
 
 	if (!url_copy(handle, CURLUPART_SCHEME, scheme, sizeof(scheme)) ||
 		(strcmp(scheme, "smtp") != 0 && strcmp(scheme, "smtps") != 0))
@@ -184,9 +184,9 @@ take_url(CURLU *handle, MjSmtpUrl *parsed, MjProblem *problem)
 bool
 mj_smtp_parse_url(const char *url, MjSmtpUrl *parsed, MjProblem *problem)
 {
-	CURLU	   *handle;
-	CURLUcode	code;
-	bool		ok = false;
+	CURLU *handle;
+	CURLUcode code;
+	bool ok = false;
 
 	memset(parsed, 0, sizeof(*parsed));
 	if (is_empty(url))
@@ -213,11 +213,11 @@ mj_smtp_parse_url(const char *url, MjSmtpUrl *parsed, MjProblem *problem)
 static bool
 check_helo(const char *helo, MjProblem *problem)
 {
-	size_t		length = strlen(helo);
+	size_t length = strlen(helo);
 
 	if (length > 253 ||
 		strspn(helo, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-			   "0123456789-._:[]") != length)
+					 "0123456789-._:[]") != length)
 		return refuse(problem, "invalid name of this host for SMTP", NULL);
 	return true;
 }
@@ -228,7 +228,7 @@ check_helo(const char *helo, MjProblem *problem)
 bool
 mj_smtp_check_config(const MjSmtpConfig *config, MjProblem *problem)
 {
-	MjSmtpUrl	parsed;
+	MjSmtpUrl parsed;
 
 	if (!mj_smtp_parse_url(config->url, &parsed, problem))
 		return false;
@@ -255,8 +255,8 @@ static int
 socket_callback(CURL *easy, curl_socket_t fd, int what, void *arg,
 				void *socket_arg)
 {
-	MjSmtp	   *smtp = arg;
-	int			i = 0;
+	MjSmtp *smtp = arg;
+	int i = 0;
 
 	while (i < smtp->nfds && smtp->fds[i].fd != fd)
 		i++;
@@ -279,7 +279,7 @@ socket_callback(CURL *easy, curl_socket_t fd, int what, void *arg,
 static int
 timer_callback(CURLM *multi, long timeout_ms, void *arg)
 {
-	MjSmtp	   *smtp = arg;
+	MjSmtp *smtp = arg;
 
 	smtp->wake_at = timeout_ms < 0 ? -1 : monotonic_ms() + timeout_ms;
 	return 0;
@@ -293,7 +293,7 @@ watch_reply(Watch *watch, const char *bytes, size_t length)
 {
 	while (length > 0 && !watch->garbage)
 	{
-		size_t		consumed;
+		size_t consumed;
 		MjReplyStatus status;
 
 		status = mj_reply_feed(&watch->parser, bytes, length, &consumed);
@@ -323,10 +323,9 @@ watch_reply(Watch *watch, const char *bytes, size_t length)
 static void
 watch_command(Watch *watch, const char *bytes, size_t length)
 {
-	size_t		skip = 0;
+	size_t skip = 0;
 
-	while (length > 0 && (bytes[length - 1] == '\n' ||
-						  bytes[length - 1] == '\r'))
+	while (length > 0 && (bytes[length - 1] == '\n' || bytes[length - 1] == '\r'))
 		length--;
 	if (length >= 8 && memcmp(bytes, "STARTTLS", 8) == 0)
 		watch->starttls_sent = watch->tls_begun = true;
@@ -352,7 +351,7 @@ static void
 watch_text(Watch *watch, const char *bytes, size_t length)
 {
 	static const char prefix[] = "SSL connection using ";
-	size_t		skip = sizeof(prefix) - 1;
+	size_t skip = sizeof(prefix) - 1;
 
 	while (length > 0 && bytes[length - 1] == '\n')
 		length--;
@@ -370,7 +369,7 @@ static int
 debug_callback(CURL *easy, curl_infotype type, char *bytes, size_t length,
 			   void *arg)
 {
-	MjSmtp	   *smtp = arg;
+	MjSmtp *smtp = arg;
 
 	if (type == CURLINFO_HEADER_IN)
 		watch_reply(&smtp->watch, bytes, length);
@@ -393,8 +392,8 @@ debug_callback(CURL *easy, curl_infotype type, char *bytes, size_t length,
 static void
 mask(char *text, const char *secret)
 {
-	size_t		length = secret ? strlen(secret) : 0;
-	char	   *at = text;
+	size_t length = secret ? strlen(secret) : 0;
+	char *at = text;
 
 	if (length < 4)
 		return;
@@ -412,7 +411,7 @@ mask(char *text, const char *secret)
 static void
 mask_secrets(const MjSmtp *smtp, char *text)
 {
-	char		shown[MAX_SECRET];
+	char shown[MAX_SECRET];
 
 	/* as it looks after mj_smtp_printable */
 	if (smtp->password)
@@ -443,7 +442,8 @@ fail(MjSmtpResult *result, MjSmtpError error, const char *message,
 {
 	memset(result, 0, sizeof(*result));
 	result->outcome = error == MJ_SMTP_ERR_INTERRUPTED ?
-		MJ_SMTP_INTERRUPTED : MJ_SMTP_LOST;
+		MJ_SMTP_INTERRUPTED :
+		MJ_SMTP_LOST;
 	result->error = error;
 	result->recipient = -1;
 	strlcpy(result->message, message, sizeof(result->message));
@@ -492,10 +492,11 @@ classify(const MjSmtp *smtp)
 			return MJ_SMTP_ERR_AUTH;
 		case CURLE_WEIRD_SERVER_REPLY:
 			return smtp->watch.last.code >= 400 && !smtp->watch.garbage ?
-				MJ_SMTP_ERR_REFUSED : MJ_SMTP_ERR_PROTOCOL;
+				MJ_SMTP_ERR_REFUSED :
+				MJ_SMTP_ERR_PROTOCOL;
 		case CURLE_OPERATION_TIMEDOUT:
 			return smtp->watch.greeted ? MJ_SMTP_ERR_TIMEOUT :
-				MJ_SMTP_ERR_CONNECT;
+										 MJ_SMTP_ERR_CONNECT;
 		case CURLE_RECV_ERROR:
 		case CURLE_SEND_ERROR:
 		case CURLE_GOT_NOTHING:
@@ -526,8 +527,8 @@ fail_curl(MjSmtp *smtp, MjSmtpResult *result)
 	};
 	MjSmtpError error = classify(smtp);
 	const char *why = smtp->curl_error[0] ? smtp->curl_error :
-		curl_easy_strerror(smtp->code);
-	char		reason[256];
+											curl_easy_strerror(smtp->code);
+	char reason[256];
 
 	fail(result, error, messages[error], "");
 	mj_smtp_printable(reason, sizeof(reason), why, strlen(why));
@@ -550,8 +551,8 @@ fail_curl(MjSmtp *smtp, MjSmtpResult *result)
 static bool
 fail_timeout(MjSmtp *smtp, MjSmtpResult *result)
 {
-	static const char *const steps[] = {"connecting", "TLS", "AUTH"};
-	char		detail[128];
+	static const char *const steps[] = { "connecting", "TLS", "AUTH" };
+	char detail[128];
 
 	snprintf(detail, sizeof(detail),
 			 "There was no complete answer within %d ms, in step: %s.",
@@ -566,7 +567,7 @@ fail_timeout(MjSmtp *smtp, MjSmtpResult *result)
 static bool
 fail_garbage(MjSmtp *smtp, MjSmtpResult *result)
 {
-	char		detail[256];
+	char detail[256];
 
 	snprintf(detail, sizeof(detail), "The reason is: %s.",
 			 smtp->watch.parser.complaint);
@@ -596,7 +597,7 @@ start_libcurl(void)
 static char *
 copy_string(const char *s, bool *ok)
 {
-	char	   *copy;
+	char *copy;
 
 	if (is_empty(s))
 		return NULL;
@@ -613,8 +614,8 @@ copy_string(const char *s, bool *ok)
 MjSmtp *
 mj_smtp_new(const MjSmtpConfig *config, MjSmtpWait wait, void *arg)
 {
-	MjSmtp	   *smtp;
-	bool		ok = true;
+	MjSmtp *smtp;
+	bool ok = true;
 
 	if (!start_libcurl())
 		return NULL;
@@ -651,7 +652,7 @@ mj_smtp_new(const MjSmtpConfig *config, MjSmtpWait wait, void *arg)
 static void
 helo_name(const MjSmtp *smtp, char *name, size_t size)
 {
-	MjProblem	ignored;
+	MjProblem ignored;
 
 	if (smtp->helo)
 	{
@@ -671,9 +672,9 @@ helo_name(const MjSmtp *smtp, char *name, size_t size)
 static CURLcode
 set_url(MjSmtp *smtp, const MjSmtpUrl *parsed)
 {
-	char		name[256];
-	char		url[2048];
-	char	   *escaped;
+	char name[256];
+	char url[2048];
+	char *escaped;
 
 	helo_name(smtp, name, sizeof(name));
 	escaped = curl_easy_escape(smtp->easy, name, 0);
@@ -691,8 +692,8 @@ set_url(MjSmtp *smtp, const MjSmtpUrl *parsed)
 static CURLcode
 set_security(MjSmtp *smtp)
 {
-	CURL	   *easy = smtp->easy;
-	CURLcode	code = CURLE_OK;
+	CURL *easy = smtp->easy;
+	CURLcode code = CURLE_OK;
 
 #if LIBCURL_VERSION_NUM >= 0x075500
 	code |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
@@ -700,8 +701,7 @@ set_security(MjSmtp *smtp)
 	code |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
 							 (long) (CURLPROTO_SMTP | CURLPROTO_SMTPS));
 #endif
-	code |= curl_easy_setopt(easy, CURLOPT_USE_SSL, smtp->tls == MJ_SMTP_TLS_OFF ?
-							 (long) CURLUSESSL_NONE : (long) CURLUSESSL_ALL);
+	code |= curl_easy_setopt(easy, CURLOPT_USE_SSL, smtp->tls == MJ_SMTP_TLS_OFF ? (long) CURLUSESSL_NONE : (long) CURLUSESSL_ALL);
 	code |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
 	code |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	code |= curl_easy_setopt(easy, CURLOPT_SSLVERSION,
@@ -732,8 +732,8 @@ set_security(MjSmtp *smtp)
 static CURLcode
 set_behaviour(MjSmtp *smtp)
 {
-	CURL	   *easy = smtp->easy;
-	CURLcode	code = CURLE_OK;
+	CURL *easy = smtp->easy;
+	CURLcode code = CURLE_OK;
 
 	code |= curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
 	code |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -754,8 +754,8 @@ set_behaviour(MjSmtp *smtp)
 static bool
 set_options(MjSmtp *smtp, const MjSmtpUrl *parsed)
 {
-	CURLM	   *multi = smtp->multi;
-	CURLMcode	mcode = CURLM_OK;
+	CURLM *multi = smtp->multi;
+	CURLMcode mcode = CURLM_OK;
 
 	if (set_url(smtp, parsed) != CURLE_OK || set_security(smtp) != CURLE_OK ||
 		set_behaviour(smtp) != CURLE_OK)
@@ -778,10 +778,10 @@ set_options(MjSmtp *smtp, const MjSmtpUrl *parsed)
 static bool
 drive(MjSmtp *smtp, curl_socket_t fd)
 {
-	sigset_t	all;
-	sigset_t	before;
-	int			running;
-	CURLMcode	mcode;
+	sigset_t all;
+	sigset_t before;
+	int running;
+	CURLMcode mcode;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -796,8 +796,8 @@ drive(MjSmtp *smtp, curl_socket_t fd)
 static void
 look_for_end(MjSmtp *smtp)
 {
-	CURLMsg    *msg;
-	int			left;
+	CURLMsg *msg;
+	int left;
 
 	while ((msg = curl_multi_info_read(smtp->multi, &left)) != NULL)
 	{
@@ -816,12 +816,12 @@ look_for_end(MjSmtp *smtp)
 static int
 connect_step(MjSmtp *smtp, int64 deadline)
 {
-	MjSmtpFd	fds[MJ_SMTP_MAX_FDS];
-	int			nfds = smtp->nfds;
-	int64		now = monotonic_ms();
-	int64		until = deadline;
-	int			got;
-	bool		ok = true;
+	MjSmtpFd fds[MJ_SMTP_MAX_FDS];
+	int nfds = smtp->nfds;
+	int64 now = monotonic_ms();
+	int64 until = deadline;
+	int got;
+	bool ok = true;
 
 	if (smtp->wake_at >= 0)
 		until = Min(until, smtp->wake_at);
@@ -850,7 +850,7 @@ connect_step(MjSmtp *smtp, int64 deadline)
 static bool
 connect_curl(MjSmtp *smtp, MjSmtpResult *result)
 {
-	int64		deadline = monotonic_ms() + smtp->timeout_ms;
+	int64 deadline = monotonic_ms() + smtp->timeout_ms;
 
 	drive(smtp, CURL_SOCKET_TIMEOUT);
 	look_for_end(smtp);
@@ -907,9 +907,9 @@ static void
 pull(MjSmtp *smtp)
 {
 	MjDialogue *dialogue = &smtp->dialogue;
-	char		buffer[4096];
-	size_t		n;
-	CURLcode	code;
+	char buffer[4096];
+	size_t n;
+	CURLcode code;
 
 	while (dialogue->state != MJ_DLG_CLOSED)
 	{
@@ -933,13 +933,13 @@ push(MjSmtp *smtp)
 {
 	MjDialogue *dialogue = &smtp->dialogue;
 	const char *bytes;
-	size_t		length;
-	size_t		total = 0;
+	size_t length;
+	size_t total = 0;
 
 	for (int i = 0; i < CHUNKS_PER_POLL; i++)
 	{
-		size_t		n = 0;
-		CURLcode	code;
+		size_t n = 0;
+		CURLcode code;
 
 		length = mj_dialogue_output(dialogue, &bytes);
 		if (length == 0)
@@ -968,7 +968,7 @@ static int
 wait_ready(MjSmtp *smtp, int64 deadline)
 {
 	const char *bytes;
-	MjSmtpFd	fd;
+	MjSmtpFd fd;
 
 	fd.fd = smtp->socket;
 	fd.events = MJ_SMTP_READ;
@@ -987,13 +987,13 @@ static void
 converse(MjSmtp *smtp, int timeout_ms)
 {
 	MjDialogue *dialogue = &smtp->dialogue;
-	int64		deadline = monotonic_ms() + timeout_ms;
+	int64 deadline = monotonic_ms() + timeout_ms;
 
 	for (;;)
 	{
-		int			replies = dialogue->nreplies;
-		size_t		sent = push(smtp);
-		int			got;
+		int replies = dialogue->nreplies;
+		size_t sent = push(smtp);
+		int got;
 
 		pull(smtp);
 		if (!mj_dialogue_busy(dialogue))
@@ -1016,7 +1016,7 @@ converse(MjSmtp *smtp, int timeout_ms)
 static bool
 say_hello(MjSmtp *smtp, MjSmtpResult *result)
 {
-	char		name[256];
+	char name[256];
 
 	helo_name(smtp, name, sizeof(name));
 	mj_dialogue_init(&smtp->dialogue);
@@ -1040,9 +1040,9 @@ say_hello(MjSmtp *smtp, MjSmtpResult *result)
 bool
 mj_smtp_open(MjSmtp *smtp, MjSmtpResult *result)
 {
-	MjSmtpConfig config = {0};
-	MjSmtpUrl	parsed;
-	MjProblem	problem;
+	MjSmtpConfig config = { 0 };
+	MjSmtpUrl parsed;
+	MjProblem problem;
 
 	config.url = smtp->url;
 	config.user = smtp->user;
@@ -1075,9 +1075,9 @@ describe_step(const MjSmtp *smtp, int step, MjSmtpStep *out)
 				 "greeting: %s%s%s", watch->greeting,
 				 extensions[0] ? "; extensions: " : "", extensions);
 	else if (step == 1)
-		strlcpy(out->detail, watch->tls[0] ? watch->tls :
-				watch->tls_begun ? "verified" :
-				"off: the connection is plain text", sizeof(out->detail));
+		strlcpy(out->detail, watch->tls[0] ? watch->tls : watch->tls_begun ? "verified" :
+																			 "off: the connection is plain text",
+				sizeof(out->detail));
 	else
 		snprintf(out->detail, sizeof(out->detail),
 				 smtp->user ? "logged in as %s" : "no user is set%s",
@@ -1113,9 +1113,9 @@ failed_step(const MjSmtp *smtp, const MjSmtpResult *result)
 int
 mj_smtp_check(MjSmtp *smtp, MjSmtpStep *steps, MjSmtpResult *result)
 {
-	static const char *const names[] = {"connect", "TLS", "AUTH"};
-	bool		ok = mj_smtp_open(smtp, result);
-	int			failed = ok ? MJ_SMTP_STEPS : failed_step(smtp, result);
+	static const char *const names[] = { "connect", "TLS", "AUTH" };
+	bool ok = mj_smtp_open(smtp, result);
+	int failed = ok ? MJ_SMTP_STEPS : failed_step(smtp, result);
 
 	for (int i = 0; i < MJ_SMTP_STEPS && i <= failed; i++)
 	{

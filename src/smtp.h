@@ -28,16 +28,16 @@
 #include "pure.h"
 #include "smtp_dialogue.h"
 
-#define MJ_SMTP_MAX_FDS		8	/* sockets in one wait, at most */
+#define MJ_SMTP_MAX_FDS 8 /* sockets in one wait, at most */
 
 /* Wake-up conditions of a socket, in MjSmtpFd.events */
-#define MJ_SMTP_READ		0x01
-#define MJ_SMTP_WRITE		0x02
+#define MJ_SMTP_READ 0x01
+#define MJ_SMTP_WRITE 0x02
 
 typedef struct MjSmtpFd
 {
-	int			fd;
-	int			events;			/* MJ_SMTP_READ | MJ_SMTP_WRITE */
+	int fd;
+	int events; /* MJ_SMTP_READ | MJ_SMTP_WRITE */
 } MjSmtpFd;
 
 /*
@@ -46,49 +46,49 @@ typedef struct MjSmtpFd
  * trying); 0: time is up; < 0: interrupted, give up.  Waking up early with > 0
  * is harmless.  A pending interrupt must return < 0 at once.
  */
-typedef int (*MjSmtpWait) (void *arg, const MjSmtpFd *fds, int nfds,
-						   long timeout_ms);
+typedef int (*MjSmtpWait)(void *arg, const MjSmtpFd *fds, int nfds,
+						  long timeout_ms);
 
 typedef enum MjSmtpTls
 {
-	MJ_SMTP_TLS_REQUIRE,		/* STARTTLS on smtp://, or the connection
+	MJ_SMTP_TLS_REQUIRE, /* STARTTLS on smtp://, or the connection
 								 * fails */
-	MJ_SMTP_TLS_OFF				/* plain text on smtp://, also the password;
+	MJ_SMTP_TLS_OFF		 /* plain text on smtp://, also the password;
 								 * smtps:// stays what it is */
 } MjSmtpTls;
 
 /* All strings are copied by mj_smtp_new. */
 typedef struct MjSmtpConfig
 {
-	const char *url;			/* smtp://host:port or smtps://host:port */
-	const char *user;			/* NULL or empty: no AUTH */
+	const char *url;  /* smtp://host:port or smtps://host:port */
+	const char *user; /* NULL or empty: no AUTH */
 	const char *password;
-	MjSmtpTls	tls;
-	const char *ca_file;		/* PEM; NULL or empty: the system's */
-	int			timeout_ms;		/* for connecting (name to AUTH), for each
+	MjSmtpTls tls;
+	const char *ca_file; /* PEM; NULL or empty: the system's */
+	int timeout_ms;		 /* for connecting (name to AUTH), for each
 								 * reply, and without progress in sending */
-	const char *helo;			/* NULL or empty: this host's name */
+	const char *helo;	 /* NULL or empty: this host's name */
 } MjSmtpConfig;
 
 /* A URL taken apart */
 typedef struct MjSmtpUrl
 {
-	bool		tls;			/* smtps */
-	bool		loopback;		/* localhost, 127.x.x.x or [::1] */
-	char		host[256];
-	int			port;			/* default 25, smtps 465 */
+	bool tls;	   /* smtps */
+	bool loopback; /* localhost, 127.x.x.x or [::1] */
+	char host[256];
+	int port; /* default 25, smtps 465 */
 } MjSmtpUrl;
 
 typedef struct MjSmtp MjSmtp;
 
 /* One step of a check, in the order it is taken */
-#define MJ_SMTP_STEPS	3		/* connect, TLS, AUTH */
+#define MJ_SMTP_STEPS 3 /* connect, TLS, AUTH */
 
 typedef struct MjSmtpStep
 {
-	const char *name;			/* "connect", "TLS", "AUTH" */
-	bool		ok;
-	char		detail[1024];
+	const char *name; /* "connect", "TLS", "AUTH" */
+	bool ok;
+	char detail[1024];
 } MjSmtpStep;
 
 extern bool mj_smtp_parse_url(const char *url, MjSmtpUrl *parsed,
@@ -99,12 +99,12 @@ extern bool mj_smtp_check_config(const MjSmtpConfig *config,
 extern MjSmtp *mj_smtp_new(const MjSmtpConfig *config, MjSmtpWait wait,
 						   void *arg);
 extern bool mj_smtp_open(MjSmtp *smtp, MjSmtpResult *result);
-extern int	mj_smtp_check(MjSmtp *smtp, MjSmtpStep *steps,
-						  MjSmtpResult *result);
+extern int mj_smtp_check(MjSmtp *smtp, MjSmtpStep *steps,
+						 MjSmtpResult *result);
 extern bool mj_smtp_send(MjSmtp *smtp, const MjEnvelope *envelope,
 						 MjSmtpResult *result);
 extern bool mj_smtp_usable(const MjSmtp *smtp);
 extern void mj_smtp_quit(MjSmtp *smtp);
 extern void mj_smtp_close(MjSmtp *smtp);
 
-#endif							/* MJ_SMTP_H */
+#endif /* MJ_SMTP_H */

@@ -25,24 +25,24 @@
 /* What a state waits for, and where it leads */
 typedef struct StateRule
 {
-	const char *verb;			/* for messages */
-	char		wanted;			/* first digit of the good reply; 0: none, any
+	const char *verb;		 /* for messages */
+	char wanted;			 /* first digit of the good reply; 0: none, any
 								 * reply is wrong here */
-	MjDialogueState refused;	/* after 4xx or 5xx */
+	MjDialogueState refused; /* after 4xx or 5xx */
 } StateRule;
 
 static const StateRule rules[] = {
-	[MJ_DLG_READY] = {"", 0, MJ_DLG_CLOSED},
-	[MJ_DLG_EHLO] = {"EHLO", '2', MJ_DLG_CLOSED},
-	[MJ_DLG_HELO] = {"HELO", '2', MJ_DLG_CLOSED},
-	[MJ_DLG_MAIL] = {"MAIL FROM", '2', MJ_DLG_RSET},
-	[MJ_DLG_RCPT] = {"RCPT TO", '2', MJ_DLG_RSET},
-	[MJ_DLG_DATA] = {"DATA", '3', MJ_DLG_RSET},
-	[MJ_DLG_BODY] = {"the message", 0, MJ_DLG_CLOSED},
-	[MJ_DLG_DOT] = {"the message", '2', MJ_DLG_READY},
-	[MJ_DLG_RSET] = {"RSET", '2', MJ_DLG_CLOSED},
-	[MJ_DLG_QUIT] = {"QUIT", '2', MJ_DLG_CLOSED},
-	[MJ_DLG_CLOSED] = {"", 0, MJ_DLG_CLOSED},
+	[MJ_DLG_READY] = { "", 0, MJ_DLG_CLOSED },
+	[MJ_DLG_EHLO] = { "EHLO", '2', MJ_DLG_CLOSED },
+	[MJ_DLG_HELO] = { "HELO", '2', MJ_DLG_CLOSED },
+	[MJ_DLG_MAIL] = { "MAIL FROM", '2', MJ_DLG_RSET },
+	[MJ_DLG_RCPT] = { "RCPT TO", '2', MJ_DLG_RSET },
+	[MJ_DLG_DATA] = { "DATA", '3', MJ_DLG_RSET },
+	[MJ_DLG_BODY] = { "the message", 0, MJ_DLG_CLOSED },
+	[MJ_DLG_DOT] = { "the message", '2', MJ_DLG_READY },
+	[MJ_DLG_RSET] = { "RSET", '2', MJ_DLG_CLOSED },
+	[MJ_DLG_QUIT] = { "QUIT", '2', MJ_DLG_CLOSED },
+	[MJ_DLG_CLOSED] = { "", 0, MJ_DLG_CLOSED },
 };
 
 /* ------------------------------------------------------------------------
@@ -57,7 +57,7 @@ static const StateRule rules[] = {
 void
 mj_smtp_printable(char *to, size_t size, const char *from, size_t length)
 {
-	size_t		n = Min(length, size - 1);
+	size_t n = Min(length, size - 1);
 
 	for (size_t i = 0; i < n; i++)
 		to[i] = (from[i] >= 0x20 && from[i] < 0x7f) ? from[i] : '?';
@@ -97,13 +97,13 @@ is_digit(char c)
 static void
 take_enhanced(MjSmtpReply *reply, const char *text)
 {
-	size_t		n = 1;
+	size_t n = 1;
 
 	if (text[0] - '0' != reply->code / 100 || strchr("245", text[0]) == NULL)
 		return;
 	for (int part = 0; part < 2; part++)
 	{
-		size_t		digits;
+		size_t digits;
 
 		if (text[n++] != '.')
 			return;
@@ -121,7 +121,7 @@ take_enhanced(MjSmtpReply *reply, const char *text)
 static void
 append_text(MjSmtpReply *reply, const char *text, size_t length)
 {
-	size_t		used = strlen(reply->text);
+	size_t used = strlen(reply->text);
 
 	if (used > 0 && used < sizeof(reply->text) - 1)
 		reply->text[used++] = ' ';
@@ -137,8 +137,8 @@ static MjReplyStatus
 take_line(MjReplyParser *parser)
 {
 	const char *line = parser->line;
-	int			code;
-	bool		more;
+	int code;
+	bool more;
 
 	if (parser->length > 0 && line[parser->length - 1] == '\r')
 		parser->length--;
@@ -175,7 +175,7 @@ mj_reply_feed(MjReplyParser *parser, const char *bytes, size_t length,
 			  size_t *consumed)
 {
 	const char *lf = memchr(bytes, '\n', length);
-	size_t		n = lf ? (size_t) (lf - bytes) : length;
+	size_t n = lf ? (size_t) (lf - bytes) : length;
 
 	*consumed = lf ? n + 1 : n;
 	if (n > (size_t) (MJ_SMTP_MAX_REPLY_LINE - parser->length))
@@ -228,7 +228,7 @@ mj_dialogue_broken(MjDialogue *dialogue, MjSmtpError error,
 				   const char *message)
 {
 	MjSmtpOutcome outcome = MJ_SMTP_LOST;
-	bool		busy = mj_dialogue_busy(dialogue);
+	bool busy = mj_dialogue_busy(dialogue);
 
 	if (busy && !dialogue->decided)
 	{
@@ -244,8 +244,9 @@ mj_dialogue_broken(MjDialogue *dialogue, MjSmtpError error,
 				 "%s", message);
 		snprintf(dialogue->result.detail, sizeof(dialogue->result.detail),
 				 outcome == MJ_SMTP_UNCERTAIN ?
-				 "The message was sent completely, but the server did not confirm it." :
-				 "This happened at %s.", rules[dialogue->state].verb);
+					 "The message was sent completely, but the server did not confirm it." :
+					 "This happened at %s.",
+				 rules[dialogue->state].verb);
 	}
 	dialogue->state = MJ_DLG_CLOSED;
 }
@@ -253,7 +254,7 @@ mj_dialogue_broken(MjDialogue *dialogue, MjSmtpError error,
 static void
 bad_reply(MjDialogue *dialogue, const char *why)
 {
-	char		message[128];
+	char message[128];
 
 	snprintf(message, sizeof(message), "SMTP server broke the protocol: %s",
 			 why);
@@ -268,8 +269,7 @@ decide_refused(MjDialogue *dialogue, const char *verb)
 {
 	MjSmtpResult *result = &dialogue->result;
 
-	decide(dialogue, result->reply.code >= 500 ? MJ_SMTP_PERMANENT :
-		   MJ_SMTP_TEMPORARY, MJ_SMTP_ERR_REFUSED);
+	decide(dialogue, result->reply.code >= 500 ? MJ_SMTP_PERMANENT : MJ_SMTP_TEMPORARY, MJ_SMTP_ERR_REFUSED);
 	if (dialogue->state == MJ_DLG_RCPT)
 		result->recipient = dialogue->rcpt;
 	snprintf(result->message, sizeof(result->message),
@@ -283,15 +283,15 @@ decide_refused(MjDialogue *dialogue, const char *verb)
  */
 
 static void command(MjDialogue *dialogue, MjDialogueState state,
-					const char *fmt,...) pg_attribute_printf(3, 4);
+					const char *fmt, ...) pg_attribute_printf(3, 4);
 
 /*
  * Queue a command for output and enter the state that waits for its reply.
  */
 static void
-command(MjDialogue *dialogue, MjDialogueState state, const char *fmt,...)
+command(MjDialogue *dialogue, MjDialogueState state, const char *fmt, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(dialogue->out, sizeof(dialogue->out), fmt, args);
@@ -306,7 +306,7 @@ static void
 command_mail(MjDialogue *dialogue)
 {
 	const MjEnvelope *envelope = dialogue->envelope;
-	char		size[40] = "";
+	char size[40] = "";
 
 	if (dialogue->extensions.size)
 		snprintf(size, sizeof(size), " SIZE=%zu", envelope->length);
@@ -338,12 +338,12 @@ fill_body(MjDialogue *dialogue)
 {
 	const MjEnvelope *envelope = dialogue->envelope;
 	/* room for a doubled dot, and for the end */
-	int			room = (int) sizeof(dialogue->out) - 8;
-	int			n = 0;
+	int room = (int) sizeof(dialogue->out) - 8;
+	int n = 0;
 
 	while (n < room && dialogue->content_at < envelope->length)
 	{
-		char		c = envelope->content[dialogue->content_at++];
+		char c = envelope->content[dialogue->content_at++];
 
 		if (dialogue->line_start && c == '.')
 			dialogue->out[n++] = '.';
@@ -373,7 +373,7 @@ fill_body(MjDialogue *dialogue)
 static bool
 has_keyword(const char *line, const char *keyword)
 {
-	size_t		n = strlen(keyword);
+	size_t n = strlen(keyword);
 
 	return pg_strncasecmp(line, keyword, n) == 0 &&
 		(line[n] == '\0' || line[n] == ' ');
@@ -385,7 +385,7 @@ has_keyword(const char *line, const char *keyword)
 static void
 take_extension(MjExtensions *extensions, const char *line)
 {
-	size_t		used = strlen(extensions->list);
+	size_t used = strlen(extensions->list);
 
 	if (has_keyword(line, "SIZE"))
 	{
@@ -453,7 +453,7 @@ static void
 back_out(MjDialogue *dialogue)
 {
 	const StateRule *rule = &rules[dialogue->state];
-	int			code = dialogue->parser.reply.code;
+	int code = dialogue->parser.reply.code;
 
 	if (dialogue->state == MJ_DLG_EHLO && code >= 500)
 	{
@@ -483,7 +483,7 @@ take_reply(MjDialogue *dialogue, bool more)
 {
 	const StateRule *rule = &rules[dialogue->state];
 	const MjSmtpReply *reply = &dialogue->parser.reply;
-	bool		early = dialogue->out_at < dialogue->out_length;
+	bool early = dialogue->out_at < dialogue->out_length;
 
 	dialogue->nreplies++;
 	if (!dialogue->decided)
@@ -555,7 +555,7 @@ static const char *
 scan_content(const MjEnvelope *envelope, bool *eightbit)
 {
 	const char *s = envelope->content;
-	size_t		length = envelope->length;
+	size_t length = envelope->length;
 
 	*eightbit = false;
 	for (size_t i = 0; i < length; i++)
@@ -705,7 +705,7 @@ mj_dialogue_received(MjDialogue *dialogue, const char *bytes, size_t length)
 {
 	while (length > 0 && dialogue->state != MJ_DLG_CLOSED)
 	{
-		size_t		consumed;
+		size_t consumed;
 		MjReplyStatus status;
 
 		if (dialogue->state == MJ_DLG_READY)

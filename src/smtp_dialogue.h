@@ -16,117 +16,117 @@
 
 #include "pure.h"
 
-#define MJ_SMTP_MAX_REPLY_LINE	2048	/* RFC 5321 allows 512 */
-#define MJ_SMTP_MAX_REPLY_LINES	100
-#define MJ_SMTP_MAX_COMMAND		512 /* with CRLF, RFC 5321 */
+#define MJ_SMTP_MAX_REPLY_LINE 2048 /* RFC 5321 allows 512 */
+#define MJ_SMTP_MAX_REPLY_LINES 100
+#define MJ_SMTP_MAX_COMMAND 512 /* with CRLF, RFC 5321 */
 
 /* What became of a message */
 typedef enum MjSmtpOutcome
 {
-	MJ_SMTP_ACCEPTED,			/* the server took it over */
-	MJ_SMTP_TEMPORARY,			/* refused with 4xx */
-	MJ_SMTP_PERMANENT,			/* refused with 5xx */
-	MJ_SMTP_LOST,				/* no connection, or lost before the dot: the
+	MJ_SMTP_ACCEPTED,	/* the server took it over */
+	MJ_SMTP_TEMPORARY,	/* refused with 4xx */
+	MJ_SMTP_PERMANENT,	/* refused with 5xx */
+	MJ_SMTP_LOST,		/* no connection, or lost before the dot: the
 								 * server cannot have taken it */
-	MJ_SMTP_UNCERTAIN,			/* dot sent, no reply: may have been taken */
-	MJ_SMTP_INTERRUPTED			/* the wait was interrupted before the dot */
+	MJ_SMTP_UNCERTAIN,	/* dot sent, no reply: may have been taken */
+	MJ_SMTP_INTERRUPTED /* the wait was interrupted before the dot */
 } MjSmtpOutcome;
 
 /* Why it was not accepted; the SQL surface derives the SQLSTATE */
 typedef enum MjSmtpError
 {
 	MJ_SMTP_ERR_NONE,
-	MJ_SMTP_ERR_CONFIG,			/* URL, option, address or content refused by
+	MJ_SMTP_ERR_CONFIG,		 /* URL, option, address or content refused by
 								 * us: 22023 */
-	MJ_SMTP_ERR_CONNECT,		/* name not resolved, refused, timed out while
+	MJ_SMTP_ERR_CONNECT,	 /* name not resolved, refused, timed out while
 								 * connecting: 08001 */
-	MJ_SMTP_ERR_TLS,			/* not offered, failed, or certificate not
+	MJ_SMTP_ERR_TLS,		 /* not offered, failed, or certificate not
 								 * trusted: 08001 */
-	MJ_SMTP_ERR_AUTH,			/* not offered or refused: 28000 */
-	MJ_SMTP_ERR_REFUSED,		/* a 4xx or 5xx reply */
-	MJ_SMTP_ERR_PROTOCOL,		/* not an SMTP reply, or a wrong one: 08P01 */
-	MJ_SMTP_ERR_TIMEOUT,		/* no complete reply in time: 08006 */
-	MJ_SMTP_ERR_LOST,			/* closed by the server or network: 08006 */
-	MJ_SMTP_ERR_INTERRUPTED,	/* 57014 */
-	MJ_SMTP_ERR_MEMORY			/* 53200 */
+	MJ_SMTP_ERR_AUTH,		 /* not offered or refused: 28000 */
+	MJ_SMTP_ERR_REFUSED,	 /* a 4xx or 5xx reply */
+	MJ_SMTP_ERR_PROTOCOL,	 /* not an SMTP reply, or a wrong one: 08P01 */
+	MJ_SMTP_ERR_TIMEOUT,	 /* no complete reply in time: 08006 */
+	MJ_SMTP_ERR_LOST,		 /* closed by the server or network: 08006 */
+	MJ_SMTP_ERR_INTERRUPTED, /* 57014 */
+	MJ_SMTP_ERR_MEMORY		 /* 53200 */
 } MjSmtpError;
 
 /* A server's reply; the text of all its lines, printable ASCII, bounded */
 typedef struct MjSmtpReply
 {
-	int			code;			/* 200 to 599; 0: none */
-	char		enhanced[12];	/* "5.1.1", or empty */
-	char		text[512];
+	int code;		   /* 200 to 599; 0: none */
+	char enhanced[12]; /* "5.1.1", or empty */
+	char text[512];
 } MjSmtpReply;
 
 typedef struct MjSmtpResult
 {
 	MjSmtpOutcome outcome;
 	MjSmtpError error;
-	MjSmtpReply reply;			/* the one that decided, if any */
-	int			recipient;		/* index of the refused one, or -1 */
-	bool		stale;			/* the connection was dead before this message
+	MjSmtpReply reply; /* the one that decided, if any */
+	int recipient;	   /* index of the refused one, or -1 */
+	bool stale;		   /* the connection was dead before this message
 								 * began: repeat at once on a new one */
-	char		message[256];	/* what went wrong: lower case, no full stop */
-	char		detail[512];	/* more of it, or empty: full sentences */
+	char message[256]; /* what went wrong: lower case, no full stop */
+	char detail[512];  /* more of it, or empty: full sentences */
 } MjSmtpResult;
 
 /* What one message needs; must stay while it is being sent */
 typedef struct MjEnvelope
 {
-	const char *from;			/* addr-spec; "" is the null sender */
-	const char *const *recipients;	/* addr-specs; not empty */
-	int			nrecipients;
-	const char *content;		/* the message, lines ended by CRLF, not
+	const char *from;			   /* addr-spec; "" is the null sender */
+	const char *const *recipients; /* addr-specs; not empty */
+	int nrecipients;
+	const char *content; /* the message, lines ended by CRLF, not
 								 * dot-stuffed */
-	size_t		length;
+	size_t length;
 } MjEnvelope;
 
 /* Reply parser: fed with any pieces of the stream */
 typedef enum MjReplyStatus
 {
-	MJ_REPLY_MORE,				/* all consumed, no line complete */
-	MJ_REPLY_LINE,				/* a line complete, more lines follow */
-	MJ_REPLY_DONE,				/* the reply is complete */
-	MJ_REPLY_BAD				/* this is not SMTP */
+	MJ_REPLY_MORE, /* all consumed, no line complete */
+	MJ_REPLY_LINE, /* a line complete, more lines follow */
+	MJ_REPLY_DONE, /* the reply is complete */
+	MJ_REPLY_BAD   /* this is not SMTP */
 } MjReplyStatus;
 
 typedef struct MjReplyParser
 {
-	MjSmtpReply reply;			/* so far */
-	int			nlines;
-	int			length;			/* bytes in line */
-	char		line[MJ_SMTP_MAX_REPLY_LINE + 1];
-	const char *line_text;		/* of the completed line: after the code */
-	const char *complaint;		/* why MJ_REPLY_BAD */
+	MjSmtpReply reply; /* so far */
+	int nlines;
+	int length; /* bytes in line */
+	char line[MJ_SMTP_MAX_REPLY_LINE + 1];
+	const char *line_text; /* of the completed line: after the code */
+	const char *complaint; /* why MJ_REPLY_BAD */
 } MjReplyParser;
 
 typedef enum MjDialogueState
 {
-	MJ_DLG_READY,				/* no command under way */
+	MJ_DLG_READY, /* no command under way */
 	MJ_DLG_EHLO,
-	MJ_DLG_HELO,				/* only if EHLO is refused */
+	MJ_DLG_HELO, /* only if EHLO is refused */
 	MJ_DLG_MAIL,
 	MJ_DLG_RCPT,
 	MJ_DLG_DATA,
-	MJ_DLG_BODY,				/* the content goes out */
-	MJ_DLG_DOT,					/* waiting for the reply to the dot */
+	MJ_DLG_BODY, /* the content goes out */
+	MJ_DLG_DOT,	 /* waiting for the reply to the dot */
 	MJ_DLG_RSET,
 	MJ_DLG_QUIT,
-	MJ_DLG_CLOSED				/* this connection is of no more use */
+	MJ_DLG_CLOSED /* this connection is of no more use */
 } MjDialogueState;
 
 /* What the server announced */
 typedef struct MjExtensions
 {
-	bool		size;
-	uint64		size_limit;		/* bytes; 0: none known */
-	bool		eightbitmime;
-	bool		pipelining;
-	bool		smtputf8;
-	bool		starttls;
-	bool		enhanced;		/* ENHANCEDSTATUSCODES */
-	char		list[512];		/* keywords, separated by a blank */
+	bool size;
+	uint64 size_limit; /* bytes; 0: none known */
+	bool eightbitmime;
+	bool pipelining;
+	bool smtputf8;
+	bool starttls;
+	bool enhanced;	/* ENHANCEDSTATUSCODES */
+	char list[512]; /* keywords, separated by a blank */
 } MjExtensions;
 
 typedef struct MjDialogue
@@ -135,18 +135,18 @@ typedef struct MjDialogue
 	MjReplyParser parser;
 	MjExtensions extensions;
 	const MjEnvelope *envelope; /* while a message is under way */
-	char		helo[256];
-	int			rcpt;			/* the recipient under way */
-	size_t		content_at;		/* bytes of the content taken into out */
-	bool		line_start;		/* the next content byte starts a line */
-	bool		dot_taken;		/* the final dot is in out, or sent */
-	bool		eightbit;		/* the content has bytes over 127 */
-	bool		decided;		/* result tells the outcome */
-	int			nmessages;		/* begun on this connection */
-	int			nreplies;		/* complete replies seen: a mark of progress */
-	int			out_at;			/* sent bytes of out */
-	int			out_length;
-	char		out[16 * 1024];
+	char helo[256];
+	int rcpt;		   /* the recipient under way */
+	size_t content_at; /* bytes of the content taken into out */
+	bool line_start;   /* the next content byte starts a line */
+	bool dot_taken;	   /* the final dot is in out, or sent */
+	bool eightbit;	   /* the content has bytes over 127 */
+	bool decided;	   /* result tells the outcome */
+	int nmessages;	   /* begun on this connection */
+	int nreplies;	   /* complete replies seen: a mark of progress */
+	int out_at;		   /* sent bytes of out */
+	int out_length;
+	char out[16 * 1024];
 	MjSmtpResult result;
 } MjDialogue;
 
@@ -170,4 +170,4 @@ extern void mj_dialogue_broken(MjDialogue *dialogue, MjSmtpError error,
 extern bool mj_dialogue_busy(const MjDialogue *dialogue);
 extern bool mj_dialogue_usable(const MjDialogue *dialogue);
 
-#endif							/* MJ_SMTP_DIALOGUE_H */
+#endif /* MJ_SMTP_DIALOGUE_H */

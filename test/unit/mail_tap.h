@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int	tap_count = 0;
-static int	tap_failed = 0;
+static int tap_count = 0;
+static int tap_failed = 0;
 
 static void
 tap_ok(bool passed, const char *name)
@@ -24,7 +24,7 @@ tap_ok(bool passed, const char *name)
 static void
 tap_is(const char *got, const char *wanted, const char *name)
 {
-	bool		same = strcmp(got, wanted) == 0;
+	bool same = strcmp(got, wanted) == 0;
 
 	tap_ok(same, name);
 	if (!same)
@@ -46,4 +46,4 @@ tap_done(void)
 	return tap_failed ? 1 : 0;
 }
 
-#endif							/* MJ_MAIL_TAP_H */
+#endif /* MJ_MAIL_TAP_H */

@@ -16,17 +16,17 @@
 
 #include "mime.h"
 
-#define MAX_ITEMS	2000
+#define MAX_ITEMS 2000
 
 typedef struct Input
 {
-	MjMessage	message;
+	MjMessage message;
 	const char *to[MAX_ITEMS];
 	const char *cc[MAX_ITEMS];
 	const char *bcc[MAX_ITEMS];
-	MjHeader	headers[MAX_ITEMS];
-	int			nallocated;
-	char	   *allocated[8 * MAX_ITEMS];
+	MjHeader headers[MAX_ITEMS];
+	int nallocated;
+	char *allocated[8 * MAX_ITEMS];
 } Input;
 
 static void
@@ -39,8 +39,8 @@ add_item(MjAddressList *list, const char **items, const char *value)
 static void
 add_header(Input *input, char *value)
 {
-	char	   *colon = strstr(value, ": ");
-	MjHeader   *header = &input->headers[input->message.nheaders++];
+	char *colon = strstr(value, ": ");
+	MjHeader *header = &input->headers[input->message.nheaders++];
 
 	*colon = '\0';
 	header->name = value;
@@ -51,7 +51,7 @@ add_header(Input *input, char *value)
 static void
 set_field(Input *input, const char *name, char *value)
 {
-	MjMessage  *message = &input->message;
+	MjMessage *message = &input->message;
 
 	if (strcmp(name, "from") == 0)
 		message->from = value;
@@ -83,7 +83,7 @@ static void
 render(Input *input)
 {
 	StringInfoData out;
-	MjProblem	problem;
+	MjProblem problem;
 
 	initStringInfo(&out);
 	if (mj_mime_render(&input->message, &out, &problem))
@@ -105,12 +105,12 @@ int
 main(void)
 {
 	static Input input;
-	char		name[32];
-	size_t		length;
+	char name[32];
+	size_t length;
 
 	while (scanf("%31s %zu", name, &length) == 2 && getchar() == '\n')
 	{
-		char	   *value = calloc(1, length + 1);
+		char *value = calloc(1, length + 1);
 
 		if (fread(value, 1, length, stdin) != length)
 			abort();

@@ -11,10 +11,15 @@
 
 #include "mime.h"
 
-extern int	LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
+extern int LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
 
-#define NFIELDS		7
-#define CHECK(condition) do { if (!(condition)) abort(); } while (0)
+#define NFIELDS 7
+#define CHECK(condition) \
+	do \
+	{ \
+		if (!(condition)) \
+			abort(); \
+	} while (0)
 
 /* Names of the headers that may occur, before those of the body */
 static const char *const known[] = {
@@ -29,7 +34,7 @@ check_header_line(const char *line)
 		return;
 	for (size_t i = 0; i < lengthof(known); i++)
 	{
-		size_t		n = strlen(known[i]);
+		size_t n = strlen(known[i]);
 
 		if (strncmp(line, known[i], n) == 0 && line[n] == ':')
 			return;
@@ -40,13 +45,13 @@ check_header_line(const char *line)
 static void
 check_message(const char *s, size_t length)
 {
-	bool		in_header = true;
-	size_t		at = 0;
+	bool in_header = true;
+	size_t at = 0;
 
 	CHECK(length >= 2 && memcmp(s + length - 2, "\r\n", 2) == 0);
 	while (at < length)
 	{
-		size_t		n = strcspn(s + at, "\r\n");
+		size_t n = strcspn(s + at, "\r\n");
 
 		CHECK(n <= 998 && s[at + n] == '\r' && s[at + n + 1] == '\n');
 		for (size_t i = 0; i < n; i++)
@@ -63,14 +68,14 @@ static void
 check_mailboxes(const char *list)
 {
 	const char *cursor = list;
-	MjMailbox	mailbox;
-	MjMailbox	again;
-	MjProblem	problem;
-	char		quoted[2 * MJ_MIME_MAX_NAME + MJ_MIME_MAX_ADDRESS + 8];
+	MjMailbox mailbox;
+	MjMailbox again;
+	MjProblem problem;
+	char quoted[2 * MJ_MIME_MAX_NAME + MJ_MIME_MAX_ADDRESS + 8];
 
 	while (mj_mime_next_mailbox("fuzz", &cursor, &mailbox, &problem) > 0)
 	{
-		size_t		n = 0;
+		size_t n = 0;
 
 		quoted[n++] = '"';
 		for (const char *p = mailbox.name; *p; p++)
@@ -93,7 +98,7 @@ render_twice(const MjMessage *message)
 {
 	StringInfoData first;
 	StringInfoData second;
-	MjProblem	problem;
+	MjProblem problem;
 
 	initStringInfo(&first);
 	initStringInfo(&second);
@@ -121,10 +126,10 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 		"\"A, B\" <a@b>", NULL, "c@d", NULL, "text", NULL, ""
 	};
 	const char *fields[NFIELDS];
-	char	   *copy = palloc(size + 1);
-	char	   *at = copy;
-	MjHeader	header = {"X-Fuzz", NULL};
-	MjMessage	message;
+	char *copy = palloc(size + 1);
+	char *at = copy;
+	MjHeader header = { "X-Fuzz", NULL };
+	MjMessage message;
 
 	memcpy(copy, data, size);
 	copy[size] = '\0';

@@ -11,7 +11,10 @@
 #include "mail_tap.h"
 #include "mime.h"
 
-#define ONE(item) {(const char *const[]) {item}, 1}
+#define ONE(item) \
+	{ \
+		(const char *const[]){ item }, 1 \
+	}
 
 static const MjMessage plain = {
 	.from = "a@b.example",
@@ -19,7 +22,7 @@ static const MjMessage plain = {
 	.subject = "Hi",
 	.text = "Hello\n",
 	.message_id = "<1@b.example>",
-	.date = 951782400			/* a leap day */
+	.date = 951782400 /* a leap day */
 };
 
 static StringInfoData rendered;
@@ -40,7 +43,7 @@ static const char *
 header(const MjMessage *message, const char *name)
 {
 	static char value[16384];
-	char		start[80];
+	char start[80];
 	const char *at;
 	const char *end;
 
@@ -60,9 +63,9 @@ header(const MjMessage *message, const char *name)
 static void
 test_bytes(void)
 {
-	MjMessage	message = plain;
+	MjMessage message = plain;
 	const char *first;
-	char	   *copy;
+	char *copy;
 
 	tap_is(render(&message),
 		   "Date: Tue, 29 Feb 2000 00:00:00 +0000\r\n"
@@ -74,7 +77,8 @@ test_bytes(void)
 		   "Content-Type: text/plain; charset=utf-8\r\n"
 		   "Content-Transfer-Encoding: 7bit\r\n"
 		   "\r\n"
-		   "Hello\r\n", "a plain message, byte for byte");
+		   "Hello\r\n",
+		   "a plain message, byte for byte");
 	message.html = "<p>Hello</p>";
 	message.text = ".\n..x\r\ny\rz";
 	first = strstr(render(&message), "Content-Type: multipart");
@@ -109,18 +113,18 @@ test_bytes(void)
 static void
 test_out(void)
 {
-	MjMessage	message = plain;
+	MjMessage message = plain;
 	StringInfoData out;
 
 	initStringInfo(&out);
 	appendStringInfoString(&out, "before");
 	message.message_id = "x";
 	tap_ok(!mj_mime_render(&message, &out, &problem) &&
-		   strcmp(out.data, "before") == 0 && out.len == 6,
+			   strcmp(out.data, "before") == 0 && out.len == 6,
 		   "a refused message leaves the output as it was");
 	message.message_id = plain.message_id;
 	tap_ok(mj_mime_render(&message, &out, &problem) &&
-		   strncmp(out.data, "beforeDate:", 11) == 0,
+			   strncmp(out.data, "beforeDate:", 11) == 0,
 		   "a message is appended");
 	pfree(out.data);
 }
@@ -130,7 +134,7 @@ static const char *
 date(int64 seconds)
 {
 	static char line[256];
-	MjMessage	message = plain;
+	MjMessage message = plain;
 	const char *text;
 
 	message.date = seconds;
@@ -155,13 +159,14 @@ test_dates(void)
 static void
 test_subject(void)
 {
-	MjMessage	message = plain;
+	MjMessage message = plain;
 
 	message.subject = "";
 	tap_is(header(&message, "Subject"), "", "subject: empty");
 	message.subject = NULL;
 	tap_is(header(&message, "Subject"), "(none)", "subject: none");
-	message.subject = "Gr\xc3\xbc\xc3\x9f" "e aus K\xc3\xb6ln";
+	message.subject = "Gr\xc3\xbc\xc3\x9f"
+					  "e aus K\xc3\xb6ln";
 	tap_is(header(&message, "Subject"),
 		   " =?UTF-8?B?R3LDvMOfZSBhdXMgS8O2bG4=?=",
 		   "subject: the shorter of B and Q (B)");
@@ -179,7 +184,8 @@ test_subject(void)
 		"one two three four five six seven eight nine ten eleven twelve thirteen  fourteen";
 	tap_is(header(&message, "Subject"),
 		   " one two three four five six seven eight nine ten eleven twelve\r\n"
-		   " thirteen  fourteen", "subject: folded before a blank at 78");
+		   " thirteen  fourteen",
+		   "subject: folded before a blank at 78");
 }
 
 /*
@@ -189,10 +195,10 @@ test_subject(void)
 static void
 test_long_subject(void)
 {
-	char		subject[4 * 600 + 2];
-	MjMessage	message = plain;
-	bool		lengths_ok = true;
-	bool		whole = true;
+	char subject[4 * 600 + 2];
+	MjMessage message = plain;
+	bool lengths_ok = true;
+	bool whole = true;
 	const char *value;
 
 	subject[0] = 'x';
@@ -203,7 +209,7 @@ test_long_subject(void)
 	value = header(&message, "Subject");
 	for (const char *p = value; *p;)
 	{
-		size_t		length = strcspn(p, "\r");
+		size_t length = strcspn(p, "\r");
 
 		lengths_ok &= length <= 76 - (p == value ? strlen("Subject:") : 0);
 		/* 4-byte characters fill base64 groups only in threes */
@@ -223,26 +229,25 @@ test_names(void)
 	{
 		const char *from;
 		const char *wanted;
-	}			cases[] =
-	{
-		{"Motionify Portal <a@b.example>", " Motionify Portal <a@b.example>"},
-		{"  a@b.example ", " a@b.example"},
-		{"<a@b.example>", " a@b.example"},
-		{"\"Smith, J.\" <a@b.example>", " \"Smith, J.\" <a@b.example>"},
-		{"J. Smith <a@b.example>", " \"J. Smith\" <a@b.example>"},
-		{"\"a \\\"b\\\" \\\\\" <a@b.example>",
-		" \"a \\\"b\\\" \\\\\" <a@b.example>"},
-		{"J\xc3\xbcrgen <a@b.example>",
-		" =?UTF-8?Q?J=C3=BCrgen?= <a@b.example>"},
-		{"\"=?x?q?y?=\" <a@b.example>",
-		" =?UTF-8?B?PT94P3E/eT89?= <a@b.example>"},
-		{"a@b.example <a@b.example>", " \"a@b.example\" <a@b.example>"},
-		{"root@[127.0.0.1]", " root@[127.0.0.1]"},
+	} cases[] = {
+		{ "Motionify Portal <a@b.example>", " Motionify Portal <a@b.example>" },
+		{ "  a@b.example ", " a@b.example" },
+		{ "<a@b.example>", " a@b.example" },
+		{ "\"Smith, J.\" <a@b.example>", " \"Smith, J.\" <a@b.example>" },
+		{ "J. Smith <a@b.example>", " \"J. Smith\" <a@b.example>" },
+		{ "\"a \\\"b\\\" \\\\\" <a@b.example>",
+		  " \"a \\\"b\\\" \\\\\" <a@b.example>" },
+		{ "J\xc3\xbcrgen <a@b.example>",
+		  " =?UTF-8?Q?J=C3=BCrgen?= <a@b.example>" },
+		{ "\"=?x?q?y?=\" <a@b.example>",
+		  " =?UTF-8?B?PT94P3E/eT89?= <a@b.example>" },
+		{ "a@b.example <a@b.example>", " \"a@b.example\" <a@b.example>" },
+		{ "root@[127.0.0.1]", " root@[127.0.0.1]" },
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		MjMessage	message = plain;
+		MjMessage message = plain;
 
 		message.from = cases[i].from;
 		tap_is(header(&message, "From"), cases[i].wanted, cases[i].from);
@@ -255,9 +260,9 @@ test_lists(void)
 	static const char *const to[] = {
 		"a@b.example, \"x, y\" <c@d.example>", "e@f.example"
 	};
-	MjMessage	message = plain;
+	MjMessage message = plain;
 	const char *cursor = to[0];
-	MjMailbox	mailbox;
+	MjMailbox mailbox;
 
 	message.to.items = to;
 	message.to.nitems = 2;
@@ -288,63 +293,62 @@ test_bad_addresses(void)
 	{
 		const char *address;
 		const char *wanted;
-	}			cases[] =
-	{
-		{"", "invalid address in \"to\": it is empty"},
-		{"   ", "invalid address in \"to\": it is empty"},
-		{"joe", "invalid address in \"to\": the \"@\" is missing"},
-		{"@b", "invalid address in \"to\": nothing before the \"@\""},
-		{"a@", "invalid address in \"to\": malformed domain after the \"@\""},
-		{"a@b..c",
-		"invalid address in \"to\": malformed domain after the \"@\""},
-		{"a@-b", "invalid address in \"to\": malformed domain after the \"@\""},
-		{"a@b-.c",
-		"invalid address in \"to\": malformed domain after the \"@\""},
-		{"a@b_c",
-		"invalid address in \"to\": character not allowed after the \"@\""},
-		{"a@[1.2.3.4",
-		"invalid address in \"to\": malformed address literal"},
-		{".a@b", "invalid address in \"to\": misplaced dot before the \"@\""},
-		{"a..b@c", "invalid address in \"to\": misplaced dot before the \"@\""},
-		{"a b@c",
-		"invalid address in \"to\": character not allowed before the \"@\""},
-		{"a@b@c",
-		"invalid address in \"to\": character not allowed before the \"@\""},
-		{"\"a b\"@c",
-		"invalid address in \"to\": character not allowed before the \"@\""},
-		{"a@b,", "invalid address in \"to\": nothing follows the last comma"},
-		{",a@b", "invalid address in \"to\": it is empty"},
-		{"a@b,,c@d", "invalid address in \"to\": it is empty"},
-		{"x <a@b", "invalid address in \"to\": unbalanced \"<\" and \">\""},
-		{"x a@b>", "invalid address in \"to\": unbalanced \"<\" and \">\""},
-		{"x <<a@b>", "invalid address in \"to\": unbalanced \"<\" and \">\""},
-		{"x <a@b>>", "invalid address in \"to\": something follows the \">\""},
-		{"x <a@b> y", "invalid address in \"to\": something follows the \">\""},
-		{"x> <a@b>",
-		"invalid address in \"to\": the display name needs double quotes"},
-		{"\"x <a@b>", "invalid address in \"to\": a double quote is not closed"},
-		{"<>", "invalid address in \"to\": it is empty"},
-		{"a\r\nBcc: x@y <a@b>",
-		"line breaks and control characters are not allowed in address in \"to\""},
-		{"a@b\n",
-		"line breaks and control characters are not allowed in address in \"to\""},
-		{"a\x01@b",
-		"line breaks and control characters are not allowed in address in \"to\""},
-		{"\"a\xc2\x85\" <a@b>",
-		"line breaks and control characters are not allowed in address in \"to\""},
-		{"\"a\xe2\x80\xa8\" <a@b>",
-		"line breaks and control characters are not allowed in address in \"to\""},
-		{"\xff <a@b>", "invalid UTF-8 in address in \"to\""},
-		{"\xc3 <a@b>", "invalid UTF-8 in address in \"to\""},
-		{"\xc0\xaf <a@b>", "invalid UTF-8 in address in \"to\""},
-		{"\xed\xa0\x80 <a@b>", "invalid UTF-8 in address in \"to\""},
-		{"j\xc3\xbcrgen@b.example", "non-ASCII address in \"to\""},
-		{"j@k\xc3\xb6ln.example", "non-ASCII address in \"to\""},
+	} cases[] = {
+		{ "", "invalid address in \"to\": it is empty" },
+		{ "   ", "invalid address in \"to\": it is empty" },
+		{ "joe", "invalid address in \"to\": the \"@\" is missing" },
+		{ "@b", "invalid address in \"to\": nothing before the \"@\"" },
+		{ "a@", "invalid address in \"to\": malformed domain after the \"@\"" },
+		{ "a@b..c",
+		  "invalid address in \"to\": malformed domain after the \"@\"" },
+		{ "a@-b", "invalid address in \"to\": malformed domain after the \"@\"" },
+		{ "a@b-.c",
+		  "invalid address in \"to\": malformed domain after the \"@\"" },
+		{ "a@b_c",
+		  "invalid address in \"to\": character not allowed after the \"@\"" },
+		{ "a@[1.2.3.4",
+		  "invalid address in \"to\": malformed address literal" },
+		{ ".a@b", "invalid address in \"to\": misplaced dot before the \"@\"" },
+		{ "a..b@c", "invalid address in \"to\": misplaced dot before the \"@\"" },
+		{ "a b@c",
+		  "invalid address in \"to\": character not allowed before the \"@\"" },
+		{ "a@b@c",
+		  "invalid address in \"to\": character not allowed before the \"@\"" },
+		{ "\"a b\"@c",
+		  "invalid address in \"to\": character not allowed before the \"@\"" },
+		{ "a@b,", "invalid address in \"to\": nothing follows the last comma" },
+		{ ",a@b", "invalid address in \"to\": it is empty" },
+		{ "a@b,,c@d", "invalid address in \"to\": it is empty" },
+		{ "x <a@b", "invalid address in \"to\": unbalanced \"<\" and \">\"" },
+		{ "x a@b>", "invalid address in \"to\": unbalanced \"<\" and \">\"" },
+		{ "x <<a@b>", "invalid address in \"to\": unbalanced \"<\" and \">\"" },
+		{ "x <a@b>>", "invalid address in \"to\": something follows the \">\"" },
+		{ "x <a@b> y", "invalid address in \"to\": something follows the \">\"" },
+		{ "x> <a@b>",
+		  "invalid address in \"to\": the display name needs double quotes" },
+		{ "\"x <a@b>", "invalid address in \"to\": a double quote is not closed" },
+		{ "<>", "invalid address in \"to\": it is empty" },
+		{ "a\r\nBcc: x@y <a@b>",
+		  "line breaks and control characters are not allowed in address in \"to\"" },
+		{ "a@b\n",
+		  "line breaks and control characters are not allowed in address in \"to\"" },
+		{ "a\x01@b",
+		  "line breaks and control characters are not allowed in address in \"to\"" },
+		{ "\"a\xc2\x85\" <a@b>",
+		  "line breaks and control characters are not allowed in address in \"to\"" },
+		{ "\"a\xe2\x80\xa8\" <a@b>",
+		  "line breaks and control characters are not allowed in address in \"to\"" },
+		{ "\xff <a@b>", "invalid UTF-8 in address in \"to\"" },
+		{ "\xc3 <a@b>", "invalid UTF-8 in address in \"to\"" },
+		{ "\xc0\xaf <a@b>", "invalid UTF-8 in address in \"to\"" },
+		{ "\xed\xa0\x80 <a@b>", "invalid UTF-8 in address in \"to\"" },
+		{ "j\xc3\xbcrgen@b.example", "non-ASCII address in \"to\"" },
+		{ "j@k\xc3\xb6ln.example", "non-ASCII address in \"to\"" },
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
 	{
-		char		name[64];
+		char name[64];
 
 		memset(&problem, 0, sizeof(problem));
 		snprintf(name, sizeof(name), "bad address %zu", i + 1);
@@ -358,7 +362,7 @@ static bool
 check_long(int local, int label, int labels, int name)
 {
 	StringInfoData address;
-	bool		ok;
+	bool ok;
 
 	initStringInfo(&address);
 	for (int i = 0; i < name; i++)
@@ -381,9 +385,9 @@ check_long(int local, int label, int labels, int name)
 static void
 test_limits(void)
 {
-	MjMessage	message = plain;
+	MjMessage message = plain;
 	const char **many = palloc(1001 * sizeof(char *));
-	char		subject[MJ_MIME_MAX_HEADER + 2];
+	char subject[MJ_MIME_MAX_HEADER + 2];
 
 	tap_ok(check_long(64, 63, 1, 320), "limits: 64 @ 63, name of 320");
 	tap_ok(!check_long(65, 63, 1, 0), "limits: 65 before the @");
@@ -418,16 +422,16 @@ check_header(const char *name, const char *value)
 {
 	memset(&problem, 0, sizeof(problem));
 	return mj_mime_check_header(name, value, &problem) ? "(accepted)" :
-		problem.message;
+														 problem.message;
 }
 
 static void
 test_headers(void)
 {
 	static const MjHeader headers[] = {
-		{"X-Tag", "a"}, {"List-Unsubscribe", "<https://b.example/u?x=1>"}
+		{ "X-Tag", "a" }, { "List-Unsubscribe", "<https://b.example/u?x=1>" }
 	};
-	MjMessage	message = plain;
+	MjMessage message = plain;
 
 	message.headers = headers;
 	message.nheaders = 2;
@@ -458,7 +462,7 @@ test_messages(void)
 		"", "x", "<x>", "<@x>", "<x@>", "<a b@c>", "<a@b>\r\nX: y", "a@b",
 		"<a@b@c>", "<<a@b>", "<\xc3\xbc@b>"
 	};
-	MjMessage	message = plain;
+	MjMessage message = plain;
 
 	for (size_t i = 0; i < lengthof(bad_ids); i++)
 	{

@@ -12,11 +12,11 @@
 #include "smtp_dialogue.h"
 
 static MjDialogue dialogue;
-static char said[256 * 1024];	/* all that the dialogue sent */
+static char said[256 * 1024]; /* all that the dialogue sent */
 static size_t nsaid;
 
-static const char *const rcpt_one[] = {"c@d"};
-static const char *const rcpt_three[] = {"c@d", "e@f", "g@h"};
+static const char *const rcpt_one[] = { "c@d" };
+static const char *const rcpt_three[] = { "c@d", "e@f", "g@h" };
 
 /* ------------------------------------------------------------------------
  * Replies
@@ -32,7 +32,7 @@ feed(MjReplyParser *parser, const char *bytes, size_t length, size_t step)
 	mj_reply_init(parser);
 	while (length > 0)
 	{
-		size_t		consumed;
+		size_t consumed;
 
 		status = mj_reply_feed(parser, bytes, Min(length, step), &consumed);
 		bytes += consumed;
@@ -49,13 +49,13 @@ static void
 test_reply(const char *bytes, const char *wanted, int code,
 		   const char *enhanced, const char *text)
 {
-	static const size_t steps[] = {1, 2, 3, 7, 10000};
+	static const size_t steps[] = { 1, 2, 3, 7, 10000 };
 
 	for (size_t i = 0; i < lengthof(steps); i++)
 	{
 		MjReplyParser parser;
 		const char *got = feed(&parser, bytes, strlen(bytes), steps[i]);
-		bool		same = strcmp(got, wanted) == 0;
+		bool same = strcmp(got, wanted) == 0;
 
 		if (same && wanted[0] == '\0')
 			same = parser.reply.code == code &&
@@ -142,7 +142,7 @@ static void
 listen(size_t step)
 {
 	const char *bytes;
-	size_t		length;
+	size_t length;
 
 	while ((length = mj_dialogue_output(&dialogue, &bytes)) > 0)
 	{
@@ -164,7 +164,7 @@ answer(const char *const *answers, size_t step)
 		listen(step);
 		for (const char *p = *answers; *p;)
 		{
-			size_t		n = Min(strlen(p), step);
+			size_t n = Min(strlen(p), step);
 
 			mj_dialogue_received(&dialogue, p, n);
 			p += n;
@@ -174,7 +174,7 @@ answer(const char *const *answers, size_t step)
 }
 
 #define ANSWER(step, ...) \
-	answer((const char *const[]) {__VA_ARGS__, NULL}, step)
+	answer((const char *const[]){ __VA_ARGS__, NULL }, step)
 
 static void
 start(const char *ehlo)
@@ -205,7 +205,7 @@ static void
 check(MjSmtpOutcome outcome, MjSmtpError error, MjDialogueState state,
 	  const char *name)
 {
-	bool		same = dialogue.result.outcome == outcome &&
+	bool same = dialogue.result.outcome == outcome &&
 		dialogue.result.error == error && dialogue.state == state;
 
 	tap_ok(same, name);
@@ -221,14 +221,14 @@ test_hello(void)
 	mj_dialogue_init(&dialogue);
 	mj_dialogue_hello(&dialogue, "me.example");
 	ANSWER(1, "250-mx.example hello\r\n250-SIZE 1000\r\n250-8BITMIME\r\n"
-		   "250-PIPELINING\r\n250-X-Odd a b\r\n250 smtputf8\r\n");
+			  "250-PIPELINING\r\n250-X-Odd a b\r\n250 smtputf8\r\n");
 	check(MJ_SMTP_ACCEPTED, MJ_SMTP_ERR_NONE, MJ_DLG_READY, "hello");
 	tap_is(said, "EHLO me.example\r\n", "hello: what is said");
 	tap_is(dialogue.extensions.list,
 		   "SIZE 8BITMIME PIPELINING X-Odd smtputf8", "hello: extensions");
 	tap_ok(dialogue.extensions.size && dialogue.extensions.size_limit == 1000 &&
-		   dialogue.extensions.eightbitmime && dialogue.extensions.pipelining &&
-		   dialogue.extensions.smtputf8 && !dialogue.extensions.starttls,
+			   dialogue.extensions.eightbitmime && dialogue.extensions.pipelining &&
+			   dialogue.extensions.smtputf8 && !dialogue.extensions.starttls,
 		   "hello: what they mean");
 
 	nsaid = 0;
@@ -261,7 +261,8 @@ test_message(size_t step)
 		   "MAIL FROM:<a@b>\r\n"
 		   "RCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nRCPT TO:<g@h>\r\n"
 		   "DATA\r\n"
-		   "S: x\r\n\r\n..\r\n...a\r\nb.\r\n.\r\n", "what is said");
+		   "S: x\r\n\r\n..\r\n...a\r\nb.\r\n.\r\n",
+		   "what is said");
 	tap_is(dialogue.result.reply.text, "2.0.0 queued as 123", "its reply");
 
 	nsaid = 0;
@@ -284,7 +285,7 @@ static void
 test_stuffing(void)
 {
 	static char content[60001];
-	bool		right = true;
+	bool right = true;
 	const char *data;
 
 	for (int i = 0; i < 60000; i++)
@@ -393,7 +394,7 @@ break_after(int n, size_t unsent, MjSmtpError error)
 		"250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 ok\r\n"
 	};
 	const char *bytes;
-	size_t		length;
+	size_t length;
 
 	start("250 hello\r\n");
 	begin(rcpt_one, 1, "x\r\n");

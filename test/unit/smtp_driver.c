@@ -31,7 +31,7 @@
 #include "mailfile.h"
 #include "smtp.h"
 
-#define MAX_RCPT	1000
+#define MAX_RCPT 1000
 
 static const char *const outcomes[] = {
 	"ACCEPTED", "TEMPORARY", "PERMANENT", "LOST", "UNCERTAIN", "INTERRUPTED"
@@ -42,10 +42,10 @@ static const char *const errors[] = {
 	"TIMEOUT", "LOST", "INTERRUPTED", "MEMORY"
 };
 
-static MjSmtpConfig config = {.timeout_ms = 5000};
+static MjSmtpConfig config = { .timeout_ms = 5000 };
 static const char *rcpt[MAX_RCPT];
-static MjEnvelope envelope = {.from = "sender@example.com", .recipients = rcpt};
-static int	nsend = 1;
+static MjEnvelope envelope = { .from = "sender@example.com", .recipients = rcpt };
+static int nsend = 1;
 static bool only_check = false;
 static bool polite = true;
 static bool pausing = false;
@@ -54,15 +54,15 @@ static int64 interrupt_at = -1;
 static const char *forbidden = NULL;
 static const char *id = NULL;
 
-typedef int (*Resolver) (const char *, const char *, const struct addrinfo *,
-						 struct addrinfo **);
+typedef int (*Resolver)(const char *, const char *, const struct addrinfo *,
+						struct addrinfo **);
 
 /* In the place of the C library's, also for libcurl */
 int
 getaddrinfo(const char *node, const char *service,
 			const struct addrinfo *hints, struct addrinfo **result)
 {
-	Resolver	real;
+	Resolver real;
 
 	while (getenv("MJ_SLOW_DNS"))
 		pause();
@@ -83,8 +83,8 @@ static int
 wait_poll(void *arg, const MjSmtpFd *fds, int nfds, long timeout_ms)
 {
 	struct pollfd polls[MJ_SMTP_MAX_FDS];
-	int64		left = timeout_ms;
-	int			got;
+	int64 left = timeout_ms;
+	int got;
 
 	if (interrupt_at >= 0)
 		left = Min(left, Max(interrupt_at - now_ms(), 0));
@@ -104,7 +104,8 @@ static void
 print_result(const char *what, const MjSmtpResult *result, int64 since)
 {
 	printf("what=%s\toutcome=%s\terror=%s\tcode=%d\tenhanced=%s\trecipient=%d\t"
-		   "stale=%d\tms=%lld\tmessage=%s\tdetail=%s\treply=%s\n", what,
+		   "stale=%d\tms=%lld\tmessage=%s\tdetail=%s\treply=%s\n",
+		   what,
 		   outcomes[result->outcome], errors[result->error],
 		   result->reply.code, result->reply.enhanced, result->recipient,
 		   result->stale, (long long) (now_ms() - since), result->message,
@@ -116,8 +117,8 @@ static char *
 make_content(size_t size)
 {
 	static const char line[] = "..0123456789 0123456789 0123456789 0123456789\r\n";
-	char	   *content = malloc(size + sizeof(line));
-	size_t		n = 0;
+	char *content = malloc(size + sizeof(line));
+	size_t n = 0;
 
 	while (n < size)
 	{
@@ -131,8 +132,8 @@ make_content(size_t size)
 static char *
 read_content(const char *path)
 {
-	FILE	   *file = fopen(path, "rb");
-	char	   *content = malloc(64 * 1024 * 1024);
+	FILE *file = fopen(path, "rb");
+	char *content = malloc(64 * 1024 * 1024);
 
 	if (file == NULL)
 		abort();
@@ -145,7 +146,7 @@ read_content(const char *path)
 static bool
 set_number(const char *name, const char *value)
 {
-	int			number = atoi(value);
+	int number = atoi(value);
 
 	if (strcmp(name, "timeout") == 0)
 		config.timeout_ms = number;
@@ -200,10 +201,10 @@ set_option(const char *name, const char *value)
 static void
 check_steps(MjSmtp *smtp)
 {
-	MjSmtpStep	steps[MJ_SMTP_STEPS];
+	MjSmtpStep steps[MJ_SMTP_STEPS];
 	MjSmtpResult result;
-	int64		since = now_ms();
-	int			n = mj_smtp_check(smtp, steps, &result);
+	int64 since = now_ms();
+	int n = mj_smtp_check(smtp, steps, &result);
 
 	for (int i = 0; i < n; i++)
 		printf("what=step\tname=%s\tok=%d\tdetail=%s\n", steps[i].name,
@@ -214,9 +215,9 @@ check_steps(MjSmtp *smtp)
 static MjSmtp *
 open_smtp(void)
 {
-	MjSmtp	   *smtp = mj_smtp_new(&config, wait_poll, NULL);
+	MjSmtp *smtp = mj_smtp_new(&config, wait_poll, NULL);
 	MjSmtpResult result;
-	int64		since = now_ms();
+	int64 since = now_ms();
 
 	if (smtp == NULL)
 		abort();
@@ -233,7 +234,7 @@ open_smtp(void)
 static void
 close_smtp(MjSmtp *smtp)
 {
-	int64		since = now_ms();
+	int64 since = now_ms();
 
 	if (polite)
 		mj_smtp_quit(smtp);
@@ -244,12 +245,12 @@ close_smtp(MjSmtp *smtp)
 static void
 send_all(void)
 {
-	MjSmtp	   *smtp = open_smtp();
+	MjSmtp *smtp = open_smtp();
 	MjSmtpResult result;
 
 	for (int i = 0; i < nsend && !only_check; i++)
 	{
-		int64		since;
+		int64 since;
 
 		if (pausing)
 			while (getchar() != '\n')
@@ -271,10 +272,10 @@ send_all(void)
 static void
 deliver_file(void)
 {
-	char		dir[MAXPGPATH];
-	char		path[MAXPGPATH] = "";
-	MjProblem	problem;
-	bool		ok;
+	char dir[MAXPGPATH];
+	char path[MAXPGPATH] = "";
+	MjProblem problem;
+	bool ok;
 
 	memset(&problem, 0, sizeof(problem));
 	ok = mj_mailfile_open(config.url, forbidden, dir, &problem);
@@ -294,7 +295,7 @@ main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	for (int i = 1; i < argc; i++)
 	{
-		char	   *equals = strchr(argv[i], '=');
+		char *equals = strchr(argv[i], '=');
 
 		if (equals == NULL)
 			abort();

@@ -10,12 +10,17 @@
 
 #include "smtp_dialogue.h"
 
-extern int	LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
+extern int LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
 
 static MjDialogue dialogue;
 static bool dot_sent;
 
-#define CHECK(condition) do { if (!(condition)) abort(); } while (0)
+#define CHECK(condition) \
+	do \
+	{ \
+		if (!(condition)) \
+			abort(); \
+	} while (0)
 
 static void
 check_printable(const char *text, size_t size)
@@ -30,7 +35,7 @@ static void
 listen(size_t step)
 {
 	const char *bytes;
-	size_t		length = mj_dialogue_output(&dialogue, &bytes);
+	size_t length = mj_dialogue_output(&dialogue, &bytes);
 
 	if (length == 0)
 		return;
@@ -62,13 +67,12 @@ check_result(void)
 int
 LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 {
-	static const char *const rcpt[] = {"a@b", "c@d"};
+	static const char *const rcpt[] = { "a@b", "c@d" };
 	static const MjEnvelope envelope = {
-		.from = "e@f", .recipients = rcpt, .nrecipients = 2,
-		.content = "S: x\r\n\r\n.\r\n", .length = 11
+		.from = "e@f", .recipients = rcpt, .nrecipients = 2, .content = "S: x\r\n\r\n.\r\n", .length = 11
 	};
-	size_t		step;
-	size_t		ours;
+	size_t step;
+	size_t ours;
 
 	if (size == 0)
 		return 0;
@@ -81,7 +85,7 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 	mj_dialogue_hello(&dialogue, "me");
 	while (size > 0 && dialogue.state != MJ_DLG_CLOSED)
 	{
-		size_t		n = Min(step, size);
+		size_t n = Min(step, size);
 
 		listen(ours);
 		mj_dialogue_received(&dialogue, (const char *) data, n);
