@@ -158,9 +158,8 @@ report(const MjTick *tick, bool first)
 
 	if (first && tick->own)
 		ereport(LOG,
-				(errmsg("motionify_jobs: " INT64_FORMAT
-						" jobs are active in database \"%s\"",
-						tick->active_jobs, database_name)));
+				(errmsg("motionify_jobs: active jobs in database \"%s\": "
+						INT64_FORMAT, database_name, tick->active_jobs)));
 	if (!tick->own && !known.foreign_logged)
 		ereport(LOG,
 				(errmsg("motionify_jobs: database \"%s\" is a copy of another one, its jobs do not run here",

@@ -82,6 +82,7 @@ mj_store_enter(MjScope *scope)
 							 GUC_ACTION_SAVE, true, 0, false);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
+	PushActiveSnapshot(GetTransactionSnapshot());	/* SPI wants one */
 }
 
 /*
@@ -90,6 +91,7 @@ mj_store_enter(MjScope *scope)
 void
 mj_store_leave(MjScope *scope)
 {
+	PopActiveSnapshot();
 	SPI_finish();
 	AtEOXact_GUC(false, scope->guc_level);
 	SetUserIdAndSecContext(scope->user, scope->security_context);

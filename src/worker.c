@@ -90,10 +90,17 @@ backoff_after(int failures)
 		Min(seconds, MJ_MAX_BACKOFF_S) * USECS_PER_SEC;
 }
 
-/* A process ended in error: let the launcher wait before the next.  Locked. */
+/*
+ * A process ended in error: let the launcher wait before the next, unless it
+ * was ended for DDL.  Lock held.
+ */
 static void
 note_failure(const MjSlot *slot)
 {
+	const MjDatabase *database = mj_database_find(slot->database);
+
+	if (database != NULL && database->blocked > 0)
+		return;
 	if (slot->kind == MJ_WORKER_SCHEDULER)
 	{
 		MjDatabase *entry = mj_database_find(slot->database);

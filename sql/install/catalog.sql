@@ -35,7 +35,7 @@ COMMENT ON COLUMN jobs.instance.database_oid IS 'oid of the database that this r
 COMMENT ON COLUMN jobs.instance.setting IS 'motionify_jobs.instance when the row was written; a changed setting makes a copy foreign';
 
 INSERT INTO jobs.instance (instance_id, database_oid, setting)
-SELECT pg_catalog.gen_random_uuid(), oid, pg_catalog.coalesce(pg_catalog.current_setting('motionify_jobs.instance', true), '')
+SELECT pg_catalog.gen_random_uuid(), oid, coalesce(pg_catalog.current_setting('motionify_jobs.instance', true), '')
 FROM pg_catalog.pg_database
 WHERE datname = pg_catalog.current_database();
 
