@@ -77,7 +77,11 @@ static MjStatement end_statement = {
 	.types = {INT8OID, TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID},
 };
 
-/* Each branch is limited by itself, so that a long queue is not read whole. */
+/*
+ * Ready; running; to be promoted; put back without having been offered, which
+ * no history tells of.  Each is limited by itself, so that a long queue is not
+ * read whole.
+ */
 static MjStatement due_statement = {
 	.sql = "SELECT run_id, failures FROM ("
 	"(SELECT run_id, failures, priority FROM jobs.queue"
@@ -88,10 +92,25 @@ static MjStatement due_statement = {
 	" UNION ALL "
 	"(SELECT run_id, failures, priority FROM jobs.queue"
 	" WHERE lane = 0 AND state = 'waiting' AND run_at <= $1"
+	" ORDER BY run_at LIMIT $2)"
+	" UNION ALL "
+	"(SELECT run_id, failures, priority FROM jobs.queue q"
+	" WHERE lane = 0 AND state = 'waiting' AND run_at > $1 AND run_at <= $3"
+	" AND attempt > 0 AND NOT EXISTS (SELECT FROM jobs.run_log l"
+	" WHERE l.run_id = q.run_id AND l.attempt = q.attempt)"
 	" ORDER BY run_at LIMIT $2)) AS due"
 	" ORDER BY priority, run_id LIMIT $2",
-	.nparams = 2,
-	.types = {TIMESTAMPTZOID, INT4OID},
+	.nparams = 3,
+	.types = {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID},
+};
+
+static MjStatement hasten_statement = {
+	.sql = "UPDATE jobs.queue q SET state = 'ready', run_at = $3"
+	" FROM unnest($1, $2) AS due (run_id, failures)"
+	" WHERE q.run_id = due.run_id AND q.failures = due.failures"
+	" AND q.state = 'waiting'",
+	.nparams = 3,
+	.types = {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID},
 };
 
 /* A mail that waits for later, with as many failures as before, was put back. */
@@ -314,11 +333,13 @@ mj_mail_end(int64 run_id, const char *ended_as, int smtp_code,
 }
 
 /*
- * The mails that are due: ready, or being sent by somebody; at most
- * max_mails, into due[max_mails].  Returns how many.
+ * The mails that are due: ready, being sent by somebody, or put back until
+ * `deferred` because they could not even be offered; at most max_mails, into
+ * due[max_mails].  Returns how many.
  */
 int
-mj_mail_due(TimestampTz now, int max_mails, MjDueMail *due)
+mj_mail_due(TimestampTz now, TimestampTz deferred, int max_mails,
+			MjDueMail *due)
 {
 	MjScope		scope;
 	MjParams	params = {0};
@@ -328,6 +349,7 @@ mj_mail_due(TimestampTz now, int max_mails, MjDueMail *due)
 	mj_store_enter(&scope);
 	mj_param_time(&params, now);
 	mj_param_int32(&params, max_mails);
+	mj_param_time(&params, deferred);
 	rows = mj_store_run(&due_statement, &params);
 	for (i = 0; i < rows; i++)
 	{
@@ -338,13 +360,10 @@ mj_mail_due(TimestampTz now, int max_mails, MjDueMail *due)
 	return (int) rows;
 }
 
-/* Where a set of mails that mj_mail_due() found stands now. */
-void
-mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
-				 MjMailProgress *progress)
+/* A set of mails as two parameters, and the time as a third. */
+static void
+param_due(MjParams *params, const MjDueMail *due, int ndue, TimestampTz now)
 {
-	MjScope		scope;
-	MjParams	params = {0};
 	int64	   *run_ids = palloc(Max(ndue, 1) * sizeof(int64));
 	Datum	   *failures = palloc(Max(ndue, 1) * sizeof(Datum));
 	int			i;
@@ -354,13 +373,37 @@ mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
 		run_ids[i] = due[i].run_id;
 		failures[i] = Int32GetDatum(due[i].failures);
 	}
-	mj_store_enter(&scope);
-	mj_param_datum(&params, int64_array(run_ids, ndue), false);
-	mj_param_datum(&params,
+	mj_param_datum(params, int64_array(run_ids, ndue), false);
+	mj_param_datum(params,
 				   PointerGetDatum(construct_array(failures, ndue, INT4OID,
 												   sizeof(int32), true,
 												   TYPALIGN_INT)), false);
-	mj_param_time(&params, now);
+	mj_param_time(params, now);
+}
+
+/* Make those of a set ready that wait; not those that failed since. */
+void
+mj_mail_hasten(const MjDueMail *due, int ndue, TimestampTz now)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+
+	mj_store_enter(&scope);
+	param_due(&params, due, ndue, now);
+	mj_store_run(&hasten_statement, &params);
+	mj_store_leave(&scope);
+}
+
+/* Where a set of mails that mj_mail_due() found stands now. */
+void
+mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
+				 MjMailProgress *progress)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+
+	mj_store_enter(&scope);
+	param_due(&params, due, ndue, now);
 	mj_store_run(&progress_statement, &params);
 	progress->sent = mj_row_int64(0, 1);
 	progress->claimable = mj_row_int64(0, 2);
@@ -368,8 +411,6 @@ mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
 	progress->unreachable = mj_row_int64(0, 4);
 	progress->reply = mj_row_text(&scope, 0, 5);
 	mj_store_leave(&scope);
-	pfree(run_ids);
-	pfree(failures);
 }
 
 /*

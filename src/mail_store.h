@@ -80,7 +80,9 @@ extern bool mj_mail_load_bodies(MjMail *mail);
 extern void mj_mail_update(const MjMailState *state);
 extern void mj_mail_end(int64 run_id, const char *ended_as, int smtp_code,
 						const char *smtp_reply);
-extern int	mj_mail_due(TimestampTz now, int max_mails, MjDueMail *due);
+extern int	mj_mail_due(TimestampTz now, TimestampTz deferred, int max_mails,
+						MjDueMail *due);
+extern void mj_mail_hasten(const MjDueMail *due, int ndue, TimestampTz now);
 extern void mj_mail_progress(const MjDueMail *due, int ndue,
 							 TimestampTz now, MjMailProgress *progress);
 extern int64 mj_mail_prune(TimestampTz before, int limit);

@@ -751,14 +751,20 @@ deliver_claimable(Delivery *delivery)
 	}
 }
 
-/* Find what is due. */
+/*
+ * Find what is due.  Mail that had to be put back because none could be sent
+ * is tried now: whoever calls may have repaired it, and must hear if not.
+ */
 static void
 find_due(Delivery *delivery)
 {
+	TimestampTz now = mj_clock_now();
+
 	begin_work(true);
 	mj_mailer_put_back_leftovers(delivery->worker_id);
-	delivery->ndue = mj_mail_due(mj_clock_now(), delivery->left,
+	delivery->ndue = mj_mail_due(now, retry_time(), delivery->left,
 								 delivery->due);
+	mj_mail_hasten(delivery->due, delivery->ndue, now);
 	commit_work(true);
 }
 
