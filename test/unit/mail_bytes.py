@@ -246,6 +246,14 @@ def check_headers(raw, parsed, message):
 def check_body(part, wanted, kind, single):
     if part.get_content_type() != kind:
         yield 'type: %s instead of %s' % (part.get_content_type(), kind)
+    if part['content-transfer-encoding'] == 'quoted-printable':
+        # Python keeps what other readers drop
+        lines = part.get_payload().split('\r\n')
+        if any(line != line.rstrip(' \t') for line in lines):
+            yield 'blank at the end of a quoted-printable line'
+    if part['content-transfer-encoding'] != '7bit' and \
+            max(map(len, part.get_payload().split('\r\n'))) > 76:
+        yield 'encoded line of more than 76 bytes'
     # the bytes themselves: get_content would hide what it repairs
     got = part.get_payload(decode=True)
     want = canonical(wanted).replace('\n', '\r\n').encode()

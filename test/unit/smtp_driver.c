@@ -22,6 +22,7 @@
 #include <dlfcn.h>
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -57,6 +58,15 @@ static const char *id = NULL;
 typedef int (*Resolver)(const char *, const char *, const struct addrinfo *,
 						struct addrinfo **);
 
+static bool
+is_blocked(int signal)
+{
+	sigset_t now;
+
+	pthread_sigmask(SIG_BLOCK, NULL, &now);
+	return sigismember(&now, signal);
+}
+
 /* In the place of the C library's, also for libcurl */
 int
 getaddrinfo(const char *node, const char *service,
@@ -64,8 +74,14 @@ getaddrinfo(const char *node, const char *service,
 {
 	Resolver real;
 
-	while (getenv("MJ_SLOW_DNS"))
-		pause();
+	if (getenv("MJ_SLOW_DNS"))
+	{
+		printf("what=resolver\tterm=%d\tusr1=%d\n", is_blocked(SIGTERM),
+			   is_blocked(SIGUSR1));
+		fflush(stdout);
+		for (;;)
+			pause();
+	}
 	*(void **) &real = dlsym(RTLD_NEXT, "getaddrinfo");
 	return real(node, service, hints, result);
 }
@@ -86,6 +102,9 @@ wait_poll(void *arg, const MjSmtpFd *fds, int nfds, long timeout_ms)
 	int64 left = timeout_ms;
 	int got;
 
+	/* signals must be open in every wait */
+	if (is_blocked(SIGTERM) || is_blocked(SIGUSR1))
+		abort();
 	if (interrupt_at >= 0)
 		left = Min(left, Max(interrupt_at - now_ms(), 0));
 	for (int i = 0; i < nfds; i++)

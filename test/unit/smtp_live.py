@@ -376,31 +376,10 @@ def test_connecting():
     got = run(url='smtp://slow.example', timeout=300, slow_dns=True)
     expect(got, 'open', 'name resolution never ends', error='CONNECT')
     quick(find(got, 'close'), LONG / 2, 'which does not hold up the end')
+    expect(got, 'resolver', 'the resolver takes no signals', term=1, usr1=1)
     got = run(url='smtp://slow.example', timeout=LONG, interrupt=200,
               slow_dns=True)
     expect(got, 'open', 'interrupted in it', outcome='INTERRUPTED')
-
-
-def test_signals():
-    """The resolver's thread must take none of the process's signals."""
-    process = subprocess.Popen(
-        arguments({'url': 'smtp://slow.example', 'timeout': LONG}),
-        stdout=subprocess.PIPE, env=environment(True))
-    masks = {}
-    deadline = time.monotonic() + DEADLINE
-    while len(masks) < 2 and time.monotonic() < deadline:
-        masks = {}
-        for task in os.listdir('/proc/%d/task' % process.pid):
-            with open('/proc/%d/task/%s/status' % (process.pid, task)) as file:
-                masks[int(task)] = int(
-                    re.search(r'SigBlk:\s*(\w+)', file.read()).group(1), 16)
-    main = masks.pop(process.pid)
-    wanted = 1 << (15 - 1) | 1 << (10 - 1)      # SIGTERM, SIGUSR1
-    ok(masks and all(m & wanted == wanted for m in masks.values()),
-       'signals are blocked in the resolver', masks)
-    ok(main & wanted == 0, 'signals are open in the main thread', main)
-    process.kill()
-    process.communicate()
 
 
 def drip(conversation, start):
@@ -785,7 +764,7 @@ def main():
     make_certificate('good', 'DNS:localhost,IP:127.0.0.1')
     make_certificate('other', 'DNS:other.example')
     for test in (test_plain, test_starttls, test_smtps, test_connecting,
-                 test_signals, test_greeting, test_silence_and_loss,
+                 test_greeting, test_silence_and_loss,
                  test_refusals, test_stale, test_tls_tricks, test_auth_tricks,
                  test_settings, test_many, test_files):
         test()
