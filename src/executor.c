@@ -60,6 +60,7 @@ typedef struct Work
 } Work;
 
 static MemoryContext work_context = NULL;	/* reset for every run */
+static Work current;			/* valid while the slot names its run */
 static TimeoutId cancel_timeout;
 static TimeoutId terminate_timeout;
 static volatile sig_atomic_t run_timed_out = false;
@@ -114,50 +115,6 @@ stop_timeouts(void)
 {
 	disable_timeout(cancel_timeout, false);
 	disable_timeout(terminate_timeout, false);
-}
-
-/*
- * before_shmem_exit callback: runs that this process has claimed go back, as
- * interrupted, which is no failure.  As RemoveTempRelationsCallback() does, it
- * uses a transaction of its own on the way out.
- */
-static void
-put_back_on_exit(int code, Datum arg)
-{
-	MjRun	   *runs;
-	int			n;
-	int			i;
-
-	if (mj_my_slot == NULL ||
-		(mj_my_slot->run_id == 0 && mj_my_slot->lane != MJ_LANE_MAIL))
-		return;
-	AbortOutOfAnyTransaction();
-	stop_timeouts();
-	mj_worker_begin(work_context, true);
-	n = mj_store_installed() ?
-		mj_queue_running(mj_my_slot->worker_id, &runs) : 0;
-	for (i = 0; i < n; i++)
-		mj_runlog_interrupted(&runs[i], "the worker was told to end");
-	mj_worker_commit(work_context);
-}
-
-/* Attach, connect as the lane's role, prepare the session. */
-static void
-start(Datum main_arg)
-{
-	int64		lane;
-
-	mj_worker_attach(main_arg);
-	lane = mj_my_slot->lane;
-	BackgroundWorkerInitializeConnectionByOid(mj_my_slot->database,
-											  lane == MJ_LANE_MAIL ?
-											  InvalidOid : (Oid) lane, 0);
-	before_shmem_exit(put_back_on_exit, (Datum) 0);
-	cancel_timeout = RegisterTimeout(USER_TIMEOUT, cancel_run);
-	terminate_timeout = RegisterTimeout(USER_TIMEOUT, terminate_run);
-	work_context = AllocSetContextCreate(TopMemoryContext,
-										 "motionify_jobs run",
-										 ALLOCSET_DEFAULT_SIZES);
 }
 
 /* Is the run in this lane by right?  Else it is moved, failed or removed. */
@@ -311,6 +268,63 @@ record_failure(Work *work, const ErrorData *error)
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
 
+/* The last word on a run that was ended for not reacting to its timeout. */
+static void
+record_termination(void)
+{
+	ErrorData	error = {0};
+
+	error.sqlerrcode = ERRCODE_QUERY_CANCELED;
+	error.detail = "It did not end when it was cancelled, so its process was ended.";
+	record_failure(&current, &error);
+}
+
+/*
+ * before_shmem_exit callback: runs that this process has claimed go back, as
+ * interrupted, which is no failure.  As RemoveTempRelationsCallback() does, it
+ * uses transactions of its own on the way out.
+ */
+static void
+put_back_on_exit(int code, Datum arg)
+{
+	MjRun	   *runs;
+	int			n;
+	int			i;
+
+	if (mj_my_slot == NULL ||
+		(mj_my_slot->run_id == 0 && mj_my_slot->lane != MJ_LANE_MAIL))
+		return;
+	AbortOutOfAnyTransaction();
+	stop_timeouts();
+	if (run_timed_out && mj_my_slot->run_id != 0)
+		record_termination();
+	mj_worker_begin(work_context, true);
+	n = mj_store_installed() ?
+		mj_queue_running(mj_my_slot->worker_id, &runs) : 0;
+	for (i = 0; i < n; i++)
+		mj_runlog_interrupted(&runs[i], "the worker was told to end");
+	mj_worker_commit(work_context);
+}
+
+/* Attach, connect as the lane's role, prepare the session. */
+static void
+start(Datum main_arg)
+{
+	int64		lane;
+
+	mj_worker_attach(main_arg);
+	lane = mj_my_slot->lane;
+	BackgroundWorkerInitializeConnectionByOid(mj_my_slot->database,
+											  lane == MJ_LANE_MAIL ?
+											  InvalidOid : (Oid) lane, 0);
+	before_shmem_exit(put_back_on_exit, (Datum) 0);
+	cancel_timeout = RegisterTimeout(USER_TIMEOUT, cancel_run);
+	terminate_timeout = RegisterTimeout(USER_TIMEOUT, terminate_run);
+	work_context = AllocSetContextCreate(TopMemoryContext,
+										 "motionify_jobs run",
+										 ALLOCSET_DEFAULT_SIZES);
+}
+
 /* Execute a claimed run and record what became of it. */
 static void
 execute(Work *work)
@@ -341,6 +355,7 @@ clean_session(void)
 {
 	mj_slot_set_state(MJ_SLOT_BUSY, 0);
 	QueryCancelPending = false;
+	run_timed_out = false;
 	StartTransactionCommand();
 	mj_runner_reset_session();
 	mj_worker_commit(work_context);
@@ -350,15 +365,14 @@ clean_session(void)
 static bool
 serve_run(void)
 {
-	Work		work;
 	bool		fit;
 
-	if (!claim(&work, &fit))
+	if (!claim(&current, &fit))
 		return false;
 	if (!fit)
 		return true;
-	mj_slot_set_state(MJ_SLOT_BUSY, work.run.run_id);
-	execute(&work);
+	mj_slot_set_state(MJ_SLOT_BUSY, current.run.run_id);
+	execute(&current);
 	clean_session();
 	return true;
 }
