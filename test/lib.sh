@@ -218,7 +218,7 @@ mj_close()
 mj_run()
 {
     local as=() status=0
-    [ "$(id -u)" != 0 ] || as=(runuser -u "$MJ_USER" --)
+    [ "$(id -u)" != 0 ] || as=(setpriv --reuid "$MJ_USER" --regid "$(id -g "$MJ_USER")" --clear-groups --)
     set -m
     "${as[@]}" env -i HOME="$MJ_WORK" USER="$MJ_USER" LOGNAME="$MJ_USER" \
         TMPDIR="$MJ_WORK/tmp" TERM="${TERM:-dumb}" LC_ALL=C.UTF-8 TZ=UTC \
