@@ -48,6 +48,9 @@
 /* Runs after which an executor is replaced by a new one. */
 #define MJ_MAX_RUNS_PER_EXECUTOR 10000
 
+/* A new executor waits at least this long: it may be early for a due run. */
+#define MJ_FRESH_LINGER_US (3 * USECS_PER_SEC)
+
 /* How long a run may go on after it was cancelled for its timeout. */
 #define MJ_TERMINATE_AFTER_MS 10000
 
@@ -435,12 +438,16 @@ leave_if_idle(void)
 		mj_worker_finish();
 }
 
-/* Wait for work, and leave after the linger time. */
+/*
+ * Wait for work, and leave after the linger time.  One that has not served yet
+ * may have been started ahead of a due instant, and waits for that.
+ */
 static void
-wait_for_work(void)
+wait_for_work(bool fresh)
 {
+	TimestampTz linger = mj_linger_s * USECS_PER_SEC;
 	TimestampTz stay = mj_my_slot->idle_since +
-		mj_linger_s * USECS_PER_SEC;
+		(fresh ? Max(linger, MJ_FRESH_LINGER_US) : linger);
 	long		ms = (long) ((stay - mj_clock_real() + 999) / 1000);
 	bool		reloaded;
 
@@ -463,7 +470,7 @@ mj_executor_main(Datum main_arg)
 		if (serve())
 			served++;
 		else
-			wait_for_work();
+			wait_for_work(served == 0);
 	}
 	mj_wake_database(mj_my_slot->database, 0);
 	mj_worker_finish();
