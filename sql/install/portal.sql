@@ -15,16 +15,15 @@
 CREATE VIEW jobs.portal_installed WITH (security_barrier) AS
 SELECT j.name, j.command, j.schedule, j.timezone
 FROM jobs.job AS j
-WHERE EXISTS (SELECT FROM pg_catalog.pg_roles AS r
-			  WHERE r.rolname = j.role AND pg_catalog.pg_has_role(r.oid, 'USAGE'));
-COMMENT ON VIEW jobs.portal_installed IS 'portal pack: commands and zones of the jobs of roles that the reader is a member of';
+LEFT JOIN jobs.job_state AS s ON s.job_id = j.job_id
+WHERE jobs.sees_role(j.role, s.role_oid);
+COMMENT ON VIEW jobs.portal_installed IS 'portal pack: commands and zones of the jobs of the reader''s roles';
 
 CREATE VIEW jobs.portal_mail WITH (security_barrier) AS
 SELECT m.source_key, m.ended_as, m.ended_at, m.attempts, m.smtp_reply, m.message_id
 FROM jobs.mail AS m
-WHERE EXISTS (SELECT FROM pg_catalog.pg_roles AS r
-			  WHERE r.rolname = m.role AND pg_catalog.pg_has_role(r.oid, 'USAGE'));
-COMMENT ON VIEW jobs.portal_mail IS 'portal pack: how the mails ended that roles have sent of which the reader is a member';
+WHERE jobs.sees_role(m.role, NULL);
+COMMENT ON VIEW jobs.portal_mail IS 'portal pack: how the mails of the reader''s roles ended';
 
 /* ---- Composing mail: text, and HTML for mail clients ---- */
 
@@ -852,7 +851,7 @@ DECLARE
 BEGIN
 	status := 'missing';
 	SELECT j.* INTO there FROM jobs.portal_installed AS j WHERE j.name = job_name;
-	IF there.command ~ format('^(SELECT|CALL) \S+\.%s\(\)$', wanted.job)
+	IF there.command ~ format('^(SELECT|CALL) .+\.%s\(\)$', wanted.job)
 	   AND NOT jobs.portal_is_command(there.command, schema_name, wanted.job) THEN
 		detail := format('job "%s" is of another schema (%s): choose another prefix', job_name, there.command);
 		RETURN;
