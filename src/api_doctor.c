@@ -18,6 +18,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "replication/logicallauncher.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/varlena.h"
 
@@ -369,6 +370,7 @@ mj_api_adopt(PG_FUNCTION_ARGS)
 	int			n;
 	int			i;
 
+	PreventCommandIfReadOnly("jobs.adopt()");
 	mj_access_check_owner("adopt jobs");
 	n = mj_instance_adopt(&job_ids);
 	for (i = 0; i < n; i++)

@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -402,7 +403,8 @@ update_job(MjJob *job, const MjJob *old)
 /*
  * jobs.schedule(name, schedule, command, ...) returns bigint, the job_id.  An
  * upsert: of two callers with a new name the second one finds the first one's
- * job.
+ * job.  Raises 25006 in a read-only transaction, as all here, and whatever
+ * check_definition() does.
  */
 Datum
 mj_api_schedule(PG_FUNCTION_ARGS)
@@ -412,6 +414,7 @@ mj_api_schedule(PG_FUNCTION_ARGS)
 	MjJob		old;
 	bool		exists;
 
+	PreventCommandIfReadOnly("jobs.schedule()");
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -443,6 +446,7 @@ mj_api_reschedule(PG_FUNCTION_ARGS)
 	MjJob		job;
 	MjJob		old;
 
+	PreventCommandIfReadOnly("jobs.reschedule()");
 	mj_job_require_locked(name, &old);
 	job = old;
 	job.schedule = schedule;
@@ -479,6 +483,7 @@ mj_api_unschedule(PG_FUNCTION_ARGS)
 	bool		cancel_running = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 	MjJob		job;
 
+	PreventCommandIfReadOnly("jobs.unschedule()");
 	mj_job_require_locked(name, &job);
 	mj_access_check_manage(&job);
 	mj_job_delete(job.job_id);

@@ -5,7 +5,8 @@
  *	  all at once.
  *
  * A paused job has no next instant; a resumed one gets its next instant from
- * now on, so nothing is caught up.  What is so already is left alone.
+ * now on, so nothing is caught up.  What is so already is left alone.  All
+ * raise 25006 in a read-only transaction.
  *
  * Layer: SQL surface.
  *
@@ -14,6 +15,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 
 #include "access.h"
@@ -46,8 +48,9 @@ set_paused(MjJob *job, bool paused)
 
 /* The job of the first argument, which the caller may operate, locked. */
 static void
-lock_job(FunctionCallInfo fcinfo, MjJob *job)
+lock_job(FunctionCallInfo fcinfo, const char *function, MjJob *job)
 {
+	PreventCommandIfReadOnly(function);
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -69,6 +72,8 @@ set_group_paused(const char *job_group, bool paused)
 	int			denied = 0;
 	int			i;
 
+	PreventCommandIfReadOnly(paused ? "the pausing of jobs" :
+							 "the resuming of jobs");
 	for (i = 0; i < n; i++)
 	{
 		MjJob		job;
@@ -108,7 +113,7 @@ mj_api_pause(PG_FUNCTION_ARGS)
 {
 	MjJob		job;
 
-	lock_job(fcinfo, &job);
+	lock_job(fcinfo, "jobs.pause()", &job);
 	(void) set_paused(&job, true);
 	PG_RETURN_VOID();
 }
@@ -119,7 +124,7 @@ mj_api_resume(PG_FUNCTION_ARGS)
 {
 	MjJob		job;
 
-	lock_job(fcinfo, &job);
+	lock_job(fcinfo, "jobs.resume()", &job);
 	(void) set_paused(&job, false);
 	PG_RETURN_VOID();
 }

@@ -22,7 +22,7 @@ zone_open(const char *name, MjZone *zone, MjProblem *problem)
 		return true;
 	memset(problem, 0, sizeof(MjProblem));
 	snprintf(problem->message, sizeof(problem->message),
-			 "time zone \"%.100s\" is not known", name);
+			 "time zone \"%.100s\" not recognized", name);
 	strlcpy(problem->hint,
 			"Names are those of pg_timezone_names, such as \"UTC\" or \"Asia/Kolkata\".",
 			sizeof(problem->hint));
@@ -124,15 +124,25 @@ report_never(const char *schedule, MjTimetable *timetable)
 {
 	TimestampTz next;
 
-	if (!mj_cron_is_reboot(timetable->schedule) &&
-		!mj_timetable_next(timetable, mj_clock_now(), &next))
+	if (!mj_timetable_next(timetable, mj_clock_now(), &next))
 		ereport(NOTICE,
 				(errmsg("schedule \"%s\" never fires again", schedule)));
 }
 
+/* Refuse (0A000) a schedule that goes by the starts of the server. */
+static void
+refuse_reboot(const MjSchedule *schedule)
+{
+	if (mj_cron_is_reboot(schedule))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a job cannot be scheduled for \"@reboot\""),
+				 errhint("Give it times, or no schedule, and call jobs.run_now() when the server has started.")));
+}
+
 /*
- * Refuse (22023) a schedule or zone that somebody gives for a job, and tell
- * him (NOTICE) what may not be what he thinks.  schedule may be NULL (on
+ * Refuse (22023, 0A000) a schedule or zone that somebody gives for a job, and
+ * tell him (NOTICE) what may not be what he thinks.  schedule may be NULL (on
  * demand); a zone is checked all the same.
  */
 void
@@ -151,6 +161,7 @@ mj_schedule_check(const char *schedule, const char *timezone)
 	}
 	if (!mj_timetable_open(&timetable, schedule, timezone, &notes, &problem))
 		mj_schedule_raise(&problem);
+	refuse_reboot(timetable.schedule);
 	notes_report(&notes);
 	if (notes.count == 0)
 		report_never(schedule, &timetable);

@@ -70,8 +70,7 @@ why_never(const MjJob *job, StringInfo reasons)
 	if (!mj_timetable_open(&timetable, job->schedule, job->timezone, NULL,
 						   &problem))
 		add_reason(reasons, "%s", problem.message);
-	else if (!mj_cron_is_reboot(timetable.schedule) &&
-			 !mj_timetable_next(&timetable, mj_clock_now(), &next))
+	else if (!mj_timetable_next(&timetable, mj_clock_now(), &next))
 		add_reason(reasons, "its schedule never fires again");
 }
 

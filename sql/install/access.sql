@@ -50,6 +50,6 @@ AS 'MODULE_PATHNAME', 'mj_sees_role';
 COMMENT ON FUNCTION jobs.sees_role(name, oid) IS 'whether the current user sees all of what runs as a role; the oid counts, if it is given';
 
 CREATE FUNCTION jobs.clock() RETURNS timestamptz
-LANGUAGE c STABLE PARALLEL SAFE
+LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mj_api_clock';
 COMMENT ON FUNCTION jobs.clock() IS 'the time of day that schedules go by';

@@ -29,58 +29,45 @@ AS 'MODULE_PATHNAME', 'mj_view_why_not_here';
 COMMENT ON FUNCTION jobs.why_not_here(boolean) IS
 	'for the views: why no job runs in this database now; own: whether it was defined here';
 
+/*
+ * The union is inside, since the planner takes a view that is itself a union
+ * apart and forgets its security barrier.
+ */
 CREATE VIEW jobs.history WITH (security_barrier) AS
-SELECT l.run_id,
-	   l.job,
-	   l.job_group,
-	   l.trigger,
-	   l.due_at,
-	   l.started_at,
-	   l.finished_at,
-	   l.started_at - l.due_at AS lag,
-	   l.finished_at - l.started_at AS duration,
-	   l.attempt,
-	   l.status,
-	   l.rows_affected,
-	   l.result,
-	   l.sqlstate,
-	   l.error,
-	   l.error_detail,
-	   CASE WHEN jobs.sees_role(l.role, NULL) THEN l.error_context END AS error_context,
-	   l.role,
-	   l.pid
-FROM jobs.run_log AS l
-WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(l.role, NULL)
-UNION ALL
-SELECT r.run_id,
-	   r.job,
-	   r.job_group,
-	   r.trigger,
-	   r.due_at,
-	   r.started_at,
-	   NULL,
-	   r.started_at - r.due_at,
-	   NULL,
-	   r.attempt,
-	   'running',
-	   NULL,
-	   NULL,
-	   NULL,
-	   NULL,
-	   NULL,
-	   NULL,
-	   r.role,
-	   r.pid
-FROM (SELECT q.*,
-			 CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END AS job,
-			 j.job_group,
-			 coalesce(m.role, a.rolname, j.role) AS role
+SELECT h.run_id,
+	   h.job,
+	   h.job_group,
+	   h.trigger,
+	   h.due_at,
+	   h.started_at,
+	   h.finished_at,
+	   h.started_at - h.due_at AS lag,
+	   h.finished_at - h.started_at AS duration,
+	   h.attempt,
+	   h.status,
+	   h.rows_affected,
+	   h.result,
+	   h.sqlstate,
+	   h.error,
+	   h.error_detail,
+	   CASE WHEN jobs.sees_role(h.role, NULL) THEN h.error_context END AS error_context,
+	   h.role,
+	   h.pid
+FROM (SELECT l.run_id, l.job, l.job_group, l.trigger, l.due_at, l.started_at, l.finished_at,
+			 l.attempt, l.status, l.rows_affected, l.result, l.sqlstate,
+			 l.error, l.error_detail, l.error_context, l.role, l.pid
+	  FROM jobs.run_log AS l
+	  UNION ALL
+	  SELECT q.run_id, CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END, j.job_group,
+			 q.trigger, q.due_at, q.started_at, NULL,
+			 q.attempt, 'running', NULL, NULL, NULL,
+			 NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role), q.pid
 	  FROM jobs.queue AS q
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
 	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = q.lane::oid
-	  WHERE q.state = 'running') AS r
-WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, NULL);
+	  WHERE q.state = 'running') AS h
+WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(h.role, NULL);
 COMMENT ON VIEW jobs.history IS 'one row an attempt: what runs and what ended';
 COMMENT ON COLUMN jobs.history.run_id IS 'the same for all attempts of a run';
 COMMENT ON COLUMN jobs.history.job IS 'name of the job then; mail: a mail';
@@ -103,7 +90,7 @@ SELECT r.run_id,
 	   r.trigger,
 	   coalesce(jobs.why_not_here(r.own),
 				CASE WHEN r.state = 'ready' THEN 'a free executor'
-					 WHEN r.run_at > jobs.clock() THEN 'run_at'
+					 WHEN r.run_at > (SELECT jobs.clock()) THEN 'run_at'
 					 ELSE 'the scheduler' END) AS waits_for,
 	   r.role
 FROM (SELECT q.*,
@@ -171,7 +158,7 @@ CROSS JOIN LATERAL (
 	FROM (SELECT DISTINCT ON (l.run_id) l.run_id, l.status, l.finished_at - l.started_at AS duration
 		  FROM jobs.run_log AS l
 		  WHERE l.job_id = j.job_id
-			AND l.finished_at > jobs.clock() - interval '24 hours'
+			AND l.finished_at > (SELECT jobs.clock()) - interval '24 hours'
 			AND l.status NOT IN ('skipped', 'expired')
 		  ORDER BY l.run_id, l.attempt DESC) AS r
 	WHERE NOT EXISTS (SELECT FROM jobs.queue AS q WHERE q.run_id = r.run_id)) AS day
