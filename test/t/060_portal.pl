@@ -46,8 +46,7 @@ sub run_job
 sub set_server_time
 {
     my ($day, $hours) = @_;
-    my $now = time;
-    shift_server_clock($node, $now - $now % 86400 + $day * 86400 + $hours * 3600 - $now);
+    shift_server_clock($node, $day * 86400 + $hours * 3600 - time % 86400);
     return;
 }
 
@@ -137,27 +136,48 @@ sub recipients_since
     return join ', ', map { "$_ $count{$_}" } sort keys %count;
 }
 
+# A session of the portal's role, with statements, each by itself.
+sub session
+{
+    my ($out, $err, @sql) = @_;
+    return IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('portal') . ' user=portal',
+            map { ('-c', $_) } @sql ], '>', $out, '2>', $err);
+}
+
+# hold(@sql): a session that has done that, and then stays in its transaction
+# with advisory lock 7, until release($session).
+sub hold
+{
+    my @sql = @_;
+    my ($out, $err) = ('', '');
+    my $session = session(\$out, \$err, @sql, 'SELECT pg_advisory_lock(7), pg_sleep(600)');
+    poll_until($node, "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND granted");
+    return $session;
+}
+
+sub release
+{
+    my ($session) = @_;
+    $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND granted");
+    $session->finish;
+    return;
+}
+
 # two_at_once($sql): two sessions that start at the same moment; what they say.
 sub two_at_once
 {
     my ($sql) = @_;
-    my @psql = ('psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('portal') . ' user=portal');
-    my ($held, @out, @runs);
-
-    my $holder = IPC::Run::start([ @psql, '-c', 'SELECT pg_advisory_lock(7), pg_sleep(600)' ],
-        '>', \$held, '2>', \my $ignored);
-    poll_until($node, "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND granted");
-    foreach my $i (0, 1)
-    {
-        push @runs, IPC::Run::start([ @psql, '-c', 'SET client_min_messages = warning',
-                '-c', "SELECT '' FROM pg_advisory_lock_shared(7)", '-c', $sql ], '>', \$out[$i], '2>', \$out[ $i + 2 ]);
-    }
+    my (@out, @err);
+    my $gate = hold();
+    my @sessions = map {
+        session(\$out[$_], \$err[$_], 'SET client_min_messages = warning',
+            "SELECT '' FROM pg_advisory_lock_shared(7)", $sql)
+    } (0, 1);
     poll_until($node, "SELECT count(*) = 2 FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted");
-    $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND granted");
-    $_->finish foreach @runs;
-    $holder->finish;
-    is("$out[2]$out[3]", '', 'two at once: no error');
-    return map { /(\d+)/ ? $1 : "'$_'" } @out[ 0, 1 ];
+    release($gate);
+    $_->finish foreach @sessions;
+    is(join('', @err), '', 'two at once: no error');
+    return map { /(\d+)/ ? $1 : "'$_'" } @out;
 }
 
 # --- the base schema --------------------------------------------------------------
@@ -265,6 +285,14 @@ my @results = two_at_once('CALL public.process_email_queue()');
 is($results[0] + $results[1], 40, 'two runners at once count each batch once');
 is(recipients_since($before), join(', ', map { "user$_\@example.org 1" } 101 .. 140), 'and send it once');
 is(states('notification_email_queue'), 'failed 1, pending 2, sent 54', 'and mark it');
+
+# a batch that another session is busy with does not stop the others
+add_batches(141, 142);
+my $busy = hold('BEGIN', "SELECT FROM notification_email_queue WHERE id = fixture.id('batch', 141) FOR UPDATE");
+is(run_job('process_email_queue')->{result}, '1', 'a batch that is locked is left to its session');
+is(batch(141) . ' ' . batch(142), 'pending| sent|', 'and nothing waits for it');
+release($busy);
+is(run_job('process_email_queue')->{result}, '1', 'then it is sent');
 
 add_overdue_projects(201, 210);
 $before = scalar $receiver->mails;
