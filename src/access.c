@@ -22,30 +22,25 @@
 #include "utils/syscache.h"
 
 #include "access.h"
+#include "compat.h"
 #include "guc.h"
 #include "store.h"
 
 PG_FUNCTION_INFO_V1(mj_sees_all);
 PG_FUNCTION_INFO_V1(mj_sees_role);
 
-/*
- * What lets one act as a role: since 16 memberships are told apart, and only
- * those with SET do.
- */
-#define ACT_AS (PG_VERSION_NUM >= 160000 ? "SET" : "MEMBER")
-
 /* Has a role, itself or by membership, the level of marker jobs.<marker>()? */
 bool
 mj_access_role_has_level(Oid role, const char *marker)
 {
-	Oid			schema = get_namespace_oid("jobs", true);
-	oidvector  *no_arguments = buildoidvector(NULL, 0);
-	Oid			function;
+	Oid schema = get_namespace_oid("jobs", true);
+	oidvector *no_arguments = buildoidvector(NULL, 0);
+	Oid function;
 
-	function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
-							   CStringGetDatum(marker),
-							   PointerGetDatum(no_arguments),
-							   ObjectIdGetDatum(schema));
+	function =
+		GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+						CStringGetDatum(marker), PointerGetDatum(no_arguments),
+						ObjectIdGetDatum(schema));
 	if (!OidIsValid(function))
 		return false;
 	return DatumGetBool(DirectFunctionCall3(has_function_privilege_id_id,
@@ -91,7 +86,7 @@ mj_access_is_member(Oid role)
 	return DatumGetBool(DirectFunctionCall3(pg_has_role_id_id,
 											ObjectIdGetDatum(GetUserId()),
 											ObjectIdGetDatum(role),
-											CStringGetTextDatum(ACT_AS)));
+											CStringGetTextDatum(MJ_ACT_AS)));
 }
 
 /* May the current user see all of what runs as a role, commands included? */
@@ -156,11 +151,13 @@ void
 mj_access_check_owner(const char *what)
 {
 	if (!mj_access_is_owner())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to %s", what),
-				 errdetail("Only members of role \"%s\", which owns the extension, may.",
-						   GetUserNameFromId(mj_store_owner(), false))));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to %s", what),
+			 errdetail(
+				 "Only members of role \"%s\", which owns the extension, may.",
+				 GetUserNameFromId(mj_store_owner(), false))));
 }
 
 /* Fill *problem; the format has one %s.  Returns false. */
@@ -181,8 +178,8 @@ refuse_role(MjRoleProblem *problem, int sqlstate, const char *hint,
 bool
 mj_access_role_can_run(Oid role, const char *name, MjRoleProblem *problem)
 {
-	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
-	bool		can_login;
+	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	bool can_login;
 
 	if (!HeapTupleIsValid(tuple))
 		return refuse_role(problem, ERRCODE_UNDEFINED_OBJECT, "",
@@ -190,22 +187,23 @@ mj_access_role_can_run(Oid role, const char *name, MjRoleProblem *problem)
 	can_login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
 	ReleaseSysCache(tuple);
 	if (!can_login)
-		return refuse_role(problem, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-						   "Jobs connect as their role: ALTER ROLE ... LOGIN, or choose another role.",
-						   "role \"%s\" is not permitted to log in", name);
+		return refuse_role(
+			problem, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+			"Jobs connect as their role: ALTER ROLE ... LOGIN, or choose another role.",
+			"role \"%s\" is not permitted to log in", name);
 	if (!DatumGetBool(DirectFunctionCall3(has_database_privilege_id_id,
 										  ObjectIdGetDatum(role),
 										  ObjectIdGetDatum(MyDatabaseId),
 										  CStringGetTextDatum("CONNECT"))))
-		return refuse_role(problem, ERRCODE_INSUFFICIENT_PRIVILEGE,
-						   "Jobs connect as their role: GRANT CONNECT ON DATABASE ... TO it.",
-						   "role \"%s\" has no CONNECT privilege on this database",
-						   name);
+		return refuse_role(
+			problem, ERRCODE_INSUFFICIENT_PRIVILEGE,
+			"Jobs connect as their role: GRANT CONNECT ON DATABASE ... TO it.",
+			"role \"%s\" has no CONNECT privilege on this database", name);
 	if (superuser_arg(role) && !mj_allow_superuser_jobs)
-		return refuse_role(problem, ERRCODE_INSUFFICIENT_PRIVILEGE,
-						   "Set motionify_jobs.allow_superuser_jobs to on, or choose another role.",
-						   "role \"%s\" is a superuser, and no job may run as one",
-						   name);
+		return refuse_role(
+			problem, ERRCODE_INSUFFICIENT_PRIVILEGE,
+			"Set motionify_jobs.allow_superuser_jobs to on, or choose another role.",
+			"role \"%s\" is a superuser, and no job may run as one", name);
 	return true;
 }
 
@@ -218,19 +216,19 @@ mj_access_check_run_as(Oid role, const char *name)
 {
 	MjRoleProblem problem;
 
-	if (OidIsValid(role) && (!mj_access_is_member(role) ||
-							 (superuser_arg(role) && !superuser())))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to make a job run as role \"%s\"",
-						name),
-				 superuser_arg(role)
-				 ? errdetail("Only a superuser may make a job run as a superuser.")
-				 : errdetail("You are not a member of that role.")));
+	if (OidIsValid(role) &&
+		(!mj_access_is_member(role) || (superuser_arg(role) && !superuser())))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to make a job run as role \"%s\"", name),
+			 superuser_arg(role) ?
+				 errdetail(
+					 "Only a superuser may make a job run as a superuser.") :
+				 errdetail("You are not a member of that role.")));
 	if (!mj_access_role_can_run(role, name, &problem))
 		ereport(ERROR,
-				(errcode(problem.sqlstate),
-				 errmsg("%s", problem.message),
+				(errcode(problem.sqlstate), errmsg("%s", problem.message),
 				 problem.hint[0] ? errhint("%s", problem.hint) : 0));
 }
 
@@ -248,7 +246,7 @@ mj_sees_all(PG_FUNCTION_ARGS)
 Datum
 mj_sees_role(PG_FUNCTION_ARGS)
 {
-	Oid			role = PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1);
+	Oid role = PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1);
 
 	if (!OidIsValid(role) && !PG_ARGISNULL(0))
 		role = get_role_oid(NameStr(*PG_GETARG_NAME(0)), true);

@@ -20,9 +20,9 @@
 /* Why a role cannot run jobs in this database. */
 typedef struct MjRoleProblem
 {
-	int			sqlstate;
-	char		message[256];	/* lower case, no full stop */
-	char		hint[256];		/* a full sentence, or empty */
+	int sqlstate;
+	char message[256]; /* lower case, no full stop */
+	char hint[256];	   /* a full sentence, or empty */
 } MjRoleProblem;
 
 extern bool mj_access_role_has_level(Oid role, const char *marker);
@@ -32,7 +32,7 @@ extern bool mj_access_sees_all(void);
 extern bool mj_access_is_member(Oid role);
 extern bool mj_access_sees_role(Oid role);
 
-extern Oid	mj_access_job_role(const MjJob *job);
+extern Oid mj_access_job_role(const MjJob *job);
 extern bool mj_access_may_operate(const MjJob *job);
 extern void mj_access_check_operate(const MjJob *job);
 extern void mj_access_check_manage(const MjJob *job);
@@ -42,4 +42,4 @@ extern bool mj_access_role_can_run(Oid role, const char *name,
 								   MjRoleProblem *problem);
 extern void mj_access_check_run_as(Oid role, const char *name);
 
-#endif							/* MJ_ACCESS_H */
+#endif /* MJ_ACCESS_H */

@@ -32,27 +32,26 @@
 PG_FUNCTION_INFO_V1(mj_api_grant_usage);
 PG_FUNCTION_INFO_V1(mj_api_revoke_usage);
 
-#define MJ_SCHEMA	"jobs"
+#define MJ_SCHEMA "jobs"
 
-#define VIEWER		0x01
-#define USER		0x02
-#define OPERATOR	0x04
-#define MAILER		0x08
-#define READER		(VIEWER | USER | OPERATOR)
-#define ANYBODY		(READER | MAILER)
+#define VIEWER 0x01
+#define USER 0x02
+#define OPERATOR 0x04
+#define MAILER 0x08
+#define READER (VIEWER | USER | OPERATOR)
+#define ANYBODY (READER | MAILER)
 
 /* A level and the marker function whose EXECUTE tells that a role has it. */
 static const struct
 {
 	const char *name;
-	int			bit;
+	int bit;
 	const char *marker;
-}			levels[] =
-{
-	{"viewer", VIEWER, "viewer_level"},
-	{"user", USER, "user_level"},
-	{"operator", OPERATOR, "operator_level"},
-	{"mailer", MAILER, "mailer_level"}
+} levels[] = {
+	{ "viewer", VIEWER, "viewer_level" },
+	{ "user", USER, "user_level" },
+	{ "operator", OPERATOR, "operator_level" },
+	{ "mailer", MAILER, "mailer_level" },
 };
 
 /*
@@ -63,54 +62,53 @@ static const struct
 static const struct
 {
 	const char *name;
-	int			levels;
-}			level_objects[] =
-{
-	{"viewer_level", VIEWER},
-	{"user_level", USER},
-	{"operator_level", OPERATOR},
-	{"mailer_level", MAILER},
+	int levels;
+} level_objects[] = {
+	{ "viewer_level", VIEWER },
+	{ "user_level", USER },
+	{ "operator_level", OPERATOR },
+	{ "mailer_level", MAILER },
 	/* reading */
-	{"history", READER},
-	{"status", READER},
-	{"queued", READER},
-	{"outbox", ANYBODY},
-	{"sees_all", ANYBODY},
-	{"sees_role", ANYBODY},
-	{"clock", ANYBODY},
-	{"job_words", READER},
-	{"why_not_here", READER},
-	{"is_valid", READER},
-	{"next_runs", READER},
-	{"describe", READER},
-	{"doctor", VIEWER | OPERATOR},
+	{ "history", READER },
+	{ "status", READER },
+	{ "queued", READER },
+	{ "outbox", ANYBODY },
+	{ "sees_all", ANYBODY },
+	{ "sees_role", ANYBODY },
+	{ "clock", ANYBODY },
+	{ "job_words", READER },
+	{ "why_not_here", READER },
+	{ "is_valid", READER },
+	{ "next_runs", READER },
+	{ "describe", READER },
+	{ "doctor", VIEWER | OPERATOR },
 	/* defining */
-	{"schedule", USER},
-	{"reschedule", USER},
-	{"unschedule", USER},
-	{"install_portal", USER},
-	{"uninstall_portal", USER},
-	{"portal_*", USER},
+	{ "schedule", USER },
+	{ "reschedule", USER },
+	{ "unschedule", USER },
+	{ "install_portal", USER },
+	{ "uninstall_portal", USER },
+	{ "portal_*", USER },
 	/* operating */
-	{"run_now", USER | OPERATOR},
-	{"pause", USER | OPERATOR},
-	{"resume", USER | OPERATOR},
-	{"pause_group", USER | OPERATOR},
-	{"resume_group", USER | OPERATOR},
-	{"pause_all", OPERATOR},
-	{"resume_all", OPERATOR},
-	{"reload", OPERATOR},
-	{"check_mail", OPERATOR},
+	{ "run_now", USER | OPERATOR },
+	{ "pause", USER | OPERATOR },
+	{ "resume", USER | OPERATOR },
+	{ "pause_group", USER | OPERATOR },
+	{ "resume_group", USER | OPERATOR },
+	{ "pause_all", OPERATOR },
+	{ "resume_all", OPERATOR },
+	{ "reload", OPERATOR },
+	{ "check_mail", OPERATOR },
 	/* mail */
-	{"send_mail", MAILER},
-	{"deliver_mail", MAILER}
+	{ "send_mail", MAILER },
+	{ "deliver_mail", MAILER },
 };
 
 /* The bit of a level; raises 22023 with the names of all. */
 static int
 level_bit(const char *level)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < lengthof(levels); i++)
 		if (strcmp(levels[i].name, level) == 0)
@@ -125,16 +123,16 @@ level_bit(const char *level)
 static int
 levels_of_object(const char *name)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < lengthof(level_objects); i++)
 	{
 		const char *pattern = level_objects[i].name;
-		size_t		length = strlen(pattern);
+		size_t length = strlen(pattern);
 
-		if (pattern[length - 1] == '*'
-			? strncmp(name, pattern, length - 1) == 0
-			: strcmp(name, pattern) == 0)
+		if (pattern[length - 1] == '*' ?
+				strncmp(name, pattern, length - 1) == 0 :
+				strcmp(name, pattern) == 0)
 			return level_objects[i].levels;
 	}
 	return 0;
@@ -145,13 +143,14 @@ static ObjectWithArgs *
 routine_node(Form_pg_proc routine)
 {
 	ObjectWithArgs *node = makeNode(ObjectWithArgs);
-	int			i;
+	int i;
 
 	node->objname = list_make2(makeString(pstrdup(MJ_SCHEMA)),
 							   makeString(pstrdup(NameStr(routine->proname))));
 	for (i = 0; i < routine->pronargs; i++)
-		node->objargs = lappend(node->objargs,
-								makeTypeNameFromOid(routine->proargtypes.values[i], -1));
+		node->objargs =
+			lappend(node->objargs,
+					makeTypeNameFromOid(routine->proargtypes.values[i], -1));
 	return node;
 }
 
@@ -162,8 +161,9 @@ object_node(Oid catalog, HeapTuple tuple, int bits, int others)
 	Form_pg_class relation = (Form_pg_class) GETSTRUCT(tuple);
 	Form_pg_proc routine = (Form_pg_proc) GETSTRUCT(tuple);
 	const char *name = catalog == RelationRelationId ?
-		NameStr(relation->relname) : NameStr(routine->proname);
-	int			levels_there = levels_of_object(name);
+		NameStr(relation->relname) :
+		NameStr(routine->proname);
+	int levels_there = levels_of_object(name);
 
 	if ((levels_there & bits) == 0 || (levels_there & others) != 0)
 		return NULL;
@@ -182,18 +182,18 @@ object_node(Oid catalog, HeapTuple tuple, int bits, int others)
 static List *
 objects_of(Oid catalog, AttrNumber namespace_column, int bits, int others)
 {
-	Relation	relation = table_open(catalog, AccessShareLock);
-	List	   *objects = NIL;
+	Relation relation = table_open(catalog, AccessShareLock);
+	List *objects = NIL;
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	ScanKeyInit(&key, namespace_column, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(get_namespace_oid(MJ_SCHEMA, false)));
 	scan = systable_beginscan(relation, InvalidOid, false, NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Node	   *node = object_node(catalog, tuple, bits, others);
+		Node *node = object_node(catalog, tuple, bits, others);
 
 		if (node != NULL)
 			objects = lappend(objects, node);
@@ -208,9 +208,9 @@ static void
 execute_grant(bool is_grant, ObjectType type, List *objects,
 			  const char *privilege, const char *role)
 {
-	GrantStmt  *grant = makeNode(GrantStmt);
+	GrantStmt *grant = makeNode(GrantStmt);
 	AccessPriv *access = makeNode(AccessPriv);
-	RoleSpec   *grantee = makeNode(RoleSpec);
+	RoleSpec *grantee = makeNode(RoleSpec);
 	PlannedStmt *statement = makeNode(PlannedStmt);
 
 	if (objects == NIL)
@@ -238,8 +238,8 @@ execute_grant(bool is_grant, ObjectType type, List *objects,
 static int
 levels_of_role(Oid role)
 {
-	int			bits = 0;
-	int			i;
+	int bits = 0;
+	int i;
 
 	for (i = 0; i < lengthof(levels); i++)
 		if (mj_access_role_has_level(role, levels[i].marker))
@@ -252,9 +252,9 @@ static void
 change_level(FunctionCallInfo fcinfo, bool is_grant)
 {
 	const char *role;
-	Oid			role_oid;
-	int			bit;
-	int			others;
+	Oid role_oid;
+	int bit;
+	int others;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
@@ -270,12 +270,12 @@ change_level(FunctionCallInfo fcinfo, bool is_grant)
 					  list_make1(makeString(pstrdup(MJ_SCHEMA))), "usage",
 					  role);
 	execute_grant(is_grant, OBJECT_TABLE,
-				  objects_of(RelationRelationId,
-							 Anum_pg_class_relnamespace, bit, others),
+				  objects_of(RelationRelationId, Anum_pg_class_relnamespace,
+							 bit, others),
 				  "select", role);
 	execute_grant(is_grant, OBJECT_ROUTINE,
-				  objects_of(ProcedureRelationId,
-							 Anum_pg_proc_pronamespace, bit, others),
+				  objects_of(ProcedureRelationId, Anum_pg_proc_pronamespace,
+							 bit, others),
 				  "execute", role);
 }
 

@@ -37,23 +37,23 @@ PG_FUNCTION_INFO_V1(mj_api_doctor);
 PG_FUNCTION_INFO_V1(mj_api_reload);
 PG_FUNCTION_INFO_V1(mj_api_adopt);
 
-#define MAX_FAILURES	10		/* jobs that the doctor names */
+#define MAX_FAILURES 10 /* jobs that the doctor names */
 
 /* What a check works with. */
 typedef struct MjDoctor
 {
 	ReturnSetInfo *result;
-	MjJob	   *jobs;
-	int			njobs;
-	const char *check;			/* name of the check that is running */
+	MjJob *jobs;
+	int njobs;
+	const char *check; /* name of the check that is running */
 } MjDoctor;
 
 /* Add a row; detail and hint may be NULL. */
 static void
 add_row(MjDoctor *doctor, bool ok, const char *detail, const char *hint)
 {
-	Datum		values[4];
-	bool		nulls[4] = {false, false, detail == NULL, hint == NULL};
+	Datum values[4];
+	bool nulls[4] = { false, false, detail == NULL, hint == NULL };
 
 	values[0] = CStringGetTextDatum(doctor->check);
 	values[1] = BoolGetDatum(ok);
@@ -69,8 +69,9 @@ check_preloaded(MjDoctor *doctor)
 	if (mj_shmem_available())
 		add_row(doctor, true, "The library was loaded at server start.", NULL);
 	else
-		add_row(doctor, false, "The library is not loaded at server start.",
-				"Append motionify_jobs to shared_preload_libraries and restart the server.");
+		add_row(
+			doctor, false, "The library is not loaded at server start.",
+			"Add motionify_jobs to shared_preload_libraries and restart the server.");
 }
 
 static void
@@ -79,11 +80,13 @@ check_enabled(MjDoctor *doctor)
 	const char *database = get_database_name(MyDatabaseId);
 
 	if (!mj_enabled)
-		add_row(doctor, false, "motionify_jobs.enabled is off: no job runs on this server.",
+		add_row(doctor, false,
+				"motionify_jobs.enabled is off: no job runs on this server.",
 				"ALTER SYSTEM SET motionify_jobs.enabled = on, and reload.");
 	else if (!mj_guc_database_is_served(database))
 		add_row(doctor, false,
-				psprintf("Database \"%s\" is not in motionify_jobs.databases.", database),
+				psprintf("Database \"%s\" is not in motionify_jobs.databases.",
+						 database),
 				"Add it to motionify_jobs.databases, and reload.");
 	else
 		add_row(doctor, true, "Jobs of this database are to run.", NULL);
@@ -93,7 +96,8 @@ static void
 check_standby(MjDoctor *doctor)
 {
 	if (RecoveryInProgress())
-		add_row(doctor, false, "This server is a standby: nothing runs before it is promoted.",
+		add_row(doctor, false,
+				"This server is a standby: nothing runs before it is promoted.",
 				"Ask the primary.");
 	else
 		add_row(doctor, true, "This server is a primary.", NULL);
@@ -102,7 +106,7 @@ check_standby(MjDoctor *doctor)
 static void
 check_launcher(MjDoctor *doctor)
 {
-	int			pid = 0;
+	int pid = 0;
 
 	if (mj_shmem_available())
 	{
@@ -112,6 +116,9 @@ check_launcher(MjDoctor *doctor)
 	}
 	if (pid != 0)
 		add_row(doctor, true, psprintf("It runs as process %d.", pid), NULL);
+	else if (RecoveryInProgress())
+		add_row(doctor, false, "It does not run.",
+				"It starts when this server is promoted.");
 	else
 		add_row(doctor, false, "It does not run.",
 				"It starts with the server; the server log says why it ended.");
@@ -121,24 +128,28 @@ check_launcher(MjDoctor *doctor)
 static void
 check_worker_slots(MjDoctor *doctor)
 {
-	int			others = max_logical_replication_workers > 0 ? 1 : 0;
-	int			wanted = 1 + mj_max_workers + Max(1, mj_max_workers / 2);
-	bool		enough = max_worker_processes >= wanted + others;
+	int others = max_logical_replication_workers > 0 ? 1 : 0;
+	int wanted = 1 + mj_max_workers + Max(1, mj_max_workers / 2);
+	bool enough = max_worker_processes >= wanted + others;
 
-	add_row(doctor, enough,
-			psprintf("Jobs take up to %d of max_worker_processes (%d) with motionify_jobs.max_workers at %d.",
-					 wanted, max_worker_processes, mj_max_workers),
-			enough ? NULL :
-			psprintf("Set max_worker_processes to %d or more, as parallel queries need some too, and restart the server.",
-					 wanted + others));
+	add_row(
+		doctor, enough,
+		psprintf(
+			"Jobs take up to %d of max_worker_processes (%d) with motionify_jobs.max_workers at %d.",
+			wanted, max_worker_processes, mj_max_workers),
+		enough ?
+			NULL :
+			psprintf(
+				"Set max_worker_processes to %d or more, as parallel queries need some too, and restart the server.",
+				wanted + others));
 }
 
 static void
 check_identity(MjDoctor *doctor)
 {
-	bool		own = mj_instance_is_own();
-	int			nforeign = 0;
-	int			i;
+	bool own = mj_instance_is_own();
+	int nforeign = 0;
+	int i;
 
 	for (i = 0; i < doctor->njobs; i++)
 		if (doctor->jobs[i].foreign_origin)
@@ -146,25 +157,28 @@ check_identity(MjDoctor *doctor)
 	if (own && nforeign == 0)
 		add_row(doctor, true, "All jobs are this database's own.", NULL);
 	else
-		add_row(doctor, false,
-				own ? psprintf("%d of %d jobs were defined in another database.",
-							   nforeign, doctor->njobs)
-				: "This database is a copy, or motionify_jobs.instance was changed: it runs and sends nothing.",
-				"If it is to run them from now on: SELECT jobs.adopt().");
+		add_row(
+			doctor, false,
+			own ?
+				psprintf("%d of %d jobs were defined in another database.",
+						 nforeign, doctor->njobs) :
+				"This database is a copy, or motionify_jobs.instance was changed: it runs and sends nothing.",
+			"If it is to run them from now on: SELECT jobs.adopt().");
 }
 
 static void
 check_roles(MjDoctor *doctor)
 {
-	bool		all_ok = true;
-	int			i;
+	bool all_ok = true;
+	int i;
 
 	for (i = 0; i < doctor->njobs; i++)
 	{
 		const MjJob *job = &doctor->jobs[i];
 		MjRoleProblem problem;
 
-		if (mj_access_role_can_run(mj_access_job_role(job), job->role, &problem))
+		if (mj_access_role_can_run(mj_access_job_role(job), job->role,
+								   &problem))
 			continue;
 		add_row(doctor, false,
 				psprintf("Job \"%s\": %s.", job->name, problem.message),
@@ -178,13 +192,13 @@ check_roles(MjDoctor *doctor)
 static void
 check_schedules(MjDoctor *doctor)
 {
-	bool		all_ok = true;
-	int			i;
+	bool all_ok = true;
+	int i;
 
 	for (i = 0; i < doctor->njobs; i++)
 	{
 		const MjJob *job = &doctor->jobs[i];
-		MjProblem	problem;
+		MjProblem problem;
 		TimestampTz next;
 
 		if (job->schedule == NULL ||
@@ -199,14 +213,15 @@ check_schedules(MjDoctor *doctor)
 	if (all_ok)
 		add_row(doctor, true,
 				psprintf("%d jobs; jobs.status says when each runs next.",
-						 doctor->njobs), NULL);
+						 doctor->njobs),
+				NULL);
 }
 
 static void
 check_paused(MjDoctor *doctor)
 {
 	StringInfoData names;
-	int			i;
+	int i;
 
 	initStringInfo(&names);
 	for (i = 0; i < doctor->njobs; i++)
@@ -224,8 +239,8 @@ check_paused(MjDoctor *doctor)
 static int
 count_group(const MjDoctor *doctor, const char *job_group)
 {
-	int			n = 0;
-	int			i;
+	int n = 0;
+	int i;
 
 	for (i = 0; i < doctor->njobs; i++)
 		if (doctor->jobs[i].job_group != NULL &&
@@ -237,8 +252,8 @@ count_group(const MjDoctor *doctor, const char *job_group)
 static void
 check_groups(MjDoctor *doctor)
 {
-	List	   *groups = NIL;
-	ListCell   *cell;
+	List *groups = NIL;
+	ListCell *cell;
 
 	if (!SplitGUCList(pstrdup(mj_disabled_groups), ',', &groups) ||
 		groups == NIL)
@@ -246,28 +261,34 @@ check_groups(MjDoctor *doctor)
 		add_row(doctor, true, "No group is switched off.", NULL);
 		return;
 	}
-	foreach(cell, groups)
+	foreach (cell, groups)
 	{
 		const char *job_group = lfirst(cell);
-		int			n = count_group(doctor, job_group);
+		int n = count_group(doctor, job_group);
 
 		if (n > 0)
-			add_row(doctor, false,
-					psprintf("Group \"%s\" with %d jobs is switched off by motionify_jobs.disabled_groups.",
-							 job_group, n), NULL);
+			add_row(
+				doctor, false,
+				psprintf(
+					"Group \"%s\" with %d jobs is switched off by motionify_jobs.disabled_groups.",
+					job_group, n),
+				NULL);
 		else
-			add_row(doctor, false,
-					psprintf("motionify_jobs.disabled_groups names \"%s\", and no job is in such a group.",
-							 job_group), "Is it a typing error?");
+			add_row(
+				doctor, false,
+				psprintf(
+					"motionify_jobs.disabled_groups names \"%s\", and no job is in such a group.",
+					job_group),
+				"Is it a typing error?");
 	}
 }
 
 static void
 check_mail(MjDoctor *doctor)
 {
-	char	   *detail = NULL;
-	char	   *hint = NULL;
-	bool		ok = mj_mail_probe(&detail, &hint);
+	char *detail = NULL;
+	char *hint = NULL;
+	bool ok = mj_mail_probe(&detail, &hint);
 
 	add_row(doctor, ok, detail, hint);
 }
@@ -276,15 +297,16 @@ static void
 check_failures(MjDoctor *doctor)
 {
 	MjJobFailures *failures;
-	int			n = mj_job_failures(mj_clock_now() - USECS_PER_DAY,
-									MAX_FAILURES, &failures);
-	int			i;
+	int n = mj_job_failures(mj_clock_now() - USECS_PER_DAY, MAX_FAILURES,
+							&failures);
+	int i;
 
 	if (n == 0)
 		add_row(doctor, true, "Nothing has failed in the last 24 hours.", NULL);
 	for (i = 0; i < n; i++)
 		add_row(doctor, false,
-				psprintf("Job \"%s\": " INT64_FORMAT " failed attempts in the last 24 hours, the last: %s",
+				psprintf("Job \"%s\": " INT64_FORMAT
+						 " failed attempts in the last 24 hours, the last: %s",
 						 failures[i].name, failures[i].attempts,
 						 failures[i].last_error),
 				"jobs.history has all of them.");
@@ -294,21 +316,20 @@ check_failures(MjDoctor *doctor)
 static const struct
 {
 	const char *name;
-	void		(*run) (MjDoctor *doctor);
-}			checks[] =
-{
-	{"preloaded", check_preloaded},
-	{"enabled", check_enabled},
-	{"primary", check_standby},
-	{"launcher", check_launcher},
-	{"worker slots", check_worker_slots},
-	{"origin", check_identity},
-	{"roles", check_roles},
-	{"schedules", check_schedules},
-	{"paused", check_paused},
-	{"groups", check_groups},
-	{"mail", check_mail},
-	{"failures", check_failures}
+	void (*run)(MjDoctor *doctor);
+} checks[] = {
+	{ "preloaded", check_preloaded },
+	{ "enabled", check_enabled },
+	{ "primary", check_standby },
+	{ "launcher", check_launcher },
+	{ "worker slots", check_worker_slots },
+	{ "origin", check_identity },
+	{ "roles", check_roles },
+	{ "schedules", check_schedules },
+	{ "paused", check_paused },
+	{ "groups", check_groups },
+	{ "mail", check_mail },
+	{ "failures", check_failures },
 };
 
 /*
@@ -318,8 +339,8 @@ static const struct
 Datum
 mj_api_doctor(PG_FUNCTION_ARGS)
 {
-	MjDoctor	doctor;
-	int			i;
+	MjDoctor doctor;
+	int i;
 
 	if (!mj_access_sees_all())
 		ereport(ERROR,
@@ -350,10 +371,12 @@ mj_api_reload(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to reload the workers")));
 	if (!mj_shmem_available())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("motionify_jobs is not loaded at server start"),
-				 errhint("Append motionify_jobs to shared_preload_libraries and restart the server.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("motionify_jobs is not preloaded"),
+			 errhint(
+				 "Add motionify_jobs to shared_preload_libraries and restart the server.")));
 	mj_worker_yield_database(MyDatabaseId);
 	mj_wake_database(MyDatabaseId, 0);
 	PG_RETURN_VOID();
@@ -366,16 +389,16 @@ mj_api_reload(PG_FUNCTION_ARGS)
 Datum
 mj_api_adopt(PG_FUNCTION_ARGS)
 {
-	int64	   *job_ids;
-	int			n;
-	int			i;
+	int64 *job_ids;
+	int n;
+	int i;
 
 	PreventCommandIfReadOnly("jobs.adopt()");
 	mj_access_check_owner("adopt jobs");
 	n = mj_instance_adopt(&job_ids);
 	for (i = 0; i < n; i++)
 	{
-		MjJob		job;
+		MjJob job;
 
 		CHECK_FOR_INTERRUPTS();
 		if (mj_job_by_id_locked(job_ids[i], &job))

@@ -35,15 +35,26 @@ PG_FUNCTION_INFO_V1(mj_api_schedule);
 PG_FUNCTION_INFO_V1(mj_api_reschedule);
 PG_FUNCTION_INFO_V1(mj_api_unschedule);
 
-#define MAX_NAME	200			/* bytes of a job's and a group's name */
-#define MAX_TIMEOUT_DAYS 24		/* what fits into a timer's milliseconds */
+#define MAX_NAME 200		/* bytes of a job's and a group's name */
+#define MAX_TIMEOUT_DAYS 24 /* what fits into a timer's milliseconds */
 
 /* Arguments of jobs.schedule(), in order. */
 enum
 {
-	ARG_NAME, ARG_SCHEDULE, ARG_COMMAND, ARG_DESCRIPTION, ARG_TIMEZONE,
-	ARG_ROLE, ARG_JOB_GROUP, ARG_ENABLED, ARG_OVERLAP, ARG_CATCH_UP,
-	ARG_TIMEOUT, ARG_MAX_ATTEMPTS, ARG_BACKOFF_BASE, ARG_PRIORITY
+	ARG_NAME,
+	ARG_SCHEDULE,
+	ARG_COMMAND,
+	ARG_DESCRIPTION,
+	ARG_TIMEZONE,
+	ARG_ROLE,
+	ARG_JOB_GROUP,
+	ARG_ENABLED,
+	ARG_OVERLAP,
+	ARG_CATCH_UP,
+	ARG_TIMEOUT,
+	ARG_MAX_ATTEMPTS,
+	ARG_BACKOFF_BASE,
+	ARG_PRIORITY
 };
 
 /*
@@ -55,9 +66,9 @@ enum
 void
 mj_job_plan(MjJob *job)
 {
-	MjProblem	problem;
-	Oid			role = OidIsValid(job->role_oid) ? job->role_oid :
-		get_role_oid(job->role, true);
+	MjProblem problem;
+	Oid role = OidIsValid(job->role_oid) ? job->role_oid :
+										   get_role_oid(job->role, true);
 
 	if (!job->enabled || job->paused || job->schedule == NULL ||
 		mj_schedule_try_next(job->schedule, job->timezone, mj_clock_now(),
@@ -65,8 +76,7 @@ mj_job_plan(MjJob *job)
 		job->next_run_at = 0;
 	if (OidIsValid(role))
 		mj_job_set_state(job->job_id, job->next_run_at, 0, role);
-	mj_xact_wake(job->next_run_at ? job->next_run_at : DT_NOEND,
-				 MJ_LANE_NONE);
+	mj_xact_wake(job->next_run_at ? job->next_run_at : DT_NOEND, MJ_LANE_NONE);
 }
 
 /* A text argument; NULL if it is. */
@@ -111,9 +121,9 @@ check_name(const char *what, const char *name)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid %s", what),
 			 *p != '\0' ? errdetail("It contains a control character.") :
-			 p - name > MAX_NAME
-			 ? errdetail("It has more than %d bytes.", MAX_NAME)
-			 : errdetail("It is empty.")));
+				 p - name > MAX_NAME ?
+						  errdetail("It has more than %d bytes.", MAX_NAME) :
+						  errdetail("It is empty.")));
 }
 
 static void
@@ -143,8 +153,7 @@ check_choice(const char *option, const char *value, const char *one,
 static int
 compare_intervals(const Interval *a, const Interval *b)
 {
-	return DatumGetInt32(DirectFunctionCall2(interval_cmp,
-											 IntervalPGetDatum(a),
+	return DatumGetInt32(DirectFunctionCall2(interval_cmp, IntervalPGetDatum(a),
 											 IntervalPGetDatum(b)));
 }
 
@@ -153,11 +162,12 @@ static void
 check_interval(const char *option, const Interval *value, int64 least_usec,
 			   int most_days)
 {
-	Interval	least = {.time = least_usec};
-	Interval	most = {.day = most_days};
+	Interval least = { .time = least_usec };
+	Interval most = { .day = most_days };
 
-	if (value == NULL || (compare_intervals(value, &least) >= 0 &&
-						  compare_intervals(value, &most) <= 0))
+	if (value == NULL ||
+		(compare_intervals(value, &least) >= 0 &&
+		 compare_intervals(value, &most) <= 0))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -181,7 +191,7 @@ check_max_attempts(int32 value)
 static void
 command_error_context(void *arg)
 {
-	int			position = geterrposition();
+	int position = geterrposition();
 
 	if (position > 0)
 	{
@@ -197,7 +207,7 @@ static List *
 parse_command(const char *command)
 {
 	ErrorContextCallback callback;
-	List	   *statements;
+	List *statements;
 
 	callback.callback = command_error_context;
 	callback.arg = unconstify(char *, command);
@@ -213,37 +223,43 @@ static void
 check_statement(Node *statement)
 {
 	if (IsA(statement, TransactionStmt))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("transaction control is not allowed in the command of a job"),
-				 errhint("A run is a transaction of its own. A procedure that commits can be run by CALL.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg(
+				 "transaction control is not allowed in the command of a job"),
+			 errhint(
+				 "A run is a transaction of its own. A procedure that commits can be run by CALL.")));
 	if (IsA(statement, CopyStmt) && ((CopyStmt *) statement)->filename == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("COPY %s is not allowed in the command of a job",
-						((CopyStmt *) statement)->is_from ? "FROM STDIN" : "TO STDOUT"),
-				 errhint("A job has no client; copy from or to a file or program of the server.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("COPY %s is not allowed in the command of a job",
+					((CopyStmt *) statement)->is_from ? "FROM STDIN" :
+														"TO STDOUT"),
+			 errhint(
+				 "A job has no client; copy from or to a file or program of the server.")));
 }
 
 /* Raise unless a command can be executed: 42601, 22023, 0A000. */
 static void
 check_command(const char *command)
 {
-	List	   *statements = parse_command(command);
-	ListCell   *cell;
+	List *statements = parse_command(command);
+	ListCell *cell;
 
 	if (statements == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("command is empty")));
-	foreach(cell, statements)
+	foreach (cell, statements)
 		check_statement(lfirst_node(RawStmt, cell)->stmt);
 }
 
 static bool
 is_schedule(const char *text)
 {
-	MjProblem	problem;
+	MjProblem problem;
 	MjSchedule *schedule;
 
 	return mj_cron_parse(text, &schedule, NULL, &problem);
@@ -256,7 +272,7 @@ is_schedule(const char *text)
 static void
 check_argument_order(const MjJob *job)
 {
-	MjProblem	problem;
+	MjProblem problem;
 	MjSchedule *schedule;
 	const char *right = NULL;
 
@@ -268,12 +284,13 @@ check_argument_order(const MjJob *job)
 						 quote_literal_cstr(job->schedule),
 						 quote_literal_cstr(job->name));
 	else if (is_schedule(job->command))
-		right = psprintf("The schedule comes before the command: jobs.schedule(%s, %s, ...).",
-						 quote_literal_cstr(job->name),
-						 quote_literal_cstr(job->command));
+		right = psprintf(
+			"The schedule comes before the command: jobs.schedule(%s, %s, ...).",
+			quote_literal_cstr(job->name), quote_literal_cstr(job->command));
 	if (right != NULL)
 		strlcpy(problem.hint, right,
-				pg_mbcliplen(right, strlen(right), sizeof(problem.hint) - 1) + 1);
+				pg_mbcliplen(right, strlen(right), sizeof(problem.hint) - 1) +
+					1);
 	mj_schedule_raise(&problem);
 }
 
@@ -281,7 +298,7 @@ check_argument_order(const MjJob *job)
 static void
 set_defaults(MjJob *job)
 {
-	static Interval one_minute = {.time = USECS_PER_MINUTE};
+	static Interval one_minute = { .time = USECS_PER_MINUTE };
 
 	memset(job, 0, sizeof(MjJob));
 	job->enabled = true;
@@ -393,11 +410,12 @@ update_job(MjJob *job, const MjJob *old)
 	else
 		mj_job_plan(job);
 	if (job->foreign_origin)
-		ereport(NOTICE,
-				(errmsg("job \"%s\" does not run in this database",
-						job->name),
-				 errdetail("It was defined in another database, or this one is a copy."),
-				 errhint("SELECT jobs.adopt() makes all jobs this database's own.")));
+		ereport(
+			NOTICE,
+			(errmsg("job \"%s\" does not run in this database", job->name),
+			 errdetail(
+				 "It was defined in another database, or this one is a copy."),
+			 errhint("jobs.adopt() makes all jobs this database's own.")));
 }
 
 /*
@@ -409,10 +427,10 @@ update_job(MjJob *job, const MjJob *old)
 Datum
 mj_api_schedule(PG_FUNCTION_ARGS)
 {
-	char	   *name = needed_argument(fcinfo, ARG_NAME, "job name");
-	MjJob		job;
-	MjJob		old;
-	bool		exists;
+	char *name = needed_argument(fcinfo, ARG_NAME, "job name");
+	MjJob job;
+	MjJob old;
+	bool exists;
 
 	PreventCommandIfReadOnly("jobs.schedule()");
 	do
@@ -441,10 +459,10 @@ mj_api_schedule(PG_FUNCTION_ARGS)
 Datum
 mj_api_reschedule(PG_FUNCTION_ARGS)
 {
-	char	   *name = needed_argument(fcinfo, 0, "job name");
-	char	   *schedule = text_argument(fcinfo, 1);
-	MjJob		job;
-	MjJob		old;
+	char *name = needed_argument(fcinfo, 0, "job name");
+	char *schedule = text_argument(fcinfo, 1);
+	MjJob job;
+	MjJob old;
 
 	PreventCommandIfReadOnly("jobs.reschedule()");
 	mj_job_require_locked(name, &old);
@@ -462,9 +480,9 @@ mj_api_reschedule(PG_FUNCTION_ARGS)
 static void
 cancel_runs(int64 job_id)
 {
-	int64	   *run_ids;
-	int			n = mj_job_running(job_id, &run_ids);
-	int			i;
+	int64 *run_ids;
+	int n = mj_job_running(job_id, &run_ids);
+	int i;
 
 	for (i = 0; i < n && mj_shmem_available(); i++)
 		(void) mj_run_cancel(run_ids[i]);
@@ -479,9 +497,9 @@ cancel_runs(int64 job_id)
 Datum
 mj_api_unschedule(PG_FUNCTION_ARGS)
 {
-	char	   *name = needed_argument(fcinfo, 0, "job name");
-	bool		cancel_running = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
-	MjJob		job;
+	char *name = needed_argument(fcinfo, 0, "job name");
+	bool cancel_running = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	MjJob job;
 
 	PreventCommandIfReadOnly("jobs.unschedule()");
 	mj_job_require_locked(name, &job);

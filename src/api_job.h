@@ -15,4 +15,4 @@
 
 extern void mj_job_plan(MjJob *job);
 
-#endif							/* MJ_API_JOB_H */
+#endif /* MJ_API_JOB_H */

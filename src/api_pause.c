@@ -66,17 +66,17 @@ lock_job(FunctionCallInfo fcinfo, const char *function, MjJob *job)
 static int32
 set_group_paused(const char *job_group, bool paused)
 {
-	int64	   *job_ids;
-	int			n = mj_job_ids_of_group(job_group, &job_ids);
-	int32		changed = 0;
-	int			denied = 0;
-	int			i;
+	int64 *job_ids;
+	int n = mj_job_ids_of_group(job_group, &job_ids);
+	int32 changed = 0;
+	int denied = 0;
+	int i;
 
 	PreventCommandIfReadOnly(paused ? "the pausing of jobs" :
-							 "the resuming of jobs");
+									  "the resuming of jobs");
 	for (i = 0; i < n; i++)
 	{
-		MjJob		job;
+		MjJob job;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!mj_job_by_id_locked(job_ids[i], &job))
@@ -111,7 +111,7 @@ group_argument(FunctionCallInfo fcinfo)
 Datum
 mj_api_pause(PG_FUNCTION_ARGS)
 {
-	MjJob		job;
+	MjJob job;
 
 	lock_job(fcinfo, "jobs.pause()", &job);
 	(void) set_paused(&job, true);
@@ -122,7 +122,7 @@ mj_api_pause(PG_FUNCTION_ARGS)
 Datum
 mj_api_resume(PG_FUNCTION_ARGS)
 {
-	MjJob		job;
+	MjJob job;
 
 	lock_job(fcinfo, "jobs.resume()", &job);
 	(void) set_paused(&job, false);

@@ -27,7 +27,7 @@ PG_FUNCTION_INFO_V1(mj_api_clock);
 PG_FUNCTION_INFO_V1(mj_view_job_words);
 PG_FUNCTION_INFO_V1(mj_view_why_not_here);
 
-#define MAX_NEXT_RUNS	10000
+#define MAX_NEXT_RUNS 10000
 
 static char *
 text_argument(FunctionCallInfo fcinfo, int n)
@@ -59,17 +59,17 @@ Datum
 mj_api_is_valid(PG_FUNCTION_ARGS)
 {
 	MjSchedule *schedule;
-	MjProblem	problem;
+	MjProblem problem;
 
-	PG_RETURN_BOOL(mj_cron_parse(text_argument(fcinfo, 0), &schedule, NULL,
-								 &problem));
+	PG_RETURN_BOOL(
+		mj_cron_parse(text_argument(fcinfo, 0), &schedule, NULL, &problem));
 }
 
 /* How many instants jobs.next_runs() is to give; raises 22023. */
 static int32
 count_argument(FunctionCallInfo fcinfo, int n)
 {
-	int32		count = PG_ARGISNULL(n) ? 5 : PG_GETARG_INT32(n);
+	int32 count = PG_ARGISNULL(n) ? 5 : PG_GETARG_INT32(n);
 
 	if (count < 0 || count > MAX_NEXT_RUNS)
 		ereport(ERROR,
@@ -82,8 +82,8 @@ count_argument(FunctionCallInfo fcinfo, int n)
 static TimestampTz
 after_argument(FunctionCallInfo fcinfo, int n)
 {
-	TimestampTz after = PG_ARGISNULL(n) ? mj_clock_now() :
-		PG_GETARG_TIMESTAMPTZ(n);
+	TimestampTz after =
+		PG_ARGISNULL(n) ? mj_clock_now() : PG_GETARG_TIMESTAMPTZ(n);
 
 	if (TIMESTAMP_NOT_FINITE(after))
 		ereport(ERROR,
@@ -101,7 +101,7 @@ mj_api_next_runs(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	MjTimetable timetable;
-	int32		count;
+	int32 count;
 	TimestampTz next;
 
 	open_arguments(fcinfo, &timetable);
@@ -110,8 +110,8 @@ mj_api_next_runs(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	while (count-- > 0 && mj_timetable_next(&timetable, next, &next))
 	{
-		Datum		value = TimestampTzGetDatum(next);
-		bool		isnull = false;
+		Datum value = TimestampTzGetDatum(next);
+		bool isnull = false;
 
 		CHECK_FOR_INTERRUPTS();
 		tuplestore_putvalues(result->setResult, result->setDesc, &value,
@@ -143,7 +143,7 @@ static char *
 describe_stored(const char *text)
 {
 	MjSchedule *schedule;
-	MjProblem	problem;
+	MjProblem problem;
 	StringInfoData words;
 
 	if (text == NULL)
@@ -179,11 +179,11 @@ read_job(FunctionCallInfo fcinfo, MjJob *job)
 Datum
 mj_view_job_words(PG_FUNCTION_ARGS)
 {
-	TupleDesc	descriptor;
-	MjJob		job;
+	TupleDesc descriptor;
+	MjJob job;
 	StringInfoData reasons;
-	Datum		values[3];
-	bool		nulls[3] = {false, false, false};
+	Datum values[3];
+	bool nulls[3] = { false, false, false };
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -195,7 +195,7 @@ mj_view_job_words(PG_FUNCTION_ARGS)
 	values[2] = CStringGetTextDatum(reasons.data);
 	nulls[2] = reasons.len == 0;
 	PG_RETURN_DATUM(HeapTupleGetDatum(
-						heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+		heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
 /*

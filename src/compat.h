@@ -61,4 +61,11 @@
 	CreateWaitEventSet(CurrentMemoryContext, (nevents))
 #endif
 
+/* 16: memberships differ, and only those with SET let one act as the role. */
+#if PG_VERSION_NUM >= 160000
+#define MJ_ACT_AS	"SET"
+#else
+#define MJ_ACT_AS	"MEMBER"
+#endif
+
 #endif							/* MJ_COMPAT_H */

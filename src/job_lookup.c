@@ -22,46 +22,46 @@
 #include "access.h"
 #include "job_lookup.h"
 
-#define MAX_SUGGESTIONS	3
+#define MAX_SUGGESTIONS 3
 /* What is longer is compared by its beginning, which keeps it quick. */
-#define MAX_COMPARED	200		/* bytes */
-#define MAX_WORDS		32
+#define MAX_COMPARED 200 /* bytes */
+#define MAX_WORDS 32
 /* A word that begins with another of this length at least counts as it. */
-#define MIN_STEM		4
+#define MIN_STEM 4
 
 /* A name taken apart for comparison. */
 typedef struct MjNameWords
 {
-	char		text[MAX_COMPARED + 1]; /* lower case, words joined by '_' */
-	int			length;
-	int			nwords;
+	char text[MAX_COMPARED + 1]; /* lower case, words joined by '_' */
+	int length;
+	int nwords;
 	const char *word[MAX_WORDS];
-	int			word_length[MAX_WORDS];
+	int word_length[MAX_WORDS];
 } MjNameWords;
 
 /* A job's name and how far it is from what was given. */
 typedef struct MjSuggestion
 {
 	const char *name;
-	int			distance;		/* in words not found, then in letters */
+	int distance; /* in words not found, then in letters */
 } MjSuggestion;
 
-#define FAR_AWAY	PG_INT32_MAX
+#define FAR_AWAY PG_INT32_MAX
 #define WORD_MISSING 10000
 
 /* Take a name apart. */
 static void
 split_words(const char *name, MjNameWords *words)
 {
-	int			i;
-	bool		in_word = false;
+	int i;
+	bool in_word = false;
 
 	words->length = pg_mbcliplen(name, strlen(name), MAX_COMPARED);
 	words->nwords = 0;
 	for (i = 0; i < words->length; i++)
 	{
-		char		c = pg_tolower((unsigned char) name[i]);
-		bool		is_break = strchr("-_.:/ ", c) != NULL;
+		char c = pg_tolower((unsigned char) name[i]);
+		bool is_break = strchr("-_.:/ ", c) != NULL;
 
 		words->text[i] = is_break ? '_' : c;
 		if (!is_break && !in_word && words->nwords < MAX_WORDS)
@@ -80,7 +80,7 @@ split_words(const char *name, MjNameWords *words)
 static bool
 words_match(const char *a, int a_length, const char *b, int b_length)
 {
-	int			shorter = Min(a_length, b_length);
+	int shorter = Min(a_length, b_length);
 
 	if (a_length != b_length && shorter < MIN_STEM)
 		return false;
@@ -91,9 +91,9 @@ words_match(const char *a, int a_length, const char *b, int b_length)
 static int
 count_common(const MjNameWords *given, const MjNameWords *other)
 {
-	int			common = 0;
-	int			i;
-	int			j;
+	int common = 0;
+	int i;
+	int j;
 
 	for (i = 0; i < given->nwords; i++)
 	{
@@ -112,8 +112,8 @@ static int
 name_distance(const MjNameWords *given, const char *name)
 {
 	MjNameWords other;
-	int			letters;
-	int			common;
+	int letters;
+	int common;
 
 	split_words(name, &other);
 	letters = varstr_levenshtein_less_equal(given->text, given->length,
@@ -138,8 +138,8 @@ compare_suggestions(const void *a, const void *b)
 static bool
 may_know(const MjJobName *name)
 {
-	Oid			role = OidIsValid(name->role_oid) ? name->role_oid :
-		get_role_oid(name->role, true);
+	Oid role = OidIsValid(name->role_oid) ? name->role_oid :
+											get_role_oid(name->role, true);
 
 	return mj_access_sees_role(role);
 }
@@ -149,12 +149,12 @@ static int
 find_suggestions(const char *given, MjSuggestion *suggestions)
 {
 	MjNameWords words;
-	MjJobName  *names;
+	MjJobName *names;
 	MjSuggestion *all;
-	int			n = mj_job_names(&names);
-	bool		sees_all = mj_access_sees_all();
-	int			nall = 0;
-	int			i;
+	int n = mj_job_names(&names);
+	bool sees_all = mj_access_sees_all();
+	int nall = 0;
+	int i;
 
 	split_words(given, &words);
 	all = palloc(sizeof(MjSuggestion) * (n + 1));
@@ -163,8 +163,7 @@ find_suggestions(const char *given, MjSuggestion *suggestions)
 		CHECK_FOR_INTERRUPTS();
 		all[nall].name = names[i].name;
 		all[nall].distance = name_distance(&words, names[i].name);
-		if (all[nall].distance != FAR_AWAY &&
-			(sees_all || may_know(&names[i])))
+		if (all[nall].distance != FAR_AWAY && (sees_all || may_know(&names[i])))
 			nall++;
 	}
 	qsort(all, nall, sizeof(MjSuggestion), compare_suggestions);
@@ -184,16 +183,19 @@ void
 mj_job_lookup_failed(const char *name)
 {
 	MjSuggestion suggestions[MAX_SUGGESTIONS];
-	int			n = find_suggestions(name, suggestions);
+	int n = find_suggestions(name, suggestions);
 	StringInfoData hint;
-	int			i;
+	int i;
 
 	initStringInfo(&hint);
-	appendStringInfoString(&hint, n > 0 ? "Perhaps you meant " :
-						   "The view jobs.status lists the jobs.");
+	appendStringInfoString(&hint,
+						   n > 0 ? "Perhaps you meant " :
+								   "The view jobs.status lists the jobs.");
 	for (i = 0; i < n; i++)
 		appendStringInfo(&hint, "\"%s\"%s", suggestions[i].name,
-						 i == n - 1 ? "." : i == n - 2 ? " or " : ", ");
+						 i == n - 1		? "." :
+							 i == n - 2 ? " or " :
+										  ", ");
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("job \"%s\" does not exist", name),

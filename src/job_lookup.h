@@ -16,4 +16,4 @@ extern void mj_job_require(const char *name, MjJob *job);
 extern void mj_job_require_locked(const char *name, MjJob *job);
 extern void mj_job_lookup_failed(const char *name) pg_attribute_noreturn();
 
-#endif							/* MJ_JOB_LOOKUP_H */
+#endif /* MJ_JOB_LOOKUP_H */

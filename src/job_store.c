@@ -35,31 +35,36 @@
 #define JOB_TABLES \
 	"FROM jobs.job j LEFT JOIN jobs.instance i ON " OWN_INSTANCE \
 	"LEFT JOIN jobs.job_state s ON s.job_id = j.job_id "
-#define OWN_TYPES	OIDOID, TEXTOID
+#define OWN_TYPES OIDOID, TEXTOID
 
 static MjStatement find = {
 	JOB_COLUMNS JOB_TABLES "WHERE j.name = $3",
-	3, {OWN_TYPES, TEXTOID}
+	3,
+	{ OWN_TYPES, TEXTOID },
 };
 
 static MjStatement find_locked = {
 	JOB_COLUMNS JOB_TABLES "WHERE j.name = $3 FOR UPDATE OF j",
-	3, {OWN_TYPES, TEXTOID}
+	3,
+	{ OWN_TYPES, TEXTOID },
 };
 
 static MjStatement by_id = {
 	JOB_COLUMNS JOB_TABLES "WHERE j.job_id = $3",
-	3, {OWN_TYPES, INT8OID}
+	3,
+	{ OWN_TYPES, INT8OID },
 };
 
 static MjStatement by_id_locked = {
 	JOB_COLUMNS JOB_TABLES "WHERE j.job_id = $3 FOR UPDATE OF j",
-	3, {OWN_TYPES, INT8OID}
+	3,
+	{ OWN_TYPES, INT8OID },
 };
 
 static MjStatement all_jobs = {
 	JOB_COLUMNS JOB_TABLES "ORDER BY j.name",
-	2, {OWN_TYPES}
+	2,
+	{ OWN_TYPES },
 };
 
 static MjStatement insert_job = {
@@ -69,9 +74,10 @@ static MjStatement insert_job = {
 	"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
 	" instance_id, $15, $15 FROM jobs.instance "
 	"ON CONFLICT (name) DO NOTHING RETURNING job_id",
-	15, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID,
-		BOOLOID, TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID,
-	INT4OID, TIMESTAMPTZOID}
+	15,
+	{ TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID,
+	  TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID,
+	  TIMESTAMPTZOID },
 };
 
 static MjStatement update_job = {
@@ -79,30 +85,35 @@ static MjStatement update_job = {
 	" timezone = $5, command = $6, role = $7, enabled = $8, overlap = $9,"
 	" catch_up = $10, timeout = $11, max_attempts = $12, backoff_base = $13,"
 	" priority = $14, updated_at = $15, version = $16 WHERE name = $1",
-	16, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID,
-		BOOLOID, TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID,
-	INT4OID, TIMESTAMPTZOID, INT4OID}
+	16,
+	{ TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID,
+	  TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID,
+	  TIMESTAMPTZOID, INT4OID },
 };
 
 static MjStatement delete_job = {
 	"DELETE FROM jobs.job WHERE job_id = $1",
-	1, {INT8OID}
+	1,
+	{ INT8OID },
 };
 
 static MjStatement delete_state = {
 	"DELETE FROM jobs.job_state WHERE job_id = $1",
-	1, {INT8OID}
+	1,
+	{ INT8OID },
 };
 
 static MjStatement pause_job = {
 	"UPDATE jobs.job SET paused_at = $2, pause_reason = $3, updated_at = $4 "
 	"WHERE job_id = $1",
-	4, {INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID}
+	4,
+	{ INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID },
 };
 
 static MjStatement stop_state = {
 	"UPDATE jobs.job_state SET next_run_at = NULL WHERE job_id = $1",
-	1, {INT8OID}
+	1,
+	{ INT8OID },
 };
 
 static MjStatement job_names = {
@@ -113,13 +124,15 @@ static MjStatement job_names = {
 static MjStatement ids_of_group = {
 	"SELECT job_id FROM jobs.job "
 	"WHERE $1 IS NULL OR job_group = $1 ORDER BY job_id",
-	1, {TEXTOID}
+	1,
+	{ TEXTOID },
 };
 
 static MjStatement running = {
 	"SELECT run_id FROM jobs.queue WHERE job_id = $1 AND state = 'running' "
 	"ORDER BY run_id",
-	1, {INT8OID}
+	1,
+	{ INT8OID },
 };
 
 static MjStatement failures = {
@@ -127,7 +140,8 @@ static MjStatement failures = {
 	" ORDER BY finished_at DESC))[1] FROM jobs.run_log "
 	"WHERE finished_at > $1 AND status IN ('failed', 'timed_out', 'crashed') "
 	"GROUP BY job ORDER BY max(finished_at) DESC LIMIT $2",
-	2, {TIMESTAMPTZOID, INT4OID}
+	2,
+	{ TIMESTAMPTZOID, INT4OID },
 };
 
 static MjStatement set_state = {
@@ -136,7 +150,8 @@ static MjStatement set_state = {
 	"ON CONFLICT (job_id) DO UPDATE SET next_run_at = excluded.next_run_at,"
 	" last_due_at = coalesce(excluded.last_due_at, s.last_due_at),"
 	" role_oid = excluded.role_oid",
-	4, {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID}
+	4,
+	{ INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID },
 };
 
 /*
@@ -144,21 +159,21 @@ static MjStatement set_state = {
  * again.
  */
 static MjStatement due_jobs = {
-	JOB_COLUMNS
-	"FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
-	"JOIN jobs.instance i ON " OWN_INSTANCE
-	"WHERE s.next_run_at <= $3 ORDER BY s.next_run_at LIMIT $4 "
-	"FOR UPDATE OF s SKIP LOCKED",
-	4, {OWN_TYPES, TIMESTAMPTZOID, INT4OID}
+	JOB_COLUMNS "FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
+				"JOIN jobs.instance i ON " OWN_INSTANCE
+				"WHERE s.next_run_at <= $3 ORDER BY s.next_run_at LIMIT $4 "
+				"FOR UPDATE OF s SKIP LOCKED",
+	4,
+	{ OWN_TYPES, TIMESTAMPTZOID, INT4OID },
 };
 
 static MjStatement jobs_without_state = {
-	JOB_COLUMNS
-	"FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
-	"LEFT JOIN jobs.job_state s ON s.job_id = j.job_id "
-	"WHERE s.job_id IS NULL ORDER BY j.job_id LIMIT $3 "
-	"FOR UPDATE OF j SKIP LOCKED",
-	3, {OWN_TYPES, INT4OID}
+	JOB_COLUMNS "FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
+				"LEFT JOIN jobs.job_state s ON s.job_id = j.job_id "
+				"WHERE s.job_id IS NULL ORDER BY j.job_id LIMIT $3 "
+				"FOR UPDATE OF j SKIP LOCKED",
+	3,
+	{ OWN_TYPES, INT4OID },
 };
 
 static MjStatement next_due = {
@@ -166,34 +181,37 @@ static MjStatement next_due = {
 	"FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
 	"JOIN jobs.instance i ON " OWN_INSTANCE
 	"WHERE s.next_run_at > $3 ORDER BY s.next_run_at LIMIT 1",
-	3, {OWN_TYPES, TIMESTAMPTZOID}
+	3,
+	{ OWN_TYPES, TIMESTAMPTZOID },
 };
 
 static MjStatement any_due = {
 	"SELECT FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
-	"JOIN jobs.instance i ON " OWN_INSTANCE
-	"WHERE s.next_run_at <= $3 LIMIT 1",
-	3, {OWN_TYPES, TIMESTAMPTZOID}
+	"JOIN jobs.instance i ON " OWN_INSTANCE "WHERE s.next_run_at <= $3 LIMIT 1",
+	3,
+	{ OWN_TYPES, TIMESTAMPTZOID },
 };
 
 static MjStatement upcoming_lanes = {
 	"SELECT s.role_oid::bigint "
 	"FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
-	"JOIN jobs.instance i ON " OWN_INSTANCE
-	"WHERE s.next_run_at <= $3 "
+	"JOIN jobs.instance i ON " OWN_INSTANCE "WHERE s.next_run_at <= $3 "
 	"GROUP BY s.role_oid ORDER BY min(s.next_run_at) LIMIT $4",
-	4, {OWN_TYPES, TIMESTAMPTZOID, INT4OID}
+	4,
+	{ OWN_TYPES, TIMESTAMPTZOID, INT4OID },
 };
 
 static MjStatement count_active = {
 	"SELECT count(*) FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
 	"WHERE j.enabled AND j.paused_at IS NULL",
-	2, {OWN_TYPES}
+	2,
+	{ OWN_TYPES },
 };
 
 static MjStatement instance_is_own = {
 	"SELECT FROM jobs.instance WHERE database_oid = $1 AND setting = $2",
-	2, {OWN_TYPES}
+	2,
+	{ OWN_TYPES },
 };
 
 /* A copy gets an identity of its own, so that what it defines tells. */
@@ -201,12 +219,13 @@ static MjStatement claim_instance = {
 	"UPDATE jobs.instance SET database_oid = $1, setting = $2,"
 	" instance_id = gen_random_uuid() "
 	"WHERE (database_oid, setting) <> ($1, $2)",
-	2, {OWN_TYPES}
+	2,
+	{ OWN_TYPES },
 };
 
 static MjStatement claim_jobs = {
 	"UPDATE jobs.job j SET origin = i.instance_id FROM jobs.instance i "
-	"WHERE j.origin <> i.instance_id RETURNING j.job_id"
+	"WHERE j.origin <> i.instance_id RETURNING j.job_id",
 };
 
 /* The first two parameters of a statement that asks whose a job is. */
@@ -226,8 +245,8 @@ param_interval(MjParams *params, const Interval *value)
 static Interval *
 row_interval(MjScope *scope, uint64 row, int column)
 {
-	bool		isnull;
-	Datum		value = mj_row_datum(scope, row, column, &isnull);
+	bool isnull;
+	Datum value = mj_row_datum(scope, row, column, &isnull);
 
 	return isnull ? NULL : DatumGetIntervalP(value);
 }
@@ -258,16 +277,15 @@ job_read(MjScope *scope, uint64 row, MjJob *job)
 	job->next_run_at = mj_row_time(row, 20);
 	job->last_due_at = mj_row_time(row, 21);
 	job->role_oid = mj_row_oid(row, 22);
-	job->changed_here =
-		TransactionIdIsCurrentTransactionId((TransactionId) mj_row_oid(row, 23));
+	job->changed_here = TransactionIdIsCurrentTransactionId(
+		(TransactionId) mj_row_oid(row, 23));
 }
 
 /* Run a query of one job; false if there is none.  Leaves the scope. */
 static bool
-job_fetch(MjScope *scope, MjStatement *statement, MjParams *params,
-		  MjJob *job)
+job_fetch(MjScope *scope, MjStatement *statement, MjParams *params, MjJob *job)
 {
-	bool		found = mj_store_run(statement, params) > 0;
+	bool found = mj_store_run(statement, params) > 0;
 
 	if (found)
 		job_read(scope, 0, job);
@@ -280,8 +298,8 @@ static int
 jobs_fetch(MjScope *scope, MjStatement *statement, MjParams *params,
 		   MjJob **jobs)
 {
-	uint64		n = mj_store_run(statement, params);
-	uint64		row;
+	uint64 n = mj_store_run(statement, params);
+	uint64 row;
 
 	*jobs = MemoryContextAllocHuge(scope->caller, (n + 1) * sizeof(MjJob));
 	for (row = 0; row < n; row++)
@@ -294,7 +312,7 @@ jobs_fetch(MjScope *scope, MjStatement *statement, MjParams *params,
 static int
 ids_read(MjScope *scope, uint64 n, int64 **ids)
 {
-	uint64		row;
+	uint64 row;
 
 	*ids = MemoryContextAllocHuge(scope->caller, (n + 1) * sizeof(int64));
 	for (row = 0; row < n; row++)
@@ -305,8 +323,8 @@ ids_read(MjScope *scope, uint64 n, int64 **ids)
 static bool
 find_by_name(MjStatement *statement, const char *name, MjJob *job)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
 	param_own(&params);
@@ -317,8 +335,8 @@ find_by_name(MjStatement *statement, const char *name, MjJob *job)
 static bool
 find_by_id(MjStatement *statement, int64 job_id, MjJob *job)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
 	param_own(&params);
@@ -361,8 +379,8 @@ mj_job_by_id_locked(int64 job_id, MjJob *job)
 int
 mj_job_all(MjJob **jobs)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
 	param_own(&params);
@@ -397,9 +415,9 @@ param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 int64
 mj_job_insert(const MjJob *job, TimestampTz now)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int64		job_id = 0;
+	MjScope scope;
+	MjParams params = { 0 };
+	int64 job_id = 0;
 
 	mj_store_enter(&scope);
 	param_definition(&params, job, now);
@@ -416,8 +434,8 @@ mj_job_insert(const MjJob *job, TimestampTz now)
 void
 mj_job_update(const MjJob *job, TimestampTz now)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
 	param_definition(&params, job, now);
@@ -429,7 +447,7 @@ mj_job_update(const MjJob *job, TimestampTz now)
 static void
 run_with_job_id(MjStatement *statement, int64 job_id)
 {
-	MjParams	params = {0};
+	MjParams params = { 0 };
 
 	mj_param_int64(&params, job_id);
 	mj_store_run(statement, &params);
@@ -439,7 +457,7 @@ run_with_job_id(MjStatement *statement, int64 job_id)
 void
 mj_job_delete(int64 job_id)
 {
-	MjScope		scope;
+	MjScope scope;
 
 	mj_store_enter(&scope);
 	run_with_job_id(&delete_job, job_id);
@@ -455,8 +473,8 @@ void
 mj_job_set_paused(int64 job_id, bool paused, const char *reason,
 				  TimestampTz now)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, job_id);
@@ -473,9 +491,9 @@ mj_job_set_paused(int64 job_id, bool paused, const char *reason,
 int
 mj_job_names(MjJobName **names)
 {
-	MjScope		scope;
-	uint64		n;
-	uint64		row;
+	MjScope scope;
+	uint64 n;
+	uint64 row;
 
 	mj_store_enter(&scope);
 	n = mj_store_run(&job_names, NULL);
@@ -497,9 +515,9 @@ mj_job_names(MjJobName **names)
 int
 mj_job_ids_of_group(const char *job_group, int64 **job_ids)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int			n;
+	MjScope scope;
+	MjParams params = { 0 };
+	int n;
 
 	mj_store_enter(&scope);
 	mj_param_text(&params, job_group);
@@ -512,9 +530,9 @@ mj_job_ids_of_group(const char *job_group, int64 **job_ids)
 int
 mj_job_running(int64 job_id, int64 **run_ids)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int			n;
+	MjScope scope;
+	MjParams params = { 0 };
+	int n;
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, job_id);
@@ -527,10 +545,10 @@ mj_job_running(int64 job_id, int64 **run_ids)
 int
 mj_job_failures(TimestampTz since, int limit, MjJobFailures **found)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int			n;
-	int			row;
+	MjScope scope;
+	MjParams params = { 0 };
+	int n;
+	int row;
 
 	mj_store_enter(&scope);
 	mj_param_time(&params, since);
@@ -552,11 +570,11 @@ mj_job_failures(TimestampTz since, int limit, MjJobFailures **found)
  * last_due_at 0 leaves it as it is.
  */
 void
-mj_job_set_state(int64 job_id, TimestampTz next_run_at,
-				 TimestampTz last_due_at, Oid role_oid)
+mj_job_set_state(int64 job_id, TimestampTz next_run_at, TimestampTz last_due_at,
+				 Oid role_oid)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, job_id);
@@ -574,8 +592,8 @@ mj_job_set_state(int64 job_id, TimestampTz next_run_at,
 int
 mj_job_due(TimestampTz now, int limit, MjJob **jobs)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
 	param_own(&params);
@@ -591,8 +609,8 @@ mj_job_due(TimestampTz now, int limit, MjJob **jobs)
 int
 mj_job_without_state(int limit, MjJob **jobs)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
 	param_own(&params);
@@ -607,8 +625,8 @@ mj_job_without_state(int limit, MjJob **jobs)
 TimestampTz
 mj_job_next_due(TimestampTz after)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 	TimestampTz due = DT_NOEND;
 
 	mj_store_enter(&scope);
@@ -624,9 +642,9 @@ mj_job_next_due(TimestampTz after)
 bool
 mj_job_any_due(TimestampTz now)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	bool		any;
+	MjScope scope;
+	MjParams params = { 0 };
+	bool any;
 
 	mj_store_enter(&scope);
 	param_own(&params);
@@ -643,10 +661,10 @@ mj_job_any_due(TimestampTz now)
 int
 mj_job_upcoming_lanes(TimestampTz before, int limit, int64 *lanes)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int			n;
-	int			row;
+	MjScope scope;
+	MjParams params = { 0 };
+	int n;
+	int row;
 
 	mj_store_enter(&scope);
 	param_own(&params);
@@ -663,9 +681,9 @@ mj_job_upcoming_lanes(TimestampTz before, int limit, int64 *lanes)
 int64
 mj_job_count_active(void)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int64		n;
+	MjScope scope;
+	MjParams params = { 0 };
+	int64 n;
 
 	mj_store_enter(&scope);
 	param_own(&params);
@@ -682,9 +700,9 @@ mj_job_count_active(void)
 bool
 mj_instance_is_own(void)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	bool		own;
+	MjScope scope;
+	MjParams params = { 0 };
+	bool own;
 
 	mj_store_enter(&scope);
 	param_own(&params);
@@ -700,9 +718,9 @@ mj_instance_is_own(void)
 int
 mj_instance_adopt(int64 **job_ids)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int			n;
+	MjScope scope;
+	MjParams params = { 0 };
+	int n;
 
 	mj_store_enter(&scope);
 	param_own(&params);

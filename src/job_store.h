@@ -25,30 +25,30 @@
 /* A job: its definition and its state.  Strings in the caller's context. */
 typedef struct MjJob
 {
-	int64		job_id;
+	int64 job_id;
 	const char *name;
-	const char *description;	/* may be NULL */
-	const char *job_group;		/* may be NULL */
-	const char *schedule;		/* NULL: on demand */
-	const char *timezone;		/* NULL: motionify_jobs.timezone */
+	const char *description; /* may be NULL */
+	const char *job_group;	 /* may be NULL */
+	const char *schedule;	 /* NULL: on demand */
+	const char *timezone;	 /* NULL: motionify_jobs.timezone */
 	const char *command;
 	const char *role;
-	bool		enabled;
-	const char *overlap;		/* skip, allow */
-	const char *catch_up;		/* once, skip */
-	Interval   *timeout;		/* NULL: none */
-	int32		max_attempts;
-	Interval   *backoff_base;
-	int32		priority;
-	int32		version;		/* of the command */
-	bool		paused;
-	const char *pause_reason;	/* may be NULL */
-	bool		foreign_origin; /* defined by another instance: does not run */
+	bool enabled;
+	const char *overlap;  /* skip, allow */
+	const char *catch_up; /* once, skip */
+	Interval *timeout;	  /* NULL: none */
+	int32 max_attempts;
+	Interval *backoff_base;
+	int32 priority;
+	int32 version; /* of the command */
+	bool paused;
+	const char *pause_reason; /* may be NULL */
+	bool foreign_origin;	  /* defined by another instance: does not run */
 	/* state; zero if there is no row, as after a restore */
-	TimestampTz next_run_at;	/* 0: none */
-	TimestampTz last_due_at;	/* 0: none */
-	Oid			role_oid;
-	bool		changed_here;	/* written by the current transaction */
+	TimestampTz next_run_at; /* 0: none */
+	TimestampTz last_due_at; /* 0: none */
+	Oid role_oid;
+	bool changed_here; /* written by the current transaction */
 } MjJob;
 
 /* A job's name and whose it is. */
@@ -56,14 +56,14 @@ typedef struct MjJobName
 {
 	const char *name;
 	const char *role;
-	Oid			role_oid;		/* InvalidOid: no state */
+	Oid role_oid; /* InvalidOid: no state */
 } MjJobName;
 
 /* What failed of a job lately. */
 typedef struct MjJobFailures
 {
 	const char *name;
-	int64		attempts;
+	int64 attempts;
 	const char *last_error;
 } MjJobFailures;
 
@@ -72,31 +72,29 @@ extern bool mj_job_find(const char *name, MjJob *job);
 extern bool mj_job_find_locked(const char *name, MjJob *job);
 extern bool mj_job_by_id(int64 job_id, MjJob *job);
 extern bool mj_job_by_id_locked(int64 job_id, MjJob *job);
-extern int	mj_job_all(MjJob **jobs);
+extern int mj_job_all(MjJob **jobs);
 extern int64 mj_job_insert(const MjJob *job, TimestampTz now);
 extern void mj_job_update(const MjJob *job, TimestampTz now);
 extern void mj_job_delete(int64 job_id);
 extern void mj_job_set_paused(int64 job_id, bool paused, const char *reason,
 							  TimestampTz now);
-extern int	mj_job_names(MjJobName **names);
-extern int	mj_job_ids_of_group(const char *job_group, int64 **job_ids);
-extern int	mj_job_running(int64 job_id, int64 **run_ids);
-extern int	mj_job_failures(TimestampTz since, int limit,
-							MjJobFailures **found);
+extern int mj_job_names(MjJobName **names);
+extern int mj_job_ids_of_group(const char *job_group, int64 **job_ids);
+extern int mj_job_running(int64 job_id, int64 **run_ids);
+extern int mj_job_failures(TimestampTz since, int limit, MjJobFailures **found);
 
 /* state: called by the scheduler, and by the SQL surface after a change */
 extern void mj_job_set_state(int64 job_id, TimestampTz next_run_at,
 							 TimestampTz last_due_at, Oid role_oid);
-extern int	mj_job_due(TimestampTz now, int limit, MjJob **jobs);
-extern int	mj_job_without_state(int limit, MjJob **jobs);
+extern int mj_job_due(TimestampTz now, int limit, MjJob **jobs);
+extern int mj_job_without_state(int limit, MjJob **jobs);
 extern TimestampTz mj_job_next_due(TimestampTz after);
 extern bool mj_job_any_due(TimestampTz now);
-extern int	mj_job_upcoming_lanes(TimestampTz before, int limit,
-								  int64 *lanes);
+extern int mj_job_upcoming_lanes(TimestampTz before, int limit, int64 *lanes);
 extern int64 mj_job_count_active(void);
 
 /* identity */
 extern bool mj_instance_is_own(void);
-extern int	mj_instance_adopt(int64 **job_ids);
+extern int mj_instance_adopt(int64 **job_ids);
 
-#endif							/* MJ_JOB_STORE_H */
+#endif /* MJ_JOB_STORE_H */

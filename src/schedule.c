@@ -23,9 +23,10 @@ zone_open(const char *name, MjZone *zone, MjProblem *problem)
 	memset(problem, 0, sizeof(MjProblem));
 	snprintf(problem->message, sizeof(problem->message),
 			 "time zone \"%.100s\" not recognized", name);
-	strlcpy(problem->hint,
-			"Names are those of pg_timezone_names, such as \"UTC\" or \"Asia/Kolkata\".",
-			sizeof(problem->hint));
+	strlcpy(
+		problem->hint,
+		"Names are those of pg_timezone_names, such as \"UTC\" or \"Asia/Kolkata\".",
+		sizeof(problem->hint));
 	return false;
 }
 
@@ -36,13 +37,11 @@ zone_open(const char *name, MjZone *zone, MjProblem *problem)
  */
 bool
 mj_timetable_open(MjTimetable *timetable, const char *schedule,
-				  const char *timezone, MjCronNotes *notes,
-				  MjProblem *problem)
+				  const char *timezone, MjCronNotes *notes, MjProblem *problem)
 {
 	if (!mj_cron_parse(schedule, &timetable->schedule, notes, problem))
 		return false;
-	if (zone_open(timezone ? timezone : mj_timezone, &timetable->zone,
-				  problem))
+	if (zone_open(timezone ? timezone : mj_timezone, &timetable->zone, problem))
 		return true;
 	pfree(timetable->schedule);
 	return false;
@@ -53,10 +52,9 @@ mj_timetable_open(MjTimetable *timetable, const char *schedule,
  * is none, or none that a timestamptz can hold.
  */
 bool
-mj_timetable_next(MjTimetable *timetable, TimestampTz after,
-				  TimestampTz *next)
+mj_timetable_next(MjTimetable *timetable, TimestampTz after, TimestampTz *next)
 {
-	int64		instant;
+	int64 instant;
 
 	if (!mj_cron_next(timetable->schedule, &timetable->zone,
 					  mj_zone_instant(after), &instant))
@@ -75,7 +73,7 @@ mj_schedule_try_next(const char *schedule, const char *timezone,
 					 TimestampTz after, TimestampTz *next, MjProblem *problem)
 {
 	MjTimetable timetable;
-	bool		found;
+	bool found;
 
 	if (!mj_timetable_open(&timetable, schedule, timezone, NULL, problem))
 		return MJ_NEXT_INVALID;
@@ -89,12 +87,12 @@ mj_schedule_try_next(const char *schedule, const char *timezone,
  * is not understood.
  */
 bool
-mj_schedule_next(const char *schedule, const char *timezone,
-				 TimestampTz after, TimestampTz *next)
+mj_schedule_next(const char *schedule, const char *timezone, TimestampTz after,
+				 TimestampTz *next)
 {
-	MjProblem	problem;
-	MjNext		result = mj_schedule_try_next(schedule, timezone, after, next,
-											  &problem);
+	MjProblem problem;
+	MjNext result =
+		mj_schedule_try_next(schedule, timezone, after, next, &problem);
 
 	if (result == MJ_NEXT_INVALID)
 		mj_schedule_raise(&problem);
@@ -105,7 +103,7 @@ mj_schedule_next(const char *schedule, const char *timezone,
 static void
 notes_report(const MjCronNotes *notes)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < notes->count; i++)
 	{
@@ -134,10 +132,12 @@ static void
 refuse_reboot(const MjSchedule *schedule)
 {
 	if (mj_cron_is_reboot(schedule))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a job cannot be scheduled for \"@reboot\""),
-				 errhint("Give it times, or no schedule, and call jobs.run_now() when the server has started.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("a job cannot be scheduled for \"@reboot\""),
+			 errhint(
+				 "Give it times, or no schedule, and call jobs.run_now() when the server has started.")));
 }
 
 /*
@@ -149,8 +149,8 @@ void
 mj_schedule_check(const char *schedule, const char *timezone)
 {
 	MjTimetable timetable;
-	MjCronNotes notes = {0};
-	MjProblem	problem;
+	MjCronNotes notes = { 0 };
+	MjProblem problem;
 
 	if (schedule == NULL)
 	{
@@ -172,7 +172,7 @@ void
 mj_schedule_open(MjTimetable *timetable, const char *schedule,
 				 const char *timezone)
 {
-	MjProblem	problem;
+	MjProblem problem;
 
 	if (!mj_timetable_open(timetable, schedule, timezone, NULL, &problem))
 		mj_schedule_raise(&problem);

@@ -20,15 +20,15 @@
 typedef struct MjTimetable
 {
 	MjSchedule *schedule;
-	MjZone		zone;
+	MjZone zone;
 } MjTimetable;
 
 /* What a look for the next instant comes to. */
 typedef enum MjNext
 {
 	MJ_NEXT_FOUND,
-	MJ_NEXT_NEVER,				/* no such instant will come */
-	MJ_NEXT_INVALID				/* schedule or zone not understood */
+	MJ_NEXT_NEVER,	/* no such instant will come */
+	MJ_NEXT_INVALID /* schedule or zone not understood */
 } MjNext;
 
 /* soft: fill *problem instead of raising */
@@ -49,4 +49,4 @@ extern void mj_schedule_open(MjTimetable *timetable, const char *schedule,
 							 const char *timezone);
 extern void mj_schedule_raise(const MjProblem *problem);
 
-#endif							/* MJ_SCHEDULE_H */
+#endif /* MJ_SCHEDULE_H */

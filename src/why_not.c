@@ -24,15 +24,15 @@
 #include "shmem.h"
 #include "why_not.h"
 
-static void
-add_reason(StringInfo reasons, const char *format,...) pg_attribute_printf(2, 3);
+static void add_reason(StringInfo reasons, const char *format, ...)
+	pg_attribute_printf(2, 3);
 
 /* Append one more reason. */
 static void
-add_reason(StringInfo reasons, const char *format,...)
+add_reason(StringInfo reasons, const char *format, ...)
 {
-	va_list		args;
-	char		reason[512];
+	va_list args;
+	char reason[512];
 
 	va_start(args, format);
 	vsnprintf(reason, sizeof(reason), format, args);
@@ -44,19 +44,23 @@ add_reason(StringInfo reasons, const char *format,...)
 void
 mj_why_not_here(bool own_instance, StringInfo reasons)
 {
-	char	   *database = get_database_name(MyDatabaseId);
+	char *database = get_database_name(MyDatabaseId);
 
 	if (!mj_shmem_available())
-		add_reason(reasons, "motionify_jobs is not in shared_preload_libraries");
+		add_reason(reasons,
+				   "motionify_jobs is not in shared_preload_libraries");
 	if (RecoveryInProgress())
 		add_reason(reasons, "the server is a standby");
 	if (!mj_enabled)
 		add_reason(reasons, "motionify_jobs.enabled is off");
 	if (!mj_guc_database_is_served(database))
-		add_reason(reasons, "database \"%s\" is not in motionify_jobs.databases",
+		add_reason(reasons,
+				   "database \"%s\" is not in motionify_jobs.databases",
 				   database);
 	if (!own_instance)
-		add_reason(reasons, "it was defined in another database or installation; see jobs.adopt()");
+		add_reason(
+			reasons,
+			"it was defined in another database or installation; see jobs.adopt()");
 }
 
 /* Append why a schedule has no next instant, if it never will. */
@@ -64,7 +68,7 @@ static void
 why_never(const MjJob *job, StringInfo reasons)
 {
 	MjTimetable timetable;
-	MjProblem	problem;
+	MjProblem problem;
 	TimestampTz next;
 
 	if (!mj_timetable_open(&timetable, job->schedule, job->timezone, NULL,

@@ -17,4 +17,4 @@
 extern void mj_why_not_here(bool own_instance, StringInfo reasons);
 extern void mj_why_not_job(const MjJob *job, StringInfo reasons);
 
-#endif							/* MJ_WHY_NOT_H */
+#endif /* MJ_WHY_NOT_H */
