@@ -24,14 +24,14 @@ DATA = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*.sql))
 
 # --- Tests ------------------------------------------------------------------
 # pg_regress tests by name, in order: sql/NAME.sql and expected/NAME.out.
-REGRESS =
-REGRESS_OPTS = --temp-instance=tmp_check/regress \
+REGRESS = schedule errors access status mail
+REGRESS_OPTS = --encoding=UTF8 --no-locale --temp-instance=tmp_check \
 	--temp-config=$(srcdir)/test/regress.conf
 
 # isolation tests by name: test/specs/NAME.spec and test/expected/NAME.out.
 ISOLATION =
 ISOLATION_OPTS = --inputdir=$(srcdir)/test \
-	--temp-instance=tmp_check_iso/instance \
+	--temp-instance=tmp_check_iso \
 	--temp-config=$(srcdir)/test/regress.conf
 
 TAP_TESTS = 1
@@ -135,16 +135,7 @@ UNIT_CPPFLAGS = -DFRONTEND -Isrc -Itest/unit -I$(includedir_server) -MMD -MP
 UNIT_CFLAGS = $(CFLAGS)
 UNIT_LIBS = -L$(pkglibdir) -L$(libdir) -lpgcommon -lpgport -lpq -lm
 
-unit: unit-cron
-fuzz: fuzz-cron
-
-.PHONY: unit-cron fuzz-cron
-unit-cron: build/cron_test
-	build/cron_test test/data/cron.tsv
-
-FUZZ_SECONDS ?= 60
-fuzz-cron: build/cron_fuzz
-	build/cron_fuzz -dict=test/unit/cron.dict -max_len=300 -artifact_prefix=build/ \
-		-max_total_time=$(FUZZ_SECONDS)
+unit:
+fuzz:
 
 include $(wildcard test/unit/*.mk)
