@@ -2,6 +2,9 @@
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS motionify_jobs;
 RESET client_min_messages;
+SET timezone = 'UTC';
+SET datestyle = ISO;
+SET intervalstyle = postgres;
 \set VERBOSITY terse
 CREATE ROLE regress_mj_viewer LOGIN;
 CREATE ROLE regress_mj_alice LOGIN;
@@ -57,13 +60,13 @@ FROM pg_roles r, LATERAL (
 	WHERE p.pronamespace = 'jobs'::regnamespace AND has_function_privilege(r.oid, p.oid, 'EXECUTE')
 	UNION SELECT c.relname FROM pg_class c
 	WHERE c.relnamespace = 'jobs'::regnamespace AND c.relkind IN ('r', 'v') AND has_table_privilege(r.oid, c.oid, 'SELECT')) o (name)
-WHERE r.rolname LIKE 'regress\_mj\_%' AND o.name NOT LIKE '%portal%';
+WHERE NOT r.rolsuper AND r.rolname LIKE 'regress\_mj\_%' AND o.name NOT LIKE '%portal%';
 SELECT rolname, string_agg(name, ' ' ORDER BY name COLLATE "C") AS reaches FROM reach GROUP BY rolname ORDER BY rolname;
 SELECT DISTINCT r.rolname FROM pg_roles r JOIN pg_proc p ON has_function_privilege(r.oid, p.oid, 'EXECUTE')
-WHERE r.rolname LIKE 'regress\_mj\_%' AND p.pronamespace = 'jobs'::regnamespace AND p.proname LIKE '%portal%' ORDER BY 1;
+WHERE NOT r.rolsuper AND r.rolname LIKE 'regress\_mj\_%' AND p.pronamespace = 'jobs'::regnamespace AND p.proname LIKE '%portal%' ORDER BY 1;
 -- nobody writes a table
 SELECT r.rolname, c.relname FROM pg_roles r JOIN pg_class c ON has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
-WHERE r.rolname LIKE 'regress\_mj\_%' AND c.relnamespace = 'jobs'::regnamespace AND c.relkind IN ('r', 'v');
+WHERE NOT r.rolsuper AND r.rolname LIKE 'regress\_mj\_%' AND c.relnamespace = 'jobs'::regnamespace AND c.relkind IN ('r', 'v');
 
 -- users define their own
 SET ROLE regress_mj_alice;

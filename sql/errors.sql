@@ -2,6 +2,9 @@
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS motionify_jobs;
 RESET client_min_messages;
+SET timezone = 'UTC';
+SET datestyle = ISO;
+SET intervalstyle = postgres;
 CREATE ROLE regress_mj_nologin NOLOGIN;
 CREATE ROLE regress_mj_noconnect LOGIN;
 CREATE ROLE regress_mj_user LOGIN;

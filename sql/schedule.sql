@@ -4,6 +4,8 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS motionify_jobs;
 RESET client_min_messages;
 SET timezone = 'UTC';
+SET datestyle = ISO;
+SET intervalstyle = postgres;
 
 -- a view of what is stored, but for ids and times
 CREATE TEMP VIEW definition AS

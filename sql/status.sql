@@ -2,6 +2,9 @@
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS motionify_jobs;
 RESET client_min_messages;
+SET timezone = 'UTC';
+SET datestyle = ISO;
+SET intervalstyle = postgres;
 
 SELECT jobs.schedule('counted', '0 2 29 2 *', 'SELECT 1', 'counts', job_group => 'g') AS job_id \gset
 
