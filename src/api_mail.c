@@ -38,14 +38,23 @@ PG_FUNCTION_INFO_V1(mj_api_send_mail);
 PG_FUNCTION_INFO_V1(mj_api_deliver_mail);
 PG_FUNCTION_INFO_V1(mj_api_check_mail);
 
-#define DEFAULT_MAX_MAILS	50
-#define MAX_MAX_MAILS		10000
+#define DEFAULT_MAX_MAILS 50
+#define MAX_MAX_MAILS 10000
 
 /* Arguments of jobs.send_mail() */
 enum
 {
-	ARG_RECIPIENT, ARG_SUBJECT, ARG_BODY_TEXT, ARG_BODY_HTML, ARG_SENDER,
-	ARG_REPLY_TO, ARG_CC, ARG_BCC, ARG_HEADERS, ARG_SEND_AT, ARG_PRIORITY,
+	ARG_RECIPIENT,
+	ARG_SUBJECT,
+	ARG_BODY_TEXT,
+	ARG_BODY_HTML,
+	ARG_SENDER,
+	ARG_REPLY_TO,
+	ARG_CC,
+	ARG_BCC,
+	ARG_HEADERS,
+	ARG_SEND_AT,
+	ARG_PRIORITY,
 	ARG_SOURCE_KEY
 };
 
@@ -60,18 +69,19 @@ require_preload(void)
 {
 	if (mj_shmem_available())
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("motionify_jobs is not loaded by the server"),
-			 errhint("Add motionify_jobs to shared_preload_libraries and restart the server.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("motionify_jobs is not loaded by the server"),
+		 errhint(
+			 "Add motionify_jobs to shared_preload_libraries and restart the server.")));
 }
 
 static void
 raise_problem(int sqlstate, const MjProblem *problem)
 {
 	ereport(ERROR,
-			(errcode(sqlstate),
-			 errmsg("%s", problem->message),
+			(errcode(sqlstate), errmsg("%s", problem->message),
 			 problem->detail[0] ? errdetail("%s", problem->detail) : 0,
 			 problem->hint[0] ? errhint("%s", problem->hint) : 0));
 }
@@ -159,7 +169,7 @@ take_send_at(FunctionCallInfo fcinfo, TimestampTz now)
 static void
 check_mail(const MjMail *mail, TimestampTz send_at)
 {
-	MjProblem	problem;
+	MjProblem problem;
 
 	require_value(mail->recipient != NULL, "recipient");
 	require_value(mail->subject != NULL, "subject");
@@ -182,7 +192,7 @@ check_mail(const MjMail *mail, TimestampTz send_at)
 static void
 queue_run(const MjMail *mail, TimestampTz send_at, int32 priority)
 {
-	MjRun		run = {0};
+	MjRun run = { 0 };
 
 	run.run_id = mail->run_id;
 	run.lane = MJ_LANE_MAIL;
@@ -203,10 +213,11 @@ queue_run(const MjMail *mail, TimestampTz send_at, int32 priority)
 Datum
 mj_api_send_mail(PG_FUNCTION_ARGS)
 {
-	MjMail		mail;
+	MjMail mail;
 	TimestampTz send_at;
-	int64		existing;
+	int64 existing;
 
+	PreventCommandIfReadOnly("jobs.send_mail()");
 	require_preload();
 	require_configured();
 	take_arguments(fcinfo, &mail);
@@ -217,9 +228,9 @@ mj_api_send_mail(PG_FUNCTION_ARGS)
 		PG_RETURN_INT64(existing);
 	mail.mail_id = mj_mail_next_id();
 	mail.run_id = mj_queue_next_run_id();
-	mail.message_id = mj_mail_message_id(mail.mail_id,
-										 mail.sender ? mail.sender :
-										 mj_mail_from);
+	mail.message_id =
+		mj_mail_message_id(mail.mail_id,
+						   mail.sender ? mail.sender : mj_mail_from);
 	if (!mj_mail_insert(&mail))
 		PG_RETURN_INT64(mj_mail_find_source_key(mail.source_key));
 	queue_run(&mail, send_at,
@@ -236,17 +247,20 @@ mj_api_send_mail(PG_FUNCTION_ARGS)
 static void
 require_nonatomic(FunctionCallInfo fcinfo)
 {
-	bool		atomic = fcinfo->context == NULL ||
+	bool atomic = fcinfo->context == NULL ||
 		!IsA(fcinfo->context, CallContext) ||
 		castNode(CallContext, fcinfo->context)->atomic;
 
 	if (!atomic && !IsSubTransaction())
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-			 errmsg("jobs.deliver_mail() cannot be called inside a transaction"),
-			 errdetail("It commits, so that nothing is held while the network is used."),
-			 errhint("CALL it outside of BEGIN ... COMMIT, of functions, and of blocks with EXCEPTION.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+		 errmsg("jobs.deliver_mail() cannot be called inside a transaction"),
+		 errdetail(
+			 "It commits, so that nothing is held while the network is used."),
+		 errhint(
+			 "CALL it outside of BEGIN ... COMMIT, of functions, and of blocks with EXCEPTION.")));
 }
 
 /* 55000 if this database must not send. */
@@ -261,18 +275,19 @@ require_sending(void)
 				 errmsg("motionify_jobs is switched off on this server"),
 				 errhint("Set motionify_jobs.enabled to on.")));
 	if (!mj_instance_is_own())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this database is a copy, and sends no mail"),
-				 errhint("Call jobs.adopt() if it is to take the original's place.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("this database is a copy, and sends no mail"),
+			 errhint(
+				 "Call jobs.adopt() if it is to take the original's place.")));
 	require_settings();
 }
 
 static int
 take_max_mails(FunctionCallInfo fcinfo)
 {
-	int			max_mails = PG_ARGISNULL(0) ? DEFAULT_MAX_MAILS :
-		PG_GETARG_INT32(0);
+	int max_mails = PG_ARGISNULL(0) ? DEFAULT_MAX_MAILS : PG_GETARG_INT32(0);
 
 	if (max_mails < 0 || max_mails > MAX_MAX_MAILS)
 		ereport(ERROR,
@@ -299,12 +314,13 @@ enter_guest(void)
 static int64
 deliver(int max_mails)
 {
-	bool		is_guest = enter_guest();
+	bool is_guest = enter_guest();
 	volatile int64 accepted = 0;
 
 	PG_TRY();
 	{
-		SPI_connect_ext(SPI_OPT_NONATOMIC);
+		if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+			elog(ERROR, "could not connect to SPI");
 		accepted = mj_mailer_deliver(mj_my_slot->worker_id, max_mails);
 		SPI_finish();
 	}
@@ -324,10 +340,10 @@ deliver(int max_mails)
 Datum
 mj_api_deliver_mail(PG_FUNCTION_ARGS)
 {
-	int			max_mails;
-	TupleDesc	tupdesc;
-	Datum		accepted;
-	bool		isnull = false;
+	int max_mails;
+	TupleDesc tupdesc;
+	Datum accepted;
+	bool isnull = false;
 
 	require_nonatomic(fcinfo);
 	max_mails = take_max_mails(fcinfo);
@@ -335,8 +351,8 @@ mj_api_deliver_mail(PG_FUNCTION_ARGS)
 	accepted = Int32GetDatum((int32) deliver(max_mails));
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),
-													  &accepted, &isnull)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(
+		heap_form_tuple(BlessTupleDesc(tupdesc), &accepted, &isnull)));
 }
 
 /* ------------------------------------------------------------------------
@@ -349,22 +365,21 @@ Datum
 mj_api_check_mail(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	MjMailStep	steps[MJ_MAIL_STEPS];
-	int			n;
-	int			i;
+	MjMailStep steps[MJ_MAIL_STEPS];
+	int n;
+	int i;
 
 	InitMaterializedSRF(fcinfo, 0);
 	n = mj_mailer_check(text_argument(fcinfo, 0), steps);
 	for (i = 0; i < n; i++)
 	{
-		Datum		values[3];
-		bool		nulls[3] = {false};
+		Datum values[3];
+		bool nulls[3] = { false };
 
 		values[0] = CStringGetTextDatum(steps[i].name);
 		values[1] = BoolGetDatum(steps[i].ok);
 		values[2] = CStringGetTextDatum(steps[i].detail);
-		tuplestore_putvalues(result->setResult, result->setDesc, values,
-							 nulls);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	PG_RETURN_NULL();
 }
@@ -377,8 +392,8 @@ bool
 mj_mail_probe(char **detail, char **hint)
 {
 	MjMailTrouble trouble;
-	MjMailStep	steps[MJ_MAIL_STEPS];
-	int			n;
+	MjMailStep steps[MJ_MAIL_STEPS];
+	int n;
 
 	*hint = NULL;
 	if (!mj_mailer_check_settings(&trouble))

@@ -12,4 +12,4 @@
 
 extern bool mj_mail_probe(char **detail, char **hint);
 
-#endif							/* MJ_API_MAIL_H */
+#endif /* MJ_API_MAIL_H */

@@ -34,11 +34,9 @@ check_settings(MjMailStep *step)
 	if (step->ok)
 		step->detail = mj_session_describe_settings();
 	else
-		step->detail = psprintf("%s%s%s", problem->message,
-								problem->hint[0] ? ": " :
-								problem->detail[0] ? ": " : "",
-								problem->hint[0] ? problem->hint :
-								problem->detail);
+		step->detail =
+			mj_mail_words(problem->message,
+						  *problem->hint ? problem->hint : problem->detail);
 	return step->ok;
 }
 
@@ -49,7 +47,7 @@ check_settings(MjMailStep *step)
 void
 mj_mailer_try(MjMailTrouble *trouble)
 {
-	MjMailSession session = {0};
+	MjMailSession session = { 0 };
 
 	PG_TRY();
 	{
@@ -71,7 +69,7 @@ draft_test_mail(const char *recipient, const char **message_id,
 				MjMailDraft *draft, MjProblem *problem)
 {
 	TimestampTz now = mj_clock_now();
-	MjMail		mail = {0};
+	MjMail mail = { 0 };
 	MjMailContent *content;
 
 	mail.recipient = recipient;
@@ -88,40 +86,36 @@ draft_test_mail(const char *recipient, const char **message_id,
 
 /* Send a test mail over the open session.  The last step. */
 static void
-send_test_mail(MjMailSession *session, const char *recipient,
-			   MjMailStep *step)
+send_test_mail(MjMailSession *session, const char *recipient, MjMailStep *step)
 {
 	const char *message_id;
 	MjMailDraft draft;
-	MjProblem	problem;
+	MjProblem problem;
 	MjSmtpResult result;
 
 	step->name = "mail";
 	step->ok = false;
 	if (!draft_test_mail(recipient, &message_id, &draft, &problem))
 	{
-		step->detail = psprintf("%s%s%s", problem.message,
-								problem.detail[0] ? ": " : "", problem.detail);
+		step->detail = mj_mail_words(problem.message, problem.detail);
 		return;
 	}
 	mj_session_send(session, &draft, message_id, &result);
 	step->ok = result.outcome == MJ_SMTP_ACCEPTED;
 	if (!step->ok)
-		step->detail = psprintf("%s%s%s", result.message,
-								result.detail[0] ? ": " : "", result.detail);
+		step->detail = mj_mail_words(result.message, result.detail);
 	else if (result.reply.code != 0)
-		step->detail = psprintf("accepted: %d %s", result.reply.code,
-								result.reply.text);
+		step->detail =
+			psprintf("accepted: %d %s", result.reply.code, result.reply.text);
 	else
 		step->detail = pstrdup(result.reply.text);
 }
 
 /* The steps that use the network; returns how many were taken. */
 static int
-check_session(MjMailSession *session, const char *recipient,
-			  MjMailStep *steps)
+check_session(MjMailSession *session, const char *recipient, MjMailStep *steps)
 {
-	int			n = mj_session_check(session, steps);
+	int n = mj_session_check(session, steps);
 
 	if (!steps[n - 1].ok)
 		return n;
@@ -141,7 +135,7 @@ check_session(MjMailSession *session, const char *recipient,
 int
 mj_mailer_check(const char *recipient, MjMailStep *steps)
 {
-	MjMailSession session = {0};
+	MjMailSession session = { 0 };
 	volatile int n = 1;
 
 	if (!check_settings(&steps[0]))

@@ -20,8 +20,8 @@
 #include "mail_content.h"
 
 #define ORIGINAL_TO "X-Original-To"
-#define MAX_ID_DOMAIN 190		/* bytes, so that the Message-ID has room */
-#define MAX_ORIGINAL_TO 1000	/* bytes of it, then it is cut */
+#define MAX_ID_DOMAIN 190	 /* bytes, so that the Message-ID has room */
+#define MAX_ORIGINAL_TO 1000 /* bytes of it, then it is cut */
 
 /* A string in UTF-8; NULL and the empty string give NULL. */
 static const char *
@@ -45,8 +45,7 @@ utf8_body(const char *body)
 static const char *
 json_string(const JsonbValue *value)
 {
-	const char *string = pnstrdup(value->val.string.val,
-								  value->val.string.len);
+	const char *string = pnstrdup(value->val.string.val, value->val.string.len);
 	const char *converted = utf8(string);
 
 	return converted ? converted : string;
@@ -71,11 +70,11 @@ refuse_headers(MjProblem *problem, const char *name)
 static bool
 take_headers(Datum headers, MjMessage *message, MjProblem *problem)
 {
-	Jsonb	   *object = DatumGetJsonbP(headers);
+	Jsonb *object = DatumGetJsonbP(headers);
 	JsonbIterator *iterator;
-	JsonbValue	value;
+	JsonbValue value;
 	JsonbIteratorToken token;
-	MjHeader   *header;
+	MjHeader *header;
 
 	if (!JB_ROOT_IS_OBJECT(object))
 		return refuse_headers(problem, NULL);
@@ -104,11 +103,10 @@ take_headers(Datum headers, MjMessage *message, MjProblem *problem)
 static void
 redirect_content(MjMailContent *content, const char *to)
 {
-	MjMessage  *message = &content->message;
-	MjHeader   *header;
-	int			length = pg_encoding_mbcliplen(PG_UTF8, content->to,
-											   strlen(content->to),
-											   MAX_ORIGINAL_TO);
+	MjMessage *message = &content->message;
+	MjHeader *header;
+	int length = pg_encoding_mbcliplen(PG_UTF8, content->to,
+									   strlen(content->to), MAX_ORIGINAL_TO);
 
 	if (message->headers == NULL)
 		message->headers = palloc(sizeof(MjHeader));
@@ -139,12 +137,12 @@ mj_mail_content(const MjMail *mail, TimestampTz date, bool redirect,
 				MjProblem *problem)
 {
 	MjMailContent *content = palloc0(sizeof(MjMailContent));
-	MjMessage  *message = &content->message;
+	MjMessage *message = &content->message;
 	const char *redirect_to = redirect ? utf8(mj_mail_redirect_to) : NULL;
 
 	message->from = utf8(mail->sender ? mail->sender : mj_mail_from);
-	message->reply_to = utf8(mail->reply_to ? mail->reply_to :
-							 mj_mail_reply_to);
+	message->reply_to =
+		utf8(mail->reply_to ? mail->reply_to : mj_mail_reply_to);
 	set_list(&message->to, &content->to, mail->recipient);
 	set_list(&message->cc, &content->cc, mail->cc);
 	set_list(&message->bcc, &content->bcc, mail->bcc);
@@ -172,7 +170,7 @@ check_addresses(const char *field, const char *value, MjProblem *problem)
 static bool
 check_mailbox(const char *field, const char *value, MjProblem *problem)
 {
-	MjMailbox	mailbox;
+	MjMailbox mailbox;
 
 	return mj_mime_parse_mailbox(field, utf8_body(value), &mailbox, problem);
 }
@@ -193,8 +191,7 @@ mj_mail_check(const MjMail *mail, TimestampTz date, MjProblem *problem)
 		(mail->sender && !check_mailbox("sender", mail->sender, problem)))
 		return false;
 	content = mj_mail_content(mail, date, false, problem);
-	return content != NULL &&
-		mj_mime_check_message(&content->message, problem);
+	return content != NULL && mj_mime_check_message(&content->message, problem);
 }
 
 /*
@@ -205,14 +202,13 @@ bool
 mj_mail_check_defaults(MjProblem *problem)
 {
 	return (*mj_mail_from == '\0' ||
-			check_mailbox("motionify_jobs.mail_from", mj_mail_from,
-						  problem)) &&
+			check_mailbox("motionify_jobs.mail_from", mj_mail_from, problem)) &&
 		(*mj_mail_reply_to == '\0' ||
 		 check_addresses("motionify_jobs.mail_reply_to", mj_mail_reply_to,
 						 problem)) &&
 		(*mj_mail_redirect_to == '\0' ||
-		 check_addresses("motionify_jobs.mail_redirect_to",
-						 mj_mail_redirect_to, problem));
+		 check_addresses("motionify_jobs.mail_redirect_to", mj_mail_redirect_to,
+						 problem));
 }
 
 /*
@@ -222,10 +218,10 @@ mj_mail_check_defaults(MjProblem *problem)
 char *
 mj_mail_message_id(int64 mail_id, const char *sender)
 {
-	MjMailbox	mailbox;
-	MjProblem	problem;
+	MjMailbox mailbox;
+	MjProblem problem;
 	const char *domain = NULL;
-	uint64		noise[2];
+	uint64 noise[2];
 
 	if (mj_mime_parse_mailbox("sender", utf8_body(sender), &mailbox, &problem))
 		domain = strrchr(mailbox.address, '@');
@@ -236,8 +232,7 @@ mj_mail_message_id(int64 mail_id, const char *sender)
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate random values")));
 	return psprintf("<%016llx%016llx.%lld%s>", (unsigned long long) noise[0],
-					(unsigned long long) noise[1], (long long) mail_id,
-					domain);
+					(unsigned long long) noise[1], (long long) mail_id, domain);
 }
 
 /* Add an address to the envelope unless it is there. */
@@ -245,7 +240,7 @@ static void
 add_recipient(MjEnvelope *envelope, const char **recipients,
 			  const char *address)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < envelope->nrecipients; i++)
 		if (strcmp(recipients[i], address) == 0)
@@ -258,10 +253,11 @@ static bool
 fill_envelope(const MjMessage *message, MjEnvelope *envelope,
 			  MjProblem *problem)
 {
-	const MjAddressList *lists[] = {&message->to, &message->cc, &message->bcc};
+	const MjAddressList *lists[] = { &message->to, &message->cc,
+									 &message->bcc };
 	const char **recipients = palloc(MJ_MIME_MAX_RECIPIENTS * sizeof(char *));
-	MjMailbox  *mailbox = palloc(sizeof(MjMailbox));
-	int			i;
+	MjMailbox *mailbox = palloc(sizeof(MjMailbox));
+	int i;
 
 	if (!mj_mime_parse_mailbox("from", message->from, mailbox, problem))
 		return false;
@@ -270,11 +266,11 @@ fill_envelope(const MjMessage *message, MjEnvelope *envelope,
 	for (i = 0; i < lengthof(lists); i++)
 	{
 		const char *cursor = lists[i]->nitems ? lists[i]->items[0] : "";
-		int			got;
+		int got;
 
 		while (envelope->nrecipients < MJ_MIME_MAX_RECIPIENTS &&
-			   (got = mj_mime_next_mailbox("to", &cursor, mailbox,
-										   problem)) != 0)
+			   (got = mj_mime_next_mailbox("to", &cursor, mailbox, problem)) !=
+				   0)
 		{
 			if (got < 0)
 				return false;

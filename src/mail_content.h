@@ -18,7 +18,7 @@
 /* A message whose parts are UTF-8; must not be moved, it points into itself. */
 typedef struct MjMailContent
 {
-	MjMessage	message;
+	MjMessage message;
 	const char *to;
 	const char *cc;
 	const char *bcc;
@@ -27,7 +27,7 @@ typedef struct MjMailContent
 /* A mail that is ready to be sent; freed with its memory context. */
 typedef struct MjMailDraft
 {
-	MjEnvelope	envelope;		/* its content is in bytes */
+	MjEnvelope envelope; /* its content is in bytes */
 	StringInfoData bytes;
 } MjMailDraft;
 
@@ -40,4 +40,4 @@ extern bool mj_mail_check_defaults(MjProblem *problem);
 extern bool mj_mail_draft(const MjMailContent *content, MjMailDraft *draft,
 						  MjProblem *problem);
 
-#endif							/* MJ_MAIL_CONTENT_H */
+#endif /* MJ_MAIL_CONTENT_H */

@@ -25,7 +25,7 @@
 #include "mail_session.h"
 #include "mailfile.h"
 
-#define MAX_PASSWORD	1024	/* bytes */
+#define MAX_PASSWORD 1024 /* bytes */
 
 /*
  * Who was asked to stop waits so long for a reply that may be on its way: a
@@ -39,15 +39,15 @@
  */
 
 static bool refuse(MjMailTrouble *trouble, int sqlstate, const char *hint,
-				   const char *fmt,...) pg_attribute_printf(4, 5);
+				   const char *fmt, ...) pg_attribute_printf(4, 5);
 
 /* Fill in a trouble without detail, and return false.  hint may be NULL. */
 static bool
-refuse(MjMailTrouble *trouble, int sqlstate, const char *hint,
-	   const char *fmt,...)
+refuse(MjMailTrouble *trouble, int sqlstate, const char *hint, const char *fmt,
+	   ...)
 {
-	MjProblem  *problem = &trouble->problem;
-	va_list		args;
+	MjProblem *problem = &trouble->problem;
+	va_list args;
 
 	memset(trouble, 0, sizeof(*trouble));
 	trouble->sqlstate = sqlstate;
@@ -94,9 +94,17 @@ mj_trouble_from_result(const MjSmtpResult *result, MjMailTrouble *trouble)
 			sizeof(trouble->problem.message));
 	strlcpy(trouble->problem.detail, result->detail,
 			sizeof(trouble->problem.detail));
-	strlcpy(trouble->problem.hint,
-			"jobs.check_mail() shows which step fails; mail stays queued until then.",
-			sizeof(trouble->problem.hint));
+	strlcpy(
+		trouble->problem.hint,
+		"jobs.check_mail() shows which step fails; mail stays queued until then.",
+		sizeof(trouble->problem.hint));
+}
+
+/* What is wrong, and more of it unless it is empty: one line, palloc'ed. */
+char *
+mj_mail_words(const char *message, const char *more)
+{
+	return psprintf("%s%s%s", message, *more ? ": " : "", more);
 }
 
 /* ------------------------------------------------------------------------
@@ -125,10 +133,11 @@ check_password_file(int fd, MjMailTrouble *trouble)
 					  "SMTP password file \"%s\" is not a regular file",
 					  mj_smtp_password_file);
 	if (st.st_uid != geteuid())
-		return refuse(trouble, ERRCODE_INSUFFICIENT_PRIVILEGE,
-					  "Use chown to give it to the operating system user that the database server runs as.",
-					  "SMTP password file \"%s\" belongs to another user",
-					  mj_smtp_password_file);
+		return refuse(
+			trouble, ERRCODE_INSUFFICIENT_PRIVILEGE,
+			"Use chown to give it to the operating system user that the database server runs as.",
+			"SMTP password file \"%s\" belongs to another user",
+			mj_smtp_password_file);
 	if (st.st_mode & (S_IRWXG | S_IRWXO))
 		return refuse(trouble, ERRCODE_INSUFFICIENT_PRIVILEGE,
 					  "Use chmod 0600 on it: only its owner may have access.",
@@ -141,7 +150,7 @@ check_password_file(int fd, MjMailTrouble *trouble)
 static bool
 take_password(int fd, char *password, MjMailTrouble *trouble)
 {
-	ssize_t		length = read(fd, password, MAX_PASSWORD);
+	ssize_t length = read(fd, password, MAX_PASSWORD);
 
 	if (length < 0)
 		return refuse(trouble, ERRCODE_IO_ERROR, NULL,
@@ -154,9 +163,10 @@ take_password(int fd, char *password, MjMailTrouble *trouble)
 	password[length] = '\0';
 	if (length == 0 || length >= MAX_PASSWORD - 2 ||
 		strlen(password) != length || strpbrk(password, "\r\n") != NULL)
-		return refuse(trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
-					  "SMTP password file \"%s\" is not one line with a password",
-					  mj_smtp_password_file);
+		return refuse(
+			trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+			"SMTP password file \"%s\" is not one line with a password",
+			mj_smtp_password_file);
 	return true;
 }
 
@@ -167,8 +177,8 @@ take_password(int fd, char *password, MjMailTrouble *trouble)
 static bool
 read_password(char *password, MjMailTrouble *trouble)
 {
-	int			fd;
-	bool		ok;
+	int fd;
+	bool ok;
 
 	password[0] = '\0';
 	if (*mj_smtp_password_file == '\0')
@@ -192,9 +202,10 @@ check_tls(const MjSmtpUrl *url, MjMailTrouble *trouble)
 	if (url->tls || mj_smtp_tls != MJ_TLS_OFF || url->loopback ||
 		mj_smtp_allow_plaintext)
 		return true;
-	return refuse(trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-				  "Set motionify_jobs.smtp_tls to \"require\", or motionify_jobs.smtp_allow_plaintext to on if that network is yours.",
-				  "SMTP without TLS is only allowed to the local host");
+	return refuse(
+		trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+		"Set motionify_jobs.smtp_tls to \"require\", or motionify_jobs.smtp_allow_plaintext to on if that network is yours.",
+		"SMTP without TLS is only allowed to the local host");
 }
 
 static bool
@@ -216,8 +227,8 @@ refuse_setting(MjMailTrouble *trouble, const MjProblem *problem)
 static bool
 make_config(MjSmtpConfig *config, char *password, MjMailTrouble *trouble)
 {
-	MjSmtpUrl	url;
-	MjProblem	problem;
+	MjSmtpUrl url;
+	MjProblem problem;
 
 	memset(config, 0, sizeof(*config));
 	if (!mj_smtp_parse_url(mj_smtp_url, &url, &problem))
@@ -227,14 +238,15 @@ make_config(MjSmtpConfig *config, char *password, MjMailTrouble *trouble)
 	config->url = mj_smtp_url;
 	config->user = mj_smtp_user;
 	config->password = password;
-	config->tls = mj_smtp_tls == MJ_TLS_OFF ?
-		MJ_SMTP_TLS_OFF : MJ_SMTP_TLS_REQUIRE;
+	config->tls =
+		mj_smtp_tls == MJ_TLS_OFF ? MJ_SMTP_TLS_OFF : MJ_SMTP_TLS_REQUIRE;
 	config->ca_file = mj_smtp_ca_file;
 	config->timeout_ms = mj_smtp_timeout_s * 1000;
 	if (!mj_smtp_check_config(config, &problem))
-		return refuse(trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-					  "See motionify_jobs.smtp_user and motionify_jobs.smtp_password_file.",
-					  "%s", problem.message);
+		return refuse(
+			trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+			"See motionify_jobs.smtp_user and motionify_jobs.smtp_password_file.",
+			"%s", problem.message);
 	return true;
 }
 
@@ -244,15 +256,16 @@ mj_mailer_check_configured(MjMailTrouble *trouble)
 {
 	if (mj_smtp_url != NULL && *mj_smtp_url != '\0')
 		return true;
-	return refuse(trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-				  "Set motionify_jobs.smtp_url, as in ALTER DATABASE ... SET motionify_jobs.smtp_url = 'smtp://mail.example.com:587', and call jobs.reload().",
-				  "SMTP is not configured");
+	return refuse(
+		trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+		"Set motionify_jobs.smtp_url, as in ALTER DATABASE ... SET motionify_jobs.smtp_url = 'smtp://mail.example.com:587', and call jobs.reload().",
+		"SMTP is not configured");
 }
 
 static bool
 open_directory(char *directory, MjMailTrouble *trouble)
 {
-	MjProblem	problem;
+	MjProblem problem;
 
 	return mj_mailfile_open(mj_smtp_url, DataDir, directory, &problem) ||
 		refuse_setting(trouble, &problem);
@@ -262,10 +275,10 @@ open_directory(char *directory, MjMailTrouble *trouble)
 bool
 mj_session_check_settings(MjMailTrouble *trouble)
 {
-	char		password[MAX_PASSWORD + 1];
-	char		directory[MAXPGPATH];
+	char password[MAX_PASSWORD + 1];
+	char directory[MAXPGPATH];
 	MjSmtpConfig config;
-	bool		ok;
+	bool ok;
 
 	memset(trouble, 0, sizeof(*trouble));
 	if (!mj_mailer_check_configured(trouble))
@@ -281,16 +294,16 @@ mj_session_check_settings(MjMailTrouble *trouble)
 char *
 mj_session_describe_settings(void)
 {
-	MjSmtpUrl	url;
-	MjProblem	problem;
+	MjSmtpUrl url;
+	MjProblem problem;
 
 	if (is_file_url())
 		return psprintf("mail is written to %s", mj_smtp_url);
 	(void) mj_smtp_parse_url(mj_smtp_url, &url, &problem);
 	return psprintf("%s://%s:%d, %s, %s%s", url.tls ? "smtps" : "smtp",
 					url.host, url.port,
-					url.tls || mj_smtp_tls != MJ_TLS_OFF ?
-					"TLS required" : "plain text",
+					url.tls || mj_smtp_tls != MJ_TLS_OFF ? "TLS required" :
+														   "plain text",
 					*mj_smtp_user ? "user " : "no user", mj_smtp_user);
 }
 
@@ -313,7 +326,7 @@ mj_session_must_stop(void)
 static long
 grace_left(MjMailSession *session)
 {
-	instr_time	now;
+	instr_time now;
 
 	INSTR_TIME_SET_CURRENT(now);
 	if (!session->interrupted)
@@ -330,15 +343,15 @@ static int
 wait_for_sockets(const MjSmtpFd *fds, int nfds, long timeout_ms)
 {
 	WaitEventSet *set = MJ_CREATE_WAIT_EVENT_SET(nfds + 2);
-	WaitEvent	event;
-	int			got;
-	int			i;
+	WaitEvent event;
+	int got;
+	int i;
 
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	for (i = 0; i < nfds; i++)
 	{
-		uint32		events = 0;
+		uint32 events = 0;
 
 		if (fds[i].events & MJ_SMTP_READ)
 			events |= WL_SOCKET_READABLE;
@@ -359,7 +372,7 @@ static int
 session_wait(void *arg, const MjSmtpFd *fds, int nfds, long timeout_ms)
 {
 	MjMailSession *session = arg;
-	long		grace;
+	long grace;
 
 	if (!mj_session_must_stop())
 		return wait_for_sockets(fds, nfds, timeout_ms);
@@ -380,9 +393,9 @@ session_wait(void *arg, const MjSmtpFd *fds, int nfds, long timeout_ms)
 static bool
 new_connection(MjMailSession *session, MjMailTrouble *trouble)
 {
-	char		password[MAX_PASSWORD + 1];
+	char password[MAX_PASSWORD + 1];
 	MjSmtpConfig config;
-	bool		ok = make_config(&config, password, trouble);
+	bool ok = make_config(&config, password, trouble);
 
 	if (ok)
 	{
@@ -422,17 +435,6 @@ mj_session_open(MjMailSession *session, MjMailTrouble *trouble)
 	return false;
 }
 
-/* The words of a trouble, palloc'ed. */
-static char *
-trouble_text(const MjMailTrouble *trouble)
-{
-	const MjProblem *problem = &trouble->problem;
-
-	return psprintf("%s%s%s%s%s", problem->message,
-					problem->detail[0] ? ": " : "", problem->detail,
-					problem->hint[0] ? " Hint: " : "", problem->hint);
-}
-
 /*
  * Open a session step by step; fills up to MJ_SMTP_STEPS steps, ending with
  * the one that failed, and returns their number.
@@ -440,18 +442,19 @@ trouble_text(const MjMailTrouble *trouble)
 int
 mj_session_check(MjMailSession *session, MjMailStep *steps)
 {
-	MjSmtpStep	smtp_steps[MJ_SMTP_STEPS];
+	MjSmtpStep smtp_steps[MJ_SMTP_STEPS];
 	MjSmtpResult result;
 	MjMailTrouble trouble;
-	int			n;
-	int			i;
+	int n;
+	int i;
 
 	if (is_file_url() || !new_connection(session, &trouble))
 	{
 		steps[0].name = is_file_url() ? "directory" : "connect";
 		steps[0].ok = is_file_url() && mj_session_open(session, &trouble);
-		steps[0].detail = steps[0].ok ? pstrdup(session->directory) :
-			trouble_text(&trouble);
+		steps[0].detail = steps[0].ok ?
+			pstrdup(session->directory) :
+			mj_mail_words(trouble.problem.message, trouble.problem.detail);
 		return 1;
 	}
 	n = mj_smtp_check(session->smtp, smtp_steps, &result);
@@ -477,8 +480,8 @@ static void
 write_file(MjMailSession *session, const MjMailDraft *draft,
 		   const char *message_id, MjSmtpResult *result)
 {
-	char		path[MAXPGPATH];
-	MjProblem	problem;
+	char path[MAXPGPATH];
+	MjProblem problem;
 
 	memset(result, 0, sizeof(*result));
 	result->recipient = -1;

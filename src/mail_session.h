@@ -22,25 +22,26 @@
 
 typedef struct MjMailSession
 {
-	MjSmtp	   *smtp;			/* NULL: not connected */
-	bool		in_directory;	/* mail goes to directory, which is usable */
-	char		directory[MAXPGPATH];
-	bool		interrupted;	/* a wait has seen an interrupt */
-	instr_time	interrupted_at;
+	MjSmtp *smtp;	   /* NULL: not connected */
+	bool in_directory; /* mail goes to directory, which is usable */
+	char directory[MAXPGPATH];
+	bool interrupted; /* a wait has seen an interrupt */
+	instr_time interrupted_at;
 } MjMailSession;
 
 extern bool mj_session_check_settings(MjMailTrouble *trouble);
 extern char *mj_session_describe_settings(void);
 extern bool mj_session_open(MjMailSession *session, MjMailTrouble *trouble);
-extern int	mj_session_check(MjMailSession *session, MjMailStep *steps);
+extern int mj_session_check(MjMailSession *session, MjMailStep *steps);
 extern bool mj_session_is_open(const MjMailSession *session);
 extern void mj_session_send(MjMailSession *session, const MjMailDraft *draft,
 							const char *message_id, MjSmtpResult *result);
 extern void mj_session_quit(MjMailSession *session);
 extern void mj_session_close(MjMailSession *session);
 extern bool mj_session_must_stop(void);
+extern char *mj_mail_words(const char *message, const char *more);
 extern void mj_trouble_from_result(const MjSmtpResult *result,
 								   MjMailTrouble *trouble);
-extern int	mj_sqlstate_from_result(const MjSmtpResult *result);
+extern int mj_sqlstate_from_result(const MjSmtpResult *result);
 
-#endif							/* MJ_MAIL_SESSION_H */
+#endif /* MJ_MAIL_SESSION_H */

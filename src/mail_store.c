@@ -24,57 +24,58 @@ static MjStatement next_id_statement = {
 static MjStatement find_source_key_statement = {
 	.sql = "SELECT mail_id FROM jobs.mail WHERE source_key = $1",
 	.nparams = 1,
-	.types = {TEXTOID},
+	.types = { TEXTOID },
 };
 
 static MjStatement insert_statement = {
-	.sql = "INSERT INTO jobs.mail (mail_id, run_id, role, recipient, cc, bcc,"
-	" sender, reply_to, subject, body_text, body_html, headers, source_key,"
-	" message_id, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,"
-	" $10, $11, $12, $13, $14, $15) ON CONFLICT (source_key) DO NOTHING",
+	.sql =
+		"INSERT INTO jobs.mail (mail_id, run_id, role, recipient, cc, bcc,"
+		" sender, reply_to, subject, body_text, body_html, headers, source_key,"
+		" message_id, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,"
+		" $10, $11, $12, $13, $14, $15) ON CONFLICT (source_key) DO NOTHING",
 	.nparams = 15,
-	.types = {INT8OID, INT8OID, NAMEOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-		TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID,
-	TIMESTAMPTZOID},
+	.types = { INT8OID, INT8OID, NAMEOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+			   TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID,
+			   TIMESTAMPTZOID },
 };
 
 static MjStatement load_statement = {
 	.sql = "SELECT m.mail_id, r.run_id, m.role, m.recipient, m.cc, m.bcc,"
-	" m.sender, m.reply_to, m.headers, m.source_key, m.subject,"
-	" m.message_id, m.created_at, s.small,"
-	" CASE WHEN s.small THEN m.body_text END,"
-	" CASE WHEN s.small THEN m.body_html END"
-	" FROM unnest($1) WITH ORDINALITY AS r (run_id, n)"
-	" LEFT JOIN jobs.mail m ON m.run_id = r.run_id,"
-	" LATERAL (SELECT coalesce(octet_length(m.body_text), 0) +"
-	" coalesce(octet_length(m.body_html), 0) <= $2 AS small) s"
-	" ORDER BY r.n",
+		   " m.sender, m.reply_to, m.headers, m.source_key, m.subject,"
+		   " m.message_id, m.created_at, s.small,"
+		   " CASE WHEN s.small THEN m.body_text END,"
+		   " CASE WHEN s.small THEN m.body_html END"
+		   " FROM unnest($1) WITH ORDINALITY AS r (run_id, n)"
+		   " LEFT JOIN jobs.mail m ON m.run_id = r.run_id,"
+		   " LATERAL (SELECT coalesce(octet_length(m.body_text), 0) +"
+		   " coalesce(octet_length(m.body_html), 0) <= $2 AS small) s"
+		   " ORDER BY r.n",
 	.nparams = 2,
-	.types = {INT8ARRAYOID, INT4OID},
+	.types = { INT8ARRAYOID, INT4OID },
 };
 
 static MjStatement load_bodies_statement = {
 	.sql = "SELECT body_text, body_html FROM jobs.mail WHERE run_id = $1",
 	.nparams = 1,
-	.types = {INT8OID},
+	.types = { INT8OID },
 };
 
 static MjStatement update_statement = {
 	.sql = "UPDATE jobs.mail SET ended_as = $2, attempts = attempts + $4,"
-	" ended_at = CASE WHEN $2 IS NOT NULL THEN $3 END,"
-	" smtp_code = $5, smtp_reply = $6"
-	" WHERE run_id = $1 AND ended_as IS NULL",
+		   " ended_at = CASE WHEN $2 IS NOT NULL THEN $3 END,"
+		   " smtp_code = $5, smtp_reply = $6"
+		   " WHERE run_id = $1 AND ended_as IS NULL",
 	.nparams = 6,
-	.types = {INT8OID, TEXTOID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID},
+	.types = { INT8OID, TEXTOID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID },
 };
 
 static MjStatement end_statement = {
 	.sql = "UPDATE jobs.mail SET ended_as = $2, ended_at = $3,"
-	" smtp_code = coalesce($4, smtp_code),"
-	" smtp_reply = coalesce($5, smtp_reply)"
-	" WHERE run_id = $1 AND ended_as IS NULL",
+		   " smtp_code = coalesce($4, smtp_code),"
+		   " smtp_reply = coalesce($5, smtp_reply)"
+		   " WHERE run_id = $1 AND ended_as IS NULL",
 	.nparams = 5,
-	.types = {INT8OID, TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID},
+	.types = { INT8OID, TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID },
 };
 
 /*
@@ -83,59 +84,61 @@ static MjStatement end_statement = {
  * read whole.
  */
 static MjStatement due_statement = {
-	.sql = "SELECT run_id, failures FROM ("
-	"(SELECT run_id, failures, priority FROM jobs.queue"
-	" WHERE lane = 0 AND state = 'ready' ORDER BY priority, run_id LIMIT $2)"
-	" UNION ALL "
-	"(SELECT run_id, failures, priority FROM jobs.queue"
-	" WHERE lane = 0 AND state = 'running')"
-	" UNION ALL "
-	"(SELECT run_id, failures, priority FROM jobs.queue"
-	" WHERE lane = 0 AND state = 'waiting' AND run_at <= $1"
-	" ORDER BY run_at LIMIT $2)"
-	" UNION ALL "
-	"(SELECT run_id, failures, priority FROM jobs.queue q"
-	" WHERE lane = 0 AND state = 'waiting' AND run_at > $1 AND run_at <= $3"
-	" AND attempt > 0 AND NOT EXISTS (SELECT FROM jobs.run_log l"
-	" WHERE l.run_id = q.run_id AND l.attempt = q.attempt)"
-	" ORDER BY run_at LIMIT $2)) AS due"
-	" ORDER BY priority, run_id LIMIT $2",
+	.sql =
+		"SELECT run_id, failures FROM ("
+		"(SELECT run_id, failures, priority FROM jobs.queue"
+		" WHERE lane = 0 AND state = 'ready' ORDER BY priority, run_id LIMIT $2)"
+		" UNION ALL "
+		"(SELECT run_id, failures, priority FROM jobs.queue"
+		" WHERE lane = 0 AND state = 'running')"
+		" UNION ALL "
+		"(SELECT run_id, failures, priority FROM jobs.queue"
+		" WHERE lane = 0 AND state = 'waiting' AND run_at <= $1"
+		" ORDER BY run_at LIMIT $2)"
+		" UNION ALL "
+		"(SELECT run_id, failures, priority FROM jobs.queue q"
+		" WHERE lane = 0 AND state = 'waiting' AND run_at > $1 AND run_at <= $3"
+		" AND attempt > 0 AND NOT EXISTS (SELECT FROM jobs.run_log l"
+		" WHERE l.run_id = q.run_id AND l.attempt = q.attempt)"
+		" ORDER BY run_at LIMIT $2)) AS due"
+		" ORDER BY priority, run_id LIMIT $2",
 	.nparams = 3,
-	.types = {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID},
+	.types = { TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID },
 };
 
 static MjStatement hasten_statement = {
 	.sql = "UPDATE jobs.queue q SET state = 'ready', run_at = $3"
-	" FROM unnest($1, $2) AS due (run_id, failures)"
-	" WHERE q.run_id = due.run_id AND q.failures = due.failures"
-	" AND q.state = 'waiting'",
+		   " FROM unnest($1, $2) AS due (run_id, failures)"
+		   " WHERE q.run_id = due.run_id AND q.failures = due.failures"
+		   " AND q.state = 'waiting'",
 	.nparams = 3,
-	.types = {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID},
+	.types = { INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID },
 };
 
 /* A mail that waits for later, with as many failures as before, was put back. */
 static MjStatement progress_statement = {
-	.sql = "SELECT count(*) FILTER (WHERE m.ended_as = 'sent'),"
-	" count(*) FILTER (WHERE q.state = 'ready'"
-	" OR q.state = 'waiting' AND q.run_at <= $3),"
-	" count(*) FILTER (WHERE q.state = 'running'),"
-	" count(*) FILTER (WHERE q.state = 'waiting' AND q.run_at > $3"
-	" AND q.failures = due.failures),"
-	" min(m.smtp_reply) FILTER (WHERE q.state = 'waiting' AND q.run_at > $3"
-	" AND q.failures = due.failures)"
-	" FROM unnest($1, $2) AS due (run_id, failures)"
-	" LEFT JOIN jobs.mail m ON m.run_id = due.run_id"
-	" LEFT JOIN jobs.queue q ON q.run_id = due.run_id",
+	.sql =
+		"SELECT count(*) FILTER (WHERE m.ended_as = 'sent'),"
+		" count(*) FILTER (WHERE q.state = 'ready'"
+		" OR q.state = 'waiting' AND q.run_at <= $3),"
+		" count(*) FILTER (WHERE q.state = 'running'),"
+		" count(*) FILTER (WHERE q.state = 'waiting' AND q.run_at > $3"
+		" AND q.failures = due.failures),"
+		" min(m.smtp_reply) FILTER (WHERE q.state = 'waiting' AND q.run_at > $3"
+		" AND q.failures = due.failures)"
+		" FROM unnest($1, $2) AS due (run_id, failures)"
+		" LEFT JOIN jobs.mail m ON m.run_id = due.run_id"
+		" LEFT JOIN jobs.queue q ON q.run_id = due.run_id",
 	.nparams = 3,
-	.types = {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID},
+	.types = { INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID },
 };
 
 static MjStatement prune_statement = {
 	.sql = "DELETE FROM jobs.mail WHERE mail_id IN"
-	" (SELECT mail_id FROM jobs.mail WHERE ended_at < $1"
-	" ORDER BY mail_id LIMIT $2)",
+		   " (SELECT mail_id FROM jobs.mail WHERE ended_at < $1"
+		   " ORDER BY mail_id LIMIT $2)",
 	.nparams = 2,
-	.types = {TIMESTAMPTZOID, INT4OID},
+	.types = { TIMESTAMPTZOID, INT4OID },
 };
 
 /* A code of 0 means NULL. */
@@ -149,8 +152,8 @@ param_code(MjParams *params, int smtp_code)
 int64
 mj_mail_next_id(void)
 {
-	MjScope		scope;
-	int64		mail_id;
+	MjScope scope;
+	int64 mail_id;
 
 	mj_store_enter(&scope);
 	mj_store_run(&next_id_statement, NULL);
@@ -166,9 +169,9 @@ mj_mail_next_id(void)
 int64
 mj_mail_find_source_key(const char *source_key)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int64		mail_id = 0;
+	MjScope scope;
+	MjParams params = { 0 };
+	int64 mail_id = 0;
 
 	mj_store_enter(&scope);
 	mj_param_text(&params, source_key);
@@ -185,9 +188,9 @@ mj_mail_find_source_key(const char *source_key)
 bool
 mj_mail_insert(const MjMail *mail)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	bool		inserted;
+	MjScope scope;
+	MjParams params = { 0 };
+	bool inserted;
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, mail->mail_id);
@@ -214,8 +217,8 @@ mj_mail_insert(const MjMail *mail)
 static Datum
 int64_array(const int64 *values, int count)
 {
-	Datum	   *datums = palloc(Max(count, 1) * sizeof(Datum));
-	int			i;
+	Datum *datums = palloc(Max(count, 1) * sizeof(Datum));
+	int i;
 
 	for (i = 0; i < count; i++)
 		datums[i] = Int64GetDatum(values[i]);
@@ -255,10 +258,10 @@ read_mail(MjScope *scope, uint64 row, MjMail *mail)
 int
 mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	uint64		rows;
-	uint64		i;
+	MjScope scope;
+	MjParams params = { 0 };
+	uint64 rows;
+	uint64 i;
 
 	mj_store_enter(&scope);
 	mj_param_datum(&params, int64_array(run_ids, nruns), false);
@@ -275,9 +278,9 @@ mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails)
 bool
 mj_mail_load_bodies(MjMail *mail)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	bool		found;
+	MjScope scope;
+	MjParams params = { 0 };
+	bool found;
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, mail->run_id);
@@ -296,8 +299,8 @@ mj_mail_load_bodies(MjMail *mail)
 void
 mj_mail_update(const MjMailState *state)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, state->run_id);
@@ -319,8 +322,8 @@ void
 mj_mail_end(int64 run_id, const char *ended_as, int smtp_code,
 			const char *smtp_reply)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, run_id);
@@ -341,10 +344,10 @@ int
 mj_mail_due(TimestampTz now, TimestampTz deferred, int max_mails,
 			MjDueMail *due)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	uint64		rows;
-	uint64		i;
+	MjScope scope;
+	MjParams params = { 0 };
+	uint64 rows;
+	uint64 i;
 
 	mj_store_enter(&scope);
 	mj_param_time(&params, now);
@@ -364,9 +367,9 @@ mj_mail_due(TimestampTz now, TimestampTz deferred, int max_mails,
 static void
 param_due(MjParams *params, const MjDueMail *due, int ndue, TimestampTz now)
 {
-	int64	   *run_ids = palloc(Max(ndue, 1) * sizeof(int64));
-	Datum	   *failures = palloc(Max(ndue, 1) * sizeof(Datum));
-	int			i;
+	int64 *run_ids = palloc(Max(ndue, 1) * sizeof(int64));
+	Datum *failures = palloc(Max(ndue, 1) * sizeof(Datum));
+	int i;
 
 	for (i = 0; i < ndue; i++)
 	{
@@ -377,7 +380,8 @@ param_due(MjParams *params, const MjDueMail *due, int ndue, TimestampTz now)
 	mj_param_datum(params,
 				   PointerGetDatum(construct_array(failures, ndue, INT4OID,
 												   sizeof(int32), true,
-												   TYPALIGN_INT)), false);
+												   TYPALIGN_INT)),
+				   false);
 	mj_param_time(params, now);
 }
 
@@ -385,8 +389,8 @@ param_due(MjParams *params, const MjDueMail *due, int ndue, TimestampTz now)
 void
 mj_mail_hasten(const MjDueMail *due, int ndue, TimestampTz now)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
 	param_due(&params, due, ndue, now);
@@ -399,8 +403,8 @@ void
 mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
 				 MjMailProgress *progress)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
 	param_due(&params, due, ndue, now);
@@ -420,9 +424,9 @@ mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
 int64
 mj_mail_prune(TimestampTz before, int limit)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	uint64		rows;
+	MjScope scope;
+	MjParams params = { 0 };
+	uint64 rows;
 
 	mj_store_enter(&scope);
 	mj_param_time(&params, before);

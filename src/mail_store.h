@@ -20,71 +20,71 @@
  * Bodies longer than this are not read with the batch, but one by one, right
  * before they are sent.
  */
-#define MJ_MAIL_SMALL_BODY	(64 * 1024) /* bytes */
+#define MJ_MAIL_SMALL_BODY (64 * 1024) /* bytes */
 
 /* A mail's content.  Strings in the server's encoding. */
 typedef struct MjMail
 {
-	int64		mail_id;
-	int64		run_id;
-	const char *role;			/* who called send_mail() */
+	int64 mail_id;
+	int64 run_id;
+	const char *role; /* who called send_mail() */
 	const char *recipient;
-	const char *cc;				/* may be NULL, as all below up to headers */
+	const char *cc; /* may be NULL, as all below up to headers */
 	const char *bcc;
-	const char *sender;			/* NULL: motionify_jobs.mail_from */
+	const char *sender; /* NULL: motionify_jobs.mail_from */
 	const char *reply_to;
 	const char *body_text;
 	const char *body_html;
-	Datum		headers;		/* jsonb object of strings */
-	bool		headers_isnull;
+	Datum headers; /* jsonb object of strings */
+	bool headers_isnull;
 	const char *source_key;
 	const char *subject;
 	const char *message_id;
 	TimestampTz created_at;
-	bool		bodies_missing; /* too long for the batch: read them alone */
+	bool bodies_missing; /* too long for the batch: read them alone */
 } MjMail;
 
 /* How an attempt, or the whole mail, ended. */
 typedef struct MjMailState
 {
-	int64		run_id;
-	const char *ended_as;		/* NULL: the run goes on */
-	bool		counted;		/* the attempt counts in jobs.mail.attempts */
-	int			smtp_code;		/* 0: none */
-	const char *smtp_reply;		/* may be NULL */
+	int64 run_id;
+	const char *ended_as;	/* NULL: the run goes on */
+	bool counted;			/* the attempt counts in jobs.mail.attempts */
+	int smtp_code;			/* 0: none */
+	const char *smtp_reply; /* may be NULL */
 	TimestampTz at;
 } MjMailState;
 
 /* A mail that deliver_mail() has to see through. */
 typedef struct MjDueMail
 {
-	int64		run_id;
-	int32		failures;		/* when it was found due */
+	int64 run_id;
+	int32 failures; /* when it was found due */
 } MjDueMail;
 
 /* Where a set of mails stands. */
 typedef struct MjMailProgress
 {
-	int64		sent;
-	int64		claimable;		/* ready, for anybody */
-	int64		in_flight;		/* running elsewhere */
-	int64		unreachable;	/* put back, with no attempt counted */
-	char	   *reply;			/* smtp_reply of one of those, or NULL */
+	int64 sent;
+	int64 claimable;   /* ready, for anybody */
+	int64 in_flight;   /* running elsewhere */
+	int64 unreachable; /* put back, with no attempt counted */
+	char *reply;	   /* smtp_reply of one of those, or NULL */
 } MjMailProgress;
 
 extern int64 mj_mail_next_id(void);
-extern int64 mj_mail_find_source_key(const char *source_key);	/* 0: none */
+extern int64 mj_mail_find_source_key(const char *source_key); /* 0: none */
 extern bool mj_mail_insert(const MjMail *mail);
-extern int	mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails);
+extern int mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails);
 extern bool mj_mail_load_bodies(MjMail *mail);
 extern void mj_mail_update(const MjMailState *state);
 extern void mj_mail_end(int64 run_id, const char *ended_as, int smtp_code,
 						const char *smtp_reply);
-extern int	mj_mail_due(TimestampTz now, TimestampTz deferred, int max_mails,
-						MjDueMail *due);
+extern int mj_mail_due(TimestampTz now, TimestampTz deferred, int max_mails,
+					   MjDueMail *due);
 extern void mj_mail_hasten(const MjDueMail *due, int ndue, TimestampTz now);
-extern void mj_mail_progress(const MjDueMail *due, int ndue,
-							 TimestampTz now, MjMailProgress *progress);
+extern void mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
+							 MjMailProgress *progress);
 extern int64 mj_mail_prune(TimestampTz before, int limit);
 
-#endif							/* MJ_MAIL_STORE_H */
+#endif /* MJ_MAIL_STORE_H */

@@ -43,57 +43,57 @@
 #include "xact.h"
 
 /* Outcomes are recorded when so many wait for it, or the first so long. */
-#define RECORD_MAILS	20
-#define RECORD_MS		1000
+#define RECORD_MAILS 20
+#define RECORD_MS 1000
 
 /* So many mails lost in a row say something about the server, not the mails. */
-#define MAX_LOSSES		2
+#define MAX_LOSSES 2
 
 /* deliver_mail() looks again at mails of other processes after so long. */
-#define MIN_PAUSE_MS	50
-#define MAX_PAUSE_MS	1000
+#define MIN_PAUSE_MS 50
+#define MAX_PAUSE_MS 1000
 /* It gives up when nothing happened for so many times smtp_timeout. */
-#define PATIENCE		4
+#define PATIENCE 4
 
 typedef enum MailStage
 {
 	MAIL_CLAIMED,
-	MAIL_TRIED,					/* result tells what became of it */
+	MAIL_TRIED, /* result tells what became of it */
 	MAIL_RECORDED
 } MailStage;
 
 /* A mail in a batch. */
 typedef struct MailItem
 {
-	MjRun		run;
-	MjMail	   *mail;
-	MjMailContent *content;		/* NULL: problem says why */
-	MjProblem	problem;
-	MailStage	stage;
-	bool		repeated;		/* on a new connection, the old one was dead */
+	MjRun run;
+	MjMail *mail;
+	MjMailContent *content; /* NULL: problem says why */
+	MjProblem problem;
+	MailStage stage;
+	bool repeated; /* on a new connection, the old one was dead */
 	MjSmtpResult result;
 	TimestampTz ended_at;
 } MailItem;
 
 typedef struct MailBatch
 {
-	int64		worker_id;
-	bool		in_spi;			/* in jobs.deliver_mail(), not an executor */
+	int64 worker_id;
+	bool in_spi;				/* in jobs.deliver_mail(), not an executor */
 	MemoryContext context;		/* all of it */
 	MemoryContext mail_context; /* the mail at hand */
 	MjMailSession session;
-	int			count;
-	MailItem   *items;
-	int			unrecorded;		/* tried, not recorded */
-	instr_time	unrecorded_since;
-	int			losses;			/* in a row */
-	int			accepted;
-	MjMailTrouble trouble;		/* why the rest was not offered */
-	bool		interrupted;	/* the rest was not offered for that */
+	int count;
+	MailItem *items;
+	int unrecorded; /* tried, not recorded */
+	instr_time unrecorded_since;
+	int losses; /* in a row */
+	int accepted;
+	MjMailTrouble trouble; /* why the rest was not offered */
+	bool interrupted;	   /* the rest was not offered for that */
 } MailBatch;
 
 /* Mails that this process claimed and has not recorded. */
-static int	outstanding = 0;
+static int outstanding = 0;
 
 /* The executor said that mail is not being delivered. */
 static bool trouble_logged = false;
@@ -141,7 +141,7 @@ commit_work(bool in_spi)
 static bool
 check_defaults(MjMailTrouble *trouble)
 {
-	MjProblem	problem;
+	MjProblem problem;
 
 	if (mj_mail_check_defaults(&problem))
 		return true;
@@ -186,17 +186,17 @@ prepare_item(MailItem *item)
 		snprintf(item->problem.message, sizeof(item->problem.message),
 				 "the mail of run %lld is gone", (long long) item->run.run_id);
 	else
-		item->content = mj_mail_content(item->mail, item->run.due_at, true,
-										&item->problem);
+		item->content =
+			mj_mail_content(item->mail, item->run.due_at, true, &item->problem);
 }
 
 /* Read the mails of the runs that were claimed. */
 static void
 load_items(MailBatch *batch, MjRun *runs)
 {
-	int64	   *run_ids = palloc(batch->count * sizeof(int64));
-	MjMail	   *mails = palloc(batch->count * sizeof(MjMail));
-	int			i;
+	int64 *run_ids = palloc(batch->count * sizeof(int64));
+	MjMail *mails = palloc(batch->count * sizeof(MjMail));
+	int i;
 
 	for (i = 0; i < batch->count; i++)
 		run_ids[i] = runs[i].run_id;
@@ -215,11 +215,11 @@ load_items(MailBatch *batch, MjRun *runs)
 static void
 claim_batch(MailBatch *batch, int max_mails)
 {
-	MjRun	   *runs = palloc(max_mails * sizeof(MjRun));
+	MjRun *runs = palloc(max_mails * sizeof(MjRun));
 
 	begin_work(batch->in_spi);
-	batch->count = mj_queue_claim_mails(batch->worker_id, mj_clock_now(),
-										max_mails, runs);
+	batch->count =
+		mj_queue_claim_mails(batch->worker_id, mj_clock_now(), max_mails, runs);
 	if (batch->count > 0)
 	{
 		qsort(runs, batch->count, sizeof(MjRun), compare_runs);
@@ -243,22 +243,22 @@ reply_text(const MjSmtpResult *result)
 		return psprintf("%d %s", result->reply.code, result->reply.text);
 	if (result->outcome == MJ_SMTP_ACCEPTED)
 		return pstrdup(result->reply.text);
-	return psprintf("%s%s%s", result->message,
-					result->detail[0] ? ": " : "", result->detail);
+	return mj_mail_words(result->message, result->detail);
 }
 
 /* The server log, as motionify_jobs.log_runs wants it. */
 static void
 log_outcome(const MailItem *item, const char *reply, bool final)
 {
-	bool		accepted = item->result.outcome == MJ_SMTP_ACCEPTED;
+	bool accepted = item->result.outcome == MJ_SMTP_ACCEPTED;
 
 	if (mj_log_runs < (accepted ? MJ_LOG_ALL : MJ_LOG_FAILURES))
 		return;
 	ereport(LOG,
 			(errmsg("mail %lld %s: %s", (long long) item->mail->mail_id,
-					accepted ? "sent" :
-					final ? "failed, given up" : "failed, will be tried again",
+					accepted  ? "sent" :
+						final ? "failed, given up" :
+								"failed, will be tried again",
 					reply),
 			 errhidestmt(true), errhidecontext(true)));
 }
@@ -267,8 +267,8 @@ static void
 log_history(const MailItem *item, const char *reply)
 {
 	const MjSmtpResult *result = &item->result;
-	MjRunOwner	owner = {0};
-	MjOutcome	outcome = {0};
+	MjRunOwner owner = { 0 };
+	MjOutcome outcome = { 0 };
 
 	owner.job = MJ_MAIL_JOB_NAME;
 	owner.role = item->mail->role;
@@ -281,14 +281,14 @@ log_history(const MailItem *item, const char *reply)
 	}
 	else
 	{
-		outcome.status = result->outcome == MJ_SMTP_UNCERTAIN ?
-			"uncertain" : "failed";
+		outcome.status =
+			result->outcome == MJ_SMTP_UNCERTAIN ? "uncertain" : "failed";
 		outcome.error = result->message;
 		outcome.error_detail = result->detail[0] ? result->detail : NULL;
 		outcome.sqlstate =
 			pstrdup(unpack_sql_state(result->error == MJ_SMTP_ERR_REFUSED ?
-									 ERRCODE_EXTERNAL_ROUTINE_EXCEPTION :
-									 mj_sqlstate_from_result(result)));
+										 ERRCODE_EXTERNAL_ROUTINE_EXCEPTION :
+										 mj_sqlstate_from_result(result)));
 	}
 	mj_history_insert(&item->run, &owner, &outcome);
 }
@@ -331,7 +331,7 @@ settle_run(MailItem *item, bool final)
 static void
 record_item(MailItem *item)
 {
-	MjMailState state = {0};
+	MjMailState state = { 0 };
 
 	state.run_id = item->run.run_id;
 	state.ended_as = ending(item);
@@ -341,9 +341,11 @@ record_item(MailItem *item)
 	state.at = item->ended_at;
 	if (!settle_run(item, state.ended_as != NULL))
 	{
-		ereport(LOG,
-				(errmsg("mail %lld was taken from this process while it was being sent: %s",
-						(long long) item->mail->mail_id, state.smtp_reply)));
+		ereport(
+			LOG,
+			(errmsg(
+				"mail %lld was taken from this process while it was being sent: %s",
+				(long long) item->mail->mail_id, state.smtp_reply)));
 		return;
 	}
 	mj_mail_update(&state);
@@ -358,9 +360,9 @@ record_item(MailItem *item)
 static void
 put_back_item(const MailBatch *batch, const MailItem *item)
 {
-	bool		trouble = batch->trouble.sqlstate != 0;
+	bool trouble = batch->trouble.sqlstate != 0;
 	TimestampTz run_at = trouble ? retry_time() : item->run.run_at;
-	MjMailState state = {0};
+	MjMailState state = { 0 };
 
 	if (!mj_queue_put_back(&item->run, run_at, !trouble))
 		return;
@@ -368,9 +370,8 @@ put_back_item(const MailBatch *batch, const MailItem *item)
 	if (!trouble)
 		return;
 	state.run_id = item->run.run_id;
-	state.smtp_reply = psprintf("%s%s%s", batch->trouble.problem.message,
-								batch->trouble.problem.detail[0] ? ": " : "",
-								batch->trouble.problem.detail);
+	state.smtp_reply = mj_mail_words(batch->trouble.problem.message,
+									 batch->trouble.problem.detail);
 	mj_mail_update(&state);
 }
 
@@ -382,14 +383,14 @@ put_back_item(const MailBatch *batch, const MailItem *item)
 static void
 record_batch(MailBatch *batch, bool final)
 {
-	int			recorded = 0;
-	int			i;
+	int recorded = 0;
+	int i;
 
 	HOLD_INTERRUPTS();
 	begin_work(batch->in_spi);
 	for (i = 0; i < batch->count; i++)
 	{
-		MailItem   *item = &batch->items[i];
+		MailItem *item = &batch->items[i];
 
 		if (item->stage == MAIL_RECORDED ||
 			(item->stage == MAIL_CLAIMED && !final))
@@ -411,7 +412,7 @@ record_batch(MailBatch *batch, bool final)
 static bool
 record_is_due(const MailBatch *batch)
 {
-	instr_time	elapsed;
+	instr_time elapsed;
 
 	if (batch->unrecorded == 0)
 		return false;
@@ -436,8 +437,7 @@ refuse_item(MailItem *item, const MjProblem *problem)
 	item->result.recipient = -1;
 	strlcpy(item->result.message, problem->message,
 			sizeof(item->result.message));
-	strlcpy(item->result.detail, problem->detail,
-			sizeof(item->result.detail));
+	strlcpy(item->result.detail, problem->detail, sizeof(item->result.detail));
 }
 
 /*
@@ -453,7 +453,7 @@ load_long_item(MailBatch *batch, MailItem *item)
 		item->mail->mail_id = 0;
 	prepare_item(item);
 	commit_work(batch->in_spi);
-	item->mail->bodies_missing = true;	/* again, if it is repeated */
+	item->mail->bodies_missing = true; /* again, if it is repeated */
 	RESUME_INTERRUPTS();
 }
 
@@ -463,7 +463,7 @@ send_item(MailBatch *batch, MailItem *item)
 {
 	MemoryContext old;
 	MjMailDraft draft;
-	MjProblem	problem;
+	MjProblem problem;
 
 	MemoryContextReset(batch->mail_context);
 	old = MemoryContextSwitchTo(batch->mail_context);
@@ -501,8 +501,7 @@ note_result(MailBatch *batch, MailItem *item)
 static bool
 must_stop(const MailBatch *batch)
 {
-	return mj_session_must_stop() ||
-		(!batch->in_spi && mj_worker_must_leave());
+	return mj_session_must_stop() || (!batch->in_spi && mj_worker_must_leave());
 }
 
 /* Have a session that takes a mail; false: trouble, or interrupted. */
@@ -521,6 +520,18 @@ have_session(MailBatch *batch)
 	return false;
 }
 
+/*
+ * Did the server refuse whoever sends, not the mail?  530, 534 and 538 ask for
+ * a login or for TLS (RFC 4954, RFC 3207).
+ */
+static bool
+sender_is_refused(const MjSmtpResult *result)
+{
+	int code = result->reply.code;
+
+	return code == 530 || code == 534 || code == 538;
+}
+
 /* Try one mail, on a second connection if the first one was dead. */
 static void
 try_item(MailBatch *batch, MailItem *item)
@@ -536,6 +547,8 @@ try_item(MailBatch *batch, MailItem *item)
 			mj_session_close(&batch->session);
 			continue;
 		}
+		else if (sender_is_refused(&item->result))
+			mj_trouble_from_result(&item->result, &batch->trouble);
 		else
 			note_result(batch, item);
 		return;
@@ -546,7 +559,7 @@ try_item(MailBatch *batch, MailItem *item)
 static void
 send_batch(MailBatch *batch)
 {
-	int			i;
+	int i;
 
 	Assert(batch->in_spi || !IsTransactionState());
 	Assert(!ActiveSnapshotSet());
@@ -571,14 +584,13 @@ send_batch(MailBatch *batch)
 static MailBatch *
 new_batch(int64 worker_id, bool in_spi)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "motionify_jobs mail batch",
-												  ALLOCSET_DEFAULT_SIZES);
-	MailBatch  *batch = MemoryContextAllocZero(context, sizeof(MailBatch));
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "motionify_jobs mail batch",
+							  ALLOCSET_DEFAULT_SIZES);
+	MailBatch *batch = MemoryContextAllocZero(context, sizeof(MailBatch));
 
 	batch->context = context;
-	batch->mail_context = AllocSetContextCreate(context,
-												"motionify_jobs mail",
+	batch->mail_context = AllocSetContextCreate(context, "motionify_jobs mail",
 												ALLOCSET_DEFAULT_SIZES);
 	batch->worker_id = worker_id;
 	batch->in_spi = in_spi;
@@ -651,8 +663,8 @@ recover_leftovers(MailBatch *batch)
 int
 mj_mailer_run_batch(int64 worker_id, int max_mails)
 {
-	MailBatch  *batch;
-	int			claimed;
+	MailBatch *batch;
+	int claimed;
 
 	Assert(!IsTransactionState());
 	batch = new_batch(worker_id, false);
@@ -673,18 +685,18 @@ mj_mailer_run_batch(int64 worker_id, int max_mails)
 int
 mj_mailer_put_back_leftovers(int64 worker_id)
 {
-	MjRun	   *runs;
-	int			nruns;
-	int			found = 0;
-	int			i;
+	MjRun *runs;
+	int nruns;
+	int found = 0;
+	int i;
 
 	if (outstanding == 0)
 		return 0;
 	nruns = mj_queue_running(worker_id, &runs);
 	for (i = 0; i < nruns; i++)
 	{
-		MailItem	item = {0};
-		MjMail		mail;
+		MailItem item = { 0 };
+		MjMail mail;
 
 		if (runs[i].lane != MJ_LANE_MAIL)
 			continue;
@@ -712,10 +724,10 @@ mj_mailer_put_back_leftovers(int64 worker_id)
 /* What one call has to see through. */
 typedef struct Delivery
 {
-	int64		worker_id;
-	int			ndue;
-	MjDueMail  *due;
-	int			left;			/* mails that it may still claim */
+	int64 worker_id;
+	int ndue;
+	MjDueMail *due;
+	int left; /* mails that it may still claim */
 	MjMailProgress progress;
 } Delivery;
 
@@ -725,8 +737,7 @@ raise_trouble(const MjMailTrouble *trouble)
 	const MjProblem *problem = &trouble->problem;
 
 	ereport(ERROR,
-			(errcode(trouble->sqlstate),
-			 errmsg("%s", problem->message),
+			(errcode(trouble->sqlstate), errmsg("%s", problem->message),
 			 problem->detail[0] ? errdetail("%s", problem->detail) : 0,
 			 problem->hint[0] ? errhint("%s", problem->hint) : 0));
 }
@@ -735,11 +746,11 @@ raise_trouble(const MjMailTrouble *trouble)
 static void
 deliver_claimable(Delivery *delivery)
 {
-	int			claimed = 1;
+	int claimed = 1;
 
 	while (claimed > 0 && delivery->left > 0)
 	{
-		MailBatch  *batch = new_batch(delivery->worker_id, true);
+		MailBatch *batch = new_batch(delivery->worker_id, true);
 
 		process_batch(batch, Min(delivery->left, MJ_MAILER_BATCH));
 		CHECK_FOR_INTERRUPTS();
@@ -762,8 +773,8 @@ find_due(Delivery *delivery)
 
 	begin_work(true);
 	mj_mailer_put_back_leftovers(delivery->worker_id);
-	delivery->ndue = mj_mail_due(now, retry_time(), delivery->left,
-								 delivery->due);
+	delivery->ndue =
+		mj_mail_due(now, retry_time(), delivery->left, delivery->due);
 	mj_mail_hasten(delivery->due, delivery->ndue, now);
 	commit_work(true);
 }
@@ -789,8 +800,7 @@ is_done(const Delivery *delivery)
 static void
 pause_delivery(long pause_ms)
 {
-	(void) WaitLatch(MyLatch,
-					 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 pause_ms, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
@@ -800,10 +810,10 @@ pause_delivery(long pause_ms)
 static void
 see_through(Delivery *delivery)
 {
-	long		patience_ms = PATIENCE * mj_smtp_timeout_s * 1000L;
-	long		waited_ms = 0;
-	long		pause_ms = MIN_PAUSE_MS;
-	int64		in_flight = -1;
+	long patience_ms = PATIENCE * mj_smtp_timeout_s * 1000L;
+	long waited_ms = 0;
+	long pause_ms = MIN_PAUSE_MS;
+	int64 in_flight = -1;
 
 	for (;;)
 	{
@@ -849,7 +859,7 @@ try_session(void)
 int64
 mj_mailer_deliver(int64 worker_id, int max_mails)
 {
-	Delivery	delivery = {0};
+	Delivery delivery = { 0 };
 
 	delivery.worker_id = worker_id;
 	delivery.left = max_mails;
@@ -865,12 +875,15 @@ mj_mailer_deliver(int64 worker_id, int max_mails)
 		return 0;
 	see_through(&delivery);
 	if (delivery.progress.unreachable > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("%lld mails could not be sent",
-						(long long) delivery.progress.unreachable),
-				 delivery.progress.reply ?
-				 errdetail("%s", delivery.progress.reply) : 0,
-				 errhint("jobs.check_mail() shows which step fails; mail stays queued until then.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("%lld mails could not be sent",
+					(long long) delivery.progress.unreachable),
+			 delivery.progress.reply ?
+				 errdetail("%s", delivery.progress.reply) :
+				 0,
+			 errhint(
+				 "jobs.check_mail() shows which step fails; mail stays queued until then.")));
 	return delivery.progress.sent;
 }

@@ -17,31 +17,31 @@
 
 #include "pure.h"
 
-#define MJ_MAILER_BATCH 50		/* mails claimed at once, at most */
+#define MJ_MAILER_BATCH 50 /* mails claimed at once, at most */
 
 /* Why no mail could be sent at all: settings, connection, TLS, AUTH. */
 typedef struct MjMailTrouble
 {
-	int			sqlstate;		/* 0: there is none */
-	MjProblem	problem;
+	int sqlstate; /* 0: there is none */
+	MjProblem problem;
 } MjMailTrouble;
 
 /* One step of jobs.check_mail() */
 typedef struct MjMailStep
 {
 	const char *name;
-	bool		ok;
-	char	   *detail;			/* palloc'ed */
+	bool ok;
+	char *detail; /* palloc'ed */
 } MjMailStep;
 
-#define MJ_MAIL_STEPS	5		/* configuration, connect, TLS, AUTH, mail */
+#define MJ_MAIL_STEPS 5 /* configuration, connect, TLS, AUTH, mail */
 
 extern bool mj_mailer_check_configured(MjMailTrouble *trouble);
 extern bool mj_mailer_check_settings(MjMailTrouble *trouble);
-extern int	mj_mailer_run_batch(int64 worker_id, int max_mails);
+extern int mj_mailer_run_batch(int64 worker_id, int max_mails);
 extern int64 mj_mailer_deliver(int64 worker_id, int max_mails);
-extern int	mj_mailer_put_back_leftovers(int64 worker_id);
+extern int mj_mailer_put_back_leftovers(int64 worker_id);
 extern void mj_mailer_try(MjMailTrouble *trouble);
-extern int	mj_mailer_check(const char *recipient, MjMailStep *steps);
+extern int mj_mailer_check(const char *recipient, MjMailStep *steps);
 
-#endif							/* MJ_MAILER_H */
+#endif /* MJ_MAILER_H */

@@ -230,6 +230,13 @@ wait_status($good, 'sent');
 is(outbox($bad, 'attempts, smtp_code, smtp_reply'), '1|550|550 5.1.1 no such user', 'a 5xx reply is final');
 $receiver->behave({});
 
+$receiver->behave({ mail => '530 5.7.0 Authentication required' });
+$id = send_mail('not logged in');
+poll_until($node, "SELECT smtp_reply LIKE '%530 5.7.0 Authentication required%' FROM jobs.outbox WHERE mail_id = $id");
+is(outbox($id, 'status, attempts'), 'queued|0', 'a server that wants a login refuses us, not the mail');
+$receiver->behave({});
+wait_status($id, 'sent');
+
 # --- the same source_key ------------------------------------------------------------
 
 my $first = session('first');
