@@ -107,7 +107,10 @@ attach(void)
 	on_shmem_exit(launcher_exit, (Datum) 0);
 }
 
-/* Have a database looked at, as if something had been committed in it. */
+/*
+ * Have a database looked at, as if something had been committed in it; the
+ * workers of one that is not served any more are to leave.
+ */
 static void
 probe(const FormData_pg_database *database)
 {
@@ -115,9 +118,13 @@ probe(const FormData_pg_database *database)
 	bool		full;
 
 	if (!database->datallowconn || database->datistemplate ||
-		database->datconnlimit == -2 ||
-		!mj_guc_database_is_served(NameStr(database->datname)))
+		database->datconnlimit == -2)
 		return;
+	if (!mj_guc_database_is_served(NameStr(database->datname)))
+	{
+		mj_worker_yield_database(database->oid);
+		return;
+	}
 	mj_lock();
 	entry = mj_database_enter(database->oid);
 	full = entry == NULL && !mj_shared->databases_full_logged;
@@ -144,6 +151,7 @@ probe_databases(void)
 	TableScanDesc scan;
 	HeapTuple	tuple;
 
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
 	relation = table_open(DatabaseRelationId, AccessShareLock);
@@ -288,7 +296,7 @@ count_yielding(MjWorkerKind kind)
 
 	for (i = 0; i < mj_shared->nslots; i++)
 		if (mj_slots[i].state != MJ_SLOT_FREE && mj_slots[i].kind == kind &&
-			mj_slots[i].yield)
+			(mj_slots[i].yield || mj_slots[i].make_way))
 			n++;
 	return n;
 }
@@ -324,6 +332,26 @@ start_schedulers(TimestampTz now)
 	}
 }
 
+/* Executors of a lane that are free, or about to be.  Lock held. */
+static int
+count_free(const MjLane *entry)
+{
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		const MjSlot *slot = &mj_slots[i];
+
+		if (slot->state != MJ_SLOT_FREE &&
+			slot->kind == MJ_WORKER_EXECUTOR &&
+			slot->database == entry->database && slot->lane == entry->lane &&
+			slot->run_id == 0 && !slot->yield)
+			n++;
+	}
+	return n;
+}
+
 /* How many executors a lane lacks.  Lock held. */
 static int
 lane_lacks(const MjLane *entry)
@@ -333,8 +361,26 @@ lane_lacks(const MjLane *entry)
 	if (!OidIsValid(entry->database) || entry->wanted == 0 ||
 		database == NULL || database->blocked > 0)
 		return 0;
-	return entry->wanted - mj_slot_count(MJ_WORKER_EXECUTOR, entry->database,
-										 entry->lane);
+	return entry->wanted - count_free(entry);
+}
+
+/* Has a lane an executor, at work or not?  Lock held. */
+static bool
+is_served(const MjLane *entry)
+{
+	return mj_slot_count(MJ_WORKER_EXECUTOR, entry->database,
+						 entry->lane) > 0;
+}
+
+/* Is lane a to get an executor before lane b?  Lock held. */
+static bool
+goes_before(const MjLane *a, const MjLane *b)
+{
+	bool		a_served = is_served(a);
+
+	if (a_served != is_served(b))
+		return !a_served;
+	return a->since < b->since;
 }
 
 /*
@@ -356,61 +402,64 @@ most_starved_lane(TimestampTz now, TimestampTz *next)
 			continue;
 		if (entry->not_before > now)
 			*next = Min(*next, entry->not_before);
-		else if (found == NULL || entry->since < found->since)
+		else if (found == NULL || goes_before(entry, found))
 			found = entry;
 	}
 	return found;
 }
 
+/* How many executors the lane of a busy one has; 0: not to be taken from. */
+static int
+wealth(const MjSlot *slot)
+{
+	if (slot->state != MJ_SLOT_BUSY || slot->kind != MJ_WORKER_EXECUTOR)
+		return 0;
+	return mj_slot_count(MJ_WORKER_EXECUTOR, slot->database, slot->lane);
+}
+
 /*
- * Of the lane that has most executors, ask one to leave after its run, if the
- * lane has more than one, or is another lane than the starved one.  Lock held.
+ * Ask the executors of the lanes that have most to leave after their run: who
+ * is done first makes way, and the others are told to stay.  Lock held.
  */
 static void
-take_from_richest(const MjLane *starved)
+take_from_richest(void)
 {
-	MjSlot	   *found = NULL;
 	int			most = 0;
 	int			i;
 
 	for (i = 0; i < mj_shared->nslots; i++)
-	{
-		MjSlot	   *slot = &mj_slots[i];
-		int			n;
+		most = Max(most, wealth(&mj_slots[i]));
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (most > 0 && wealth(&mj_slots[i]) == most)
+			mj_slots[i].make_way = true;
+}
 
-		if (slot->state != MJ_SLOT_BUSY || slot->kind != MJ_WORKER_EXECUTOR ||
-			(slot->database == starved->database &&
-			 slot->lane == starved->lane))
-			continue;
-		n = mj_slot_count(MJ_WORKER_EXECUTOR, slot->database, slot->lane);
-		if (n > most)
-		{
-			most = n;
-			found = slot;
-		}
-	}
-	if (found != NULL)
-		found->yield = true;
+/* Room was made: those that were asked and have not left may stay. */
+static void
+let_stay(void)
+{
+	int			i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+		mj_slots[i].make_way = false;
 }
 
 /*
- * All executors are taken: make room for a starved lane that has none, at once
- * if one is idle, after the patience otherwise.  Returns when to look again.
- * Lock held.
+ * All executors are taken: make room for a lane, at once if one is idle; for
+ * one that has none at all from those at work, after the patience.  Returns
+ * when to look again.  Lock held.
  */
 static TimestampTz
 make_room(const MjLane *starved, TimestampTz now)
 {
 	TimestampTz patient_until = starved->since + MJ_PATIENCE_MS * 1000;
 
-	if (mj_slot_count(MJ_WORKER_EXECUTOR, starved->database,
-					  starved->lane) > 0 ||
-		count_yielding(MJ_WORKER_EXECUTOR) > 0 ||
-		evict_idle(MJ_WORKER_EXECUTOR))
+	if (count_yielding(MJ_WORKER_EXECUTOR) > 0 ||
+		evict_idle(MJ_WORKER_EXECUTOR) || is_served(starved))
 		return DT_NOEND;		/* a worker that leaves wakes us */
 	if (now < patient_until)
 		return patient_until;
-	take_from_richest(starved);
+	take_from_richest();
 	return DT_NOEND;
 }
 
@@ -436,6 +485,7 @@ start_executors(TimestampTz now)
 			slot = mj_slot_reserve(MJ_WORKER_EXECUTOR, entry->database,
 								   entry->lane);
 			entry->since = now; /* the next one waits from now on */
+			let_stay();
 		}
 		else if (entry != NULL)
 			next = Min(next, make_room(entry, now));
@@ -464,24 +514,50 @@ start_workers(void)
 	return Min(schedulers, executors);
 }
 
-/* Ask all workers to leave, or to come back: motionify_jobs.enabled changed. */
+/* Wake all workers, to see that they must leave. */
 static void
-settings_changed(bool was_enabled)
+wake_workers(void)
 {
 	int			i;
 
-	if (was_enabled == mj_enabled)
-		return;
-	ereport(LOG,
-			(errmsg("motionify_jobs: jobs were switched %s",
-					mj_enabled ? "on" : "off")));
 	mj_lock();
 	for (i = 0; i < mj_shared->nslots; i++)
 		if (mj_slots[i].state != MJ_SLOT_FREE)
 			mj_slot_set_latch(&mj_slots[i]);
 	mj_unlock();
+}
+
+/*
+ * Settings were read again.  If motionify_jobs.enabled or .databases were
+ * changed, workers must leave or come back.
+ */
+static void
+settings_changed(bool was_enabled, const char *were_databases)
+{
+	if (was_enabled == mj_enabled && strcmp(were_databases, mj_databases) == 0)
+		return;
+	if (was_enabled != mj_enabled)
+		ereport(LOG,
+				(errmsg("motionify_jobs: jobs were switched %s",
+						mj_enabled ? "on" : "off")));
+	wake_workers();
 	if (mj_enabled)
 		probe_databases();
+}
+
+/* Wait until there may be something to do, at most until an instant. */
+static void
+wait_until(TimestampTz next)
+{
+	bool		was_enabled = mj_enabled;
+	char	   *were_databases = pstrdup(mj_databases);
+	bool		reloaded;
+
+	(void) mj_worker_wait(mj_clock_ms_until(next, MJ_MAX_SLEEP_MS),
+						  &reloaded);
+	if (reloaded)
+		settings_changed(was_enabled, were_databases);
+	pfree(were_databases);
 }
 
 /* before_shmem_exit callback: the operators see the end in the log. */
@@ -504,15 +580,7 @@ mj_launcher_main(Datum main_arg)
 	probe_databases();
 	for (;;)
 	{
-		bool		was_enabled = mj_enabled;
-		TimestampTz next;
-		bool		reloaded;
-
 		reap_failed_starts();
-		next = start_workers();
-		(void) mj_worker_wait(mj_clock_ms_until(next, MJ_MAX_SLEEP_MS),
-							  &reloaded);
-		if (reloaded)
-			settings_changed(was_enabled);
+		wait_until(start_workers());
 	}
 }

@@ -61,6 +61,7 @@ start(Datum main_arg)
 	tick_context = AllocSetContextCreate(TopMemoryContext,
 										 "motionify_jobs tick",
 										 ALLOCSET_DEFAULT_SIZES);
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	database_name = MemoryContextStrdup(TopMemoryContext,
 										get_database_name(MyDatabaseId));
@@ -173,7 +174,7 @@ report(const MjTick *tick, bool first)
 	mj_unlock();
 }
 
-/* The extension is not in this database (any more): forget it, and end. */
+/* This database has no jobs, or is not to run any: forget it, and end. */
 static void
 leave_for_good(void)
 {
@@ -195,8 +196,11 @@ tick(TimestampTz now, bool first)
 {
 	MjTick		found;
 
-	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
 	MemoryContextReset(tick_context);
+	MemoryContextSwitchTo(tick_context);
+	if (!mj_guc_database_is_served(database_name))
+		leave_for_good();
+	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
 	mj_worker_begin(tick_context, mj_worker_is_unsettled());
 	mj_tick(now, first, &found);
 	mj_worker_commit(tick_context);

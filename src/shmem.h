@@ -48,6 +48,8 @@ typedef struct MjSlot
 	int			procno;			/* index of its PGPROC, for its latch */
 	int64		run_id;			/* run at hand, 0 = none */
 	bool		yield;			/* asked to leave when it is done */
+	bool		make_way;		/* as yield, but only if it is the first of
+								 * those that were asked */
 	TimestampTz idle_since;		/* while MJ_SLOT_IDLE */
 } MjSlot;
 
@@ -58,6 +60,7 @@ typedef struct MjDatabase
 	bool		wake;			/* something was committed; look at the tables */
 	bool		reported;		/* "n jobs active" was logged since the start */
 	int			blocked;		/* DDL statements that keep workers away */
+	int			blocker_pid;	/* process of the last of them */
 	TimestampTz next_due;		/* DT_NOEND = nothing known to be due */
 	int			failures;		/* scheduler exits in error, in a row */
 	TimestampTz not_before;		/* no scheduler is started before */
@@ -68,7 +71,8 @@ typedef struct MjLane
 {
 	Oid			database;
 	int64		lane;
-	int			wanted;			/* executors that its ready runs could use */
+	int			wanted;			/* free executors that its ready runs could
+								 * use */
 	TimestampTz since;			/* waiting for an executor since; 0 = has one */
 	int			failures;		/* executor starts that failed, in a row */
 	TimestampTz not_before;		/* no executor is started before */

@@ -223,6 +223,7 @@ mj_worker_begin(MemoryContext context, bool durable)
 {
 	const char *level = NULL;
 
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	XactIsoLevel = XACT_READ_COMMITTED;
 	XactReadOnly = false;
@@ -285,7 +286,8 @@ mj_worker_must_leave(void)
 		return true;
 	mj_lock();
 	entry = mj_database_find(mj_my_slot->database);
-	leave = mj_my_slot->yield || (entry != NULL && entry->blocked > 0);
+	leave = mj_my_slot->yield || mj_my_slot->make_way ||
+		(entry != NULL && entry->blocked > 0);
 	mj_unlock();
 	return leave;
 }
