@@ -67,6 +67,18 @@ static Work current;			/* valid while the slot names its run */
 static TimeoutId cancel_timeout;
 static TimeoutId terminate_timeout;
 static volatile sig_atomic_t run_timed_out = false;
+static volatile sig_atomic_t cancellable = false;	/* a command is running */
+
+/*
+ * SIGINT handler: cancels the command at hand.  When there is none it comes too
+ * late, and must hit neither the bookkeeping nor the next run.
+ */
+static void
+handle_cancel(SIGNAL_ARGS)
+{
+	if (cancellable)
+		StatementCancelHandler(postgres_signal_arg);
+}
 
 /* Timeout handler: the run has used up its time. */
 static void
@@ -212,12 +224,15 @@ perform(Work *work)
 	command.args_isnull = work->run.args_isnull;
 	command.max_result = (Size) mj_max_result_length_kb * 1024;
 
+	cancellable = true;
 	start_timeouts(&work->job);
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	MemoryContextSwitchTo(work_context);
 	mj_runner_execute(&command, &result);
 	stop_timeouts();
 	record_success(work, &result);
+	cancellable = false;
 }
 
 /*
@@ -229,6 +244,7 @@ take_error(void)
 	ErrorData  *error;
 
 	HOLD_INTERRUPTS();
+	cancellable = false;
 	stop_timeouts();
 	MemoryContextSwitchTo(work_context);
 	error = CopyErrorData();
@@ -249,6 +265,14 @@ status_of_error(const ErrorData *error)
 	return run_timed_out ? "timed_out" : "cancelled";
 }
 
+/* A text of an error, cut like a result; NULL stays NULL. */
+static char *
+cut_text(const char *text)
+{
+	return text == NULL ? NULL :
+		mj_runner_cut(text, (Size) mj_max_result_length_kb * 1024);
+}
+
 /* Record a failed attempt, in a transaction of its own. */
 static void
 record_failure(Work *work, const ErrorData *error)
@@ -260,9 +284,9 @@ record_failure(Work *work, const ErrorData *error)
 	outcome.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
 	outcome.error = run_timed_out ?
 		psprintf("run timed out after %d ms", timeout_ms(&work->job)) :
-		error->message;
-	outcome.error_detail = error->detail;
-	outcome.error_context = error->context;
+		cut_text(error->message);
+	outcome.error_detail = cut_text(error->detail);
+	outcome.error_context = cut_text(error->context);
 	outcome.finished_at = mj_clock_now();
 	mj_worker_begin(work_context, true);
 	mj_runlog_failed(&work->run, &work->owner, &outcome,
@@ -316,6 +340,7 @@ start(Datum main_arg)
 	int64		lane;
 
 	mj_worker_attach(main_arg);
+	pqsignal(SIGINT, handle_cancel);
 	lane = mj_my_slot->lane;
 	BackgroundWorkerInitializeConnectionByOid(mj_my_slot->database,
 											  lane == MJ_LANE_MAIL ?
@@ -359,9 +384,25 @@ clean_session(void)
 	mj_slot_set_state(MJ_SLOT_BUSY, 0);
 	QueryCancelPending = false;
 	run_timed_out = false;
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	mj_runner_reset_session();
 	mj_worker_commit(work_context);
+}
+
+/* This executor is busy with a run now: the lane wants one executor less. */
+static void
+take_in_hand(int64 run_id)
+{
+	MjLane	   *entry;
+
+	mj_lock();
+	mj_my_slot->state = MJ_SLOT_BUSY;
+	mj_my_slot->run_id = run_id;
+	entry = mj_lane_find(mj_my_slot->database, mj_my_slot->lane);
+	if (entry != NULL && entry->wanted > 0)
+		entry->wanted--;
+	mj_unlock();
 }
 
 /* Serve the lane's next run; false when it has none. */
@@ -374,7 +415,7 @@ serve_run(void)
 		return false;
 	if (!fit)
 		return true;
-	mj_slot_set_state(MJ_SLOT_BUSY, current.run.run_id);
+	take_in_hand(current.run.run_id);
 	execute(&current);
 	clean_session();
 	return true;
@@ -403,7 +444,10 @@ serve(void)
 	return serve_run();
 }
 
-/* The lane is empty: it wants no executors for now. */
+/*
+ * The lane is empty: it wants no executors for now, unless this one was woken
+ * since it looked.
+ */
 static void
 note_empty_lane(void)
 {
@@ -411,7 +455,7 @@ note_empty_lane(void)
 
 	mj_lock();
 	entry = mj_lane_find(mj_my_slot->database, mj_my_slot->lane);
-	if (entry != NULL)
+	if (entry != NULL && mj_my_slot->state == MJ_SLOT_IDLE)
 	{
 		entry->wanted = 0;
 		entry->since = 0;

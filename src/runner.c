@@ -80,9 +80,12 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc tupdesc)
 		TupleDescAttr(tupdesc, 0)->atttypid != VOIDOID;
 }
 
-/* Cut a string at max_length bytes, at a character's border. */
-static char *
-cut_copy(const char *value, Size max_length)
+/*
+ * A copy of a string in the current context, cut at max_length bytes, at a
+ * character's border.
+ */
+char *
+mj_runner_cut(const char *value, Size max_length)
 {
 	Size		length = strlen(value);
 
@@ -108,7 +111,7 @@ keep_value(ResultReceiver *receiver, TupleTableSlot *slot)
 	getTypeOutputInfo(attribute->atttypid, &output, &is_varlena);
 	text = OidOutputFunctionCall(output, value);
 	old = MemoryContextSwitchTo(receiver->context);
-	receiver->value = cut_copy(text, receiver->max_length);
+	receiver->value = mj_runner_cut(text, receiver->max_length);
 	MemoryContextSwitchTo(old);
 	pfree(text);
 }
@@ -311,7 +314,8 @@ set_result(const ResultReceiver *receiver, const QueryCompletion *completion,
 	if (receiver->one_column && receiver->rows == 1)
 		result->result = receiver->value;
 	else if (counts)
-		result->result = psprintf("%s " UINT64_FORMAT,
+		result->result = psprintf(completion->commandTag == CMDTAG_INSERT ?
+								  "%s 0 " UINT64_FORMAT : "%s " UINT64_FORMAT,
 								  GetCommandTagName(completion->commandTag),
 								  completion->nprocessed);
 	else
