@@ -182,16 +182,40 @@ is_blocked_by_me(int pid)
 	return false;
 }
 
-/* A look at a run that takes its time: is it this caller that holds it up? */
+/* The process of a DDL statement that keeps the workers away; 0: none. */
+static int
+pid_of_blocker(void)
+{
+	MjDatabase *entry;
+	int			pid;
+
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	pid = entry ? entry->blocker_pid : 0;
+	mj_unlock();
+	return pid;
+}
+
+/*
+ * A look at a run that takes its time: is it this caller that holds it up, by
+ * itself or through DDL that the workers make way for?
+ */
 static void
 look_at_run(const Waiting *waiting, int looks)
 {
 	int			pid = pid_of_run(waiting->run_id);
+	int			blocker = pid == 0 ? pid_of_blocker() : 0;
 
 	if (pid == 0 && looks == MJ_LOOKS_BEFORE_NOTICE)
 		ereport(NOTICE,
 				(errmsg("run " INT64_FORMAT " of job \"%s\" waits for a free executor",
 						waiting->run_id, waiting->job->name)));
+	if (blocker != 0 && is_blocked_by_me(blocker))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+				 errmsg("job \"%s\" waits for DDL that waits for this transaction",
+						waiting->job->name),
+				 errhint("Commit before you call jobs.run_now(), or use wait => false.")));
 	if (pid == 0 || !is_blocked_by_me(pid))
 		return;
 	mj_run_cancel(waiting->run_id);
@@ -390,6 +414,7 @@ mj_run_now(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("job name must not be null")));
 	PreventCommandDuringRecovery("jobs.run_now()");
+	PreventCommandIfReadOnly("jobs.run_now()");
 	mj_job_require(text_to_cstring(PG_GETARG_TEXT_PP(0)), &job);
 	mj_access_check_operate(&job);
 	check_workers();

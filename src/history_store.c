@@ -28,7 +28,8 @@ static MjStatement insert_statement = {
 static MjStatement last_statement = {
 	"SELECT status, rows_affected, result, sqlstate, error, error_detail,"
 	" error_context, finished_at, started_at FROM jobs.run_log"
-	" WHERE run_id = $1 ORDER BY attempt DESC LIMIT 1",
+	" WHERE run_id = $1 AND (status <> 'cancelled' OR sqlstate <> '57P01')"
+	" ORDER BY attempt DESC LIMIT 1",
 	1, {INT8OID}
 };
 
@@ -78,7 +79,7 @@ mj_history_insert(const MjRun *run, const MjRunOwner *owner,
 
 /*
  * How the last attempt of a run ended, on the latest snapshot; false when none
- * has.
+ * has.  One that was interrupted does not count: its run goes on by itself.
  */
 bool
 mj_history_last(int64 run_id, MjOutcome *outcome, TimestampTz *started_at)

@@ -54,6 +54,7 @@ mj_xact_block_database(Oid database_oid, bool dropped)
 	if (entry != NULL)
 	{
 		entry->blocked++;
+		entry->blocker_pid = MyProcPid;
 		blocked_database = database_oid;
 		blocked_is_dropped = dropped;
 	}
@@ -74,6 +75,8 @@ unblock_database(bool committed)
 	entry = mj_database_find(oid);
 	if (entry != NULL && entry->blocked > 0)
 		entry->blocked--;
+	if (entry != NULL && entry->blocked == 0)
+		entry->blocker_pid = 0;
 	if (committed && blocked_is_dropped)
 		mj_database_forget(oid);
 	mj_unlock();
@@ -114,7 +117,11 @@ transaction_ended(XactEvent event, void *arg)
 			unblock_database(false);
 			break;
 		case XACT_EVENT_PREPARE:
-			/* COMMIT PREPARED wakes through the utility hook */
+			/*
+			 * COMMIT PREPARED wakes through the utility hook.  Workers that
+			 * made way may come back: they wait for the locks.
+			 */
+			unblock_database(false);
 			break;
 		default:
 			return;
