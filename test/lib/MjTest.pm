@@ -24,7 +24,8 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   new_node start_node testing_is_built preload_conf log_tail
-  wait_for poll_until run_and_wait
+  wait_for poll_until run_and_wait run_state log_count
+  new_session
   worker_pids wait_for_worker kill_worker backend_of_pid_gone
   set_clock clear_clock shift_server_clock
   start_receiver make_certificate
@@ -165,6 +166,25 @@ sub log_tail
     return join("\n", @log[ $from .. $#log ]);
 }
 
+# log_count($node, qr/.../[, $from]): how many lines of the server's log match,
+# of those after byte $from.
+sub log_count
+{
+    my ($node, $pattern, $from) = @_;
+    my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $from || 0);
+    return scalar(grep { $_ =~ $pattern } split /\n/, $log);
+}
+
+# run_state($node, $run_id[, $db]): the statuses of a run's attempts, as
+# 'crashed,succeeded'.
+sub run_state
+{
+    my ($node, $run_id, $db) = @_;
+    return $node->safe_psql($db || 'postgres',
+        "SELECT string_agg(status, ',' ORDER BY attempt) FROM jobs.history "
+          . "WHERE run_id = $run_id");
+}
+
 # run_and_wait($node, $job[, $db]): jobs.run_now with wait; its row as a hash:
 # run_id, status, result, rows_affected, error.
 sub run_and_wait
@@ -180,6 +200,20 @@ sub _literal
     my ($text) = @_;
     $text =~ s/'/''/g;
     return "'$text'";
+}
+
+# new_session($node[, $db[, $role]]): a session that stays, an MjTest::Session.
+sub new_session
+{
+    my ($node, $db, $role) = @_;
+    my $self = bless { in => '', out => '', err => '', n => 0 }, 'MjTest::Session';
+    my @cmd = (
+        'psql', '-XAtq', '-d', $node->connstr($db || 'postgres'),
+        ($role ? ('-U', $role) : ()), '-v', 'VERBOSITY=verbose', '-f', '-');
+    $self->{harness} =
+      IPC::Run::start(\@cmd, '<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{err});
+    $self->{pid} = $self->query('SELECT pg_backend_pid()');
+    return $self;
 }
 
 # --- workers ------------------------------------------------------------------
@@ -344,6 +378,61 @@ sub slurp_bytes
     my $bytes = <$file>;
     close $file;
     return $bytes;
+}
+
+package MjTest::Session;
+
+use strict;
+use warnings;
+
+# query($sql): sends it, waits for its end, and returns its rows.
+sub query
+{
+    my ($self, $sql) = @_;
+    $self->send($sql);
+    return $self->result;
+}
+
+# send($sql): sends it only; result() waits for its end.
+sub send
+{
+    my ($self, $sql) = @_;
+    @$self{qw(out err)} = ('', '');
+    $self->{n}++;
+    $self->{in} .= "$sql;\n\\echo end $self->{n}\n\\warn end $self->{n}\n";
+    $self->{harness}->pump_nb;
+    return;
+}
+
+# result(): the rows of what was sent, once it has ended; errors are in error().
+sub result
+{
+    my ($self) = @_;
+    my $end = qr/^end $self->{n}\n/m;
+    MjTest::wait_for(
+        sub {
+            $self->{harness}->pump_nb;
+            return $self->{out} =~ $end && $self->{err} =~ $end;
+        },
+        'a session answers')
+      or Test::More::diag("$self->{out}\n$self->{err}");
+    s/$end// for @$self{qw(out err)};
+    chomp(my $out = $self->{out});
+    return $out;
+}
+
+# What the last query said on standard error: errors and notices, verbose.
+sub error { return $_[0]->{err}; }
+
+# The process that serves the session.
+sub pid { return $_[0]->{pid}; }
+
+# quit(): ends the session.
+sub quit
+{
+    my ($self) = @_;
+    $self->{in} .= "\\q\n";
+    return eval { $self->{harness}->finish; 1 };
 }
 
 package MjTest::Receiver;
