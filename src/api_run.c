@@ -47,6 +47,9 @@
 /* After this many looks it says that it waits for an executor. */
 #define MJ_LOOKS_BEFORE_NOTICE 2
 
+/* After this many it gives up if there is no launcher. */
+#define MJ_LOOKS_FOR_LAUNCHER 10
+
 PG_FUNCTION_INFO_V1(mj_run_now);
 
 /* A request, as its caller keeps it. */
@@ -64,7 +67,6 @@ static void
 check_workers(void)
 {
 	const char *database = get_database_name(MyDatabaseId);
-	bool		launched;
 
 	if (!mj_shmem_available())
 		ereport(ERROR,
@@ -76,14 +78,6 @@ check_workers(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("jobs are switched off in database \"%s\"", database),
 				 errhint("See motionify_jobs.enabled and motionify_jobs.databases.")));
-	mj_lock();
-	launched = mj_shared->launcher_procno >= 0;
-	mj_unlock();
-	if (!launched)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the motionify_jobs launcher is not running"),
-				 errhint("It starts by itself; see the server log if it does not.")));
 	if (!mj_instance_is_own())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -182,6 +176,25 @@ is_blocked_by_me(int pid)
 	return false;
 }
 
+/*
+ * Raise when there is still no launcher after so many looks: it is started
+ * again within a second or two, if it can be at all.
+ */
+static void
+check_launcher(int looks)
+{
+	bool		launched;
+
+	mj_lock();
+	launched = mj_shared->launcher_procno >= 0;
+	mj_unlock();
+	if (!launched && looks >= MJ_LOOKS_FOR_LAUNCHER)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the motionify_jobs launcher is not running"),
+				 errhint("See the server log.")));
+}
+
 /* The process of a DDL statement that keeps the workers away; 0: none. */
 static int
 pid_of_blocker(void)
@@ -206,6 +219,7 @@ look_at_run(const Waiting *waiting, int looks)
 	int			pid = pid_of_run(waiting->run_id);
 	int			blocker = pid == 0 ? pid_of_blocker() : 0;
 
+	check_launcher(looks);
 	if (pid == 0 && looks == MJ_LOOKS_BEFORE_NOTICE)
 		ereport(NOTICE,
 				(errmsg("run " INT64_FORMAT " of job \"%s\" waits for a free executor",
