@@ -24,6 +24,7 @@
 #include "guc.h"
 #include "mail_session.h"
 #include "mailfile.h"
+#include "worker.h"
 
 #define MAX_PASSWORD 1024 /* bytes */
 
@@ -31,7 +32,7 @@
  * Who was asked to stop waits so long for a reply that may be on its way: a
  * healthy server answers in time, and no mail is left in doubt.
  */
-#define INTERRUPT_GRACE_MS 1000
+#define STOP_GRACE_MS 2000
 
 /* ------------------------------------------------------------------------
  * Trouble
@@ -312,30 +313,31 @@ mj_session_describe_settings(void)
  * ------------------------------------------------------------------------
  */
 
-/* Is this process to stop what it does, as far as interrupts say? */
+/* Is this process to stop what it does? */
 bool
-mj_session_must_stop(void)
+mj_session_must_stop(const MjMailSession *session)
 {
 	/* other backends wait for these, and they do not stop anything */
 	if (ProcSignalBarrierPending)
 		ProcessProcSignalBarrier();
-	return ProcDiePending || QueryCancelPending;
+	return ProcDiePending || QueryCancelPending ||
+		(session->is_worker && mj_worker_must_leave());
 }
 
-/* What is left of the grace after an interrupt, in ms. */
+/* What is left of the grace of who must stop, in ms. */
 static long
 grace_left(MjMailSession *session)
 {
 	instr_time now;
 
 	INSTR_TIME_SET_CURRENT(now);
-	if (!session->interrupted)
+	if (!session->stopping)
 	{
-		session->interrupted = true;
-		session->interrupted_at = now;
+		session->stopping = true;
+		session->stopping_since = now;
 	}
-	INSTR_TIME_SUBTRACT(now, session->interrupted_at);
-	return INTERRUPT_GRACE_MS - (long) INSTR_TIME_GET_MILLISEC(now);
+	INSTR_TIME_SUBTRACT(now, session->stopping_since);
+	return STOP_GRACE_MS - (long) INSTR_TIME_GET_MILLISEC(now);
 }
 
 /* Wait for sockets, the latch, and the end of the postmaster. */
@@ -374,7 +376,7 @@ session_wait(void *arg, const MjSmtpFd *fds, int nfds, long timeout_ms)
 	MjMailSession *session = arg;
 	long grace;
 
-	if (!mj_session_must_stop())
+	if (!mj_session_must_stop(session))
 		return wait_for_sockets(fds, nfds, timeout_ms);
 	grace = grace_left(session);
 	if (grace <= 0)
@@ -514,7 +516,7 @@ mj_session_send(MjMailSession *session, const MjMailDraft *draft,
 void
 mj_session_quit(MjMailSession *session)
 {
-	if (session->smtp != NULL && !mj_session_must_stop())
+	if (session->smtp != NULL && !mj_session_must_stop(session))
 		mj_smtp_quit(session->smtp);
 }
 

@@ -25,8 +25,9 @@ typedef struct MjMailSession
 	MjSmtp *smtp;	   /* NULL: not connected */
 	bool in_directory; /* mail goes to directory, which is usable */
 	char directory[MAXPGPATH];
-	bool interrupted; /* a wait has seen an interrupt */
-	instr_time interrupted_at;
+	bool is_worker; /* of an executor: it also stops when that must leave */
+	bool stopping;	/* a wait has seen that it must stop */
+	instr_time stopping_since;
 } MjMailSession;
 
 extern bool mj_session_check_settings(MjMailTrouble *trouble);
@@ -38,7 +39,7 @@ extern void mj_session_send(MjMailSession *session, const MjMailDraft *draft,
 							const char *message_id, MjSmtpResult *result);
 extern void mj_session_quit(MjMailSession *session);
 extern void mj_session_close(MjMailSession *session);
-extern bool mj_session_must_stop(void);
+extern bool mj_session_must_stop(const MjMailSession *session);
 extern char *mj_mail_words(const char *message, const char *more);
 extern void mj_trouble_from_result(const MjSmtpResult *result,
 								   MjMailTrouble *trouble);

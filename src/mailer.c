@@ -235,11 +235,21 @@ claim_batch(MailBatch *batch, int max_mails)
  * ------------------------------------------------------------------------
  */
 
+/* The code of the reply that decided; 0 if none did. */
+static int
+reply_code(const MjSmtpResult *result)
+{
+	if (result->outcome != MJ_SMTP_ACCEPTED &&
+		result->error != MJ_SMTP_ERR_REFUSED)
+		return 0;
+	return result->reply.code;
+}
+
 /* What the server said, or why it said nothing. */
 static char *
 reply_text(const MjSmtpResult *result)
 {
-	if (result->reply.code != 0)
+	if (reply_code(result) != 0)
 		return psprintf("%d %s", result->reply.code, result->reply.text);
 	if (result->outcome == MJ_SMTP_ACCEPTED)
 		return pstrdup(result->reply.text);
@@ -336,7 +346,7 @@ record_item(MailItem *item)
 	state.run_id = item->run.run_id;
 	state.ended_as = ending(item);
 	state.counted = true;
-	state.smtp_code = item->result.reply.code;
+	state.smtp_code = reply_code(&item->result);
 	state.smtp_reply = reply_text(&item->result);
 	state.at = item->ended_at;
 	if (!settle_run(item, state.ended_as != NULL))
@@ -494,14 +504,12 @@ note_result(MailBatch *batch, MailItem *item)
 	if (outcome != MJ_SMTP_LOST && outcome != MJ_SMTP_UNCERTAIN)
 		batch->losses = 0;
 	else if (++batch->losses >= MAX_LOSSES)
+	{
 		mj_trouble_from_result(&item->result, &batch->trouble);
-}
-
-/* Must this process not begin another mail? */
-static bool
-must_stop(const MailBatch *batch)
-{
-	return mj_session_must_stop() || (!batch->in_spi && mj_worker_must_leave());
+		strlcpy(batch->trouble.problem.detail,
+				"It was so for several mails, and the others were not tried.",
+				sizeof(batch->trouble.problem.detail));
+	}
 }
 
 /* Have a session that takes a mail; false: trouble, or interrupted. */
@@ -527,7 +535,7 @@ have_session(MailBatch *batch)
 static bool
 sender_is_refused(const MjSmtpResult *result)
 {
-	int code = result->reply.code;
+	int code = reply_code(result);
 
 	return code == 530 || code == 534 || code == 538;
 }
@@ -565,7 +573,7 @@ send_batch(MailBatch *batch)
 	Assert(!ActiveSnapshotSet());
 	for (i = 0; i < batch->count && batch->trouble.sqlstate == 0; i++)
 	{
-		if (must_stop(batch))
+		if (mj_session_must_stop(&batch->session))
 			batch->interrupted = true;
 		if (batch->interrupted)
 			return;
@@ -594,6 +602,7 @@ new_batch(int64 worker_id, bool in_spi)
 												ALLOCSET_DEFAULT_SIZES);
 	batch->worker_id = worker_id;
 	batch->in_spi = in_spi;
+	batch->session.is_worker = !in_spi;
 	return batch;
 }
 
