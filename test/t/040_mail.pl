@@ -402,6 +402,14 @@ push @stalling, $stall;
 settings(smtp_url => $stall->{url});
 $id = send_mail('hangs');
 wait_status($id, 'sending');
+$node->safe_psql('postgres', "SELECT jobs.schedule('meanwhile', NULL, 'SELECT 1')");
+settings(max_workers => 1);
+my $begin = time();
+$run = run_and_wait($node, 'meanwhile');
+is($run->{status}, 'succeeded', 'a job gets the only executor');
+cmp_ok(time() - $begin, '<', 20, 'from a mail that hangs');
+settings(max_workers => 4);
+wait_status($id, 'sending');
 my $caller = session('caller');
 say_to($caller, "SELECT jobs.send_mail('a\@example.com', 'hangs too', 'text');");
 say_to($caller, 'CALL jobs.deliver_mail();');
@@ -422,7 +430,7 @@ SELECT a.xact_start IS NULL FROM pg_stat_activity a JOIN jobs.queue USING (pid) 
 WHERE mail_id = $id
 SQL
 
-my $begin = time();
+$begin = time();
 $node->safe_psql('postgres',
     "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'caller'");
 finish($caller);
