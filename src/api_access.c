@@ -85,7 +85,9 @@ static const struct
 	/* defining */
 	{ "schedule", USER },
 	{ "reschedule", USER },
+	{ "override_schedule", USER },
 	{ "unschedule", USER },
+	{ "calendar", READER },
 	{ "install_portal", USER },
 	{ "uninstall_portal", USER },
 	{ "portal_*", USER },

@@ -23,10 +23,10 @@
 #include "utils/varlena.h"
 
 #include "access.h"
-#include "api_job.h"
 #include "api_mail.h"
 #include "clock.h"
 #include "guc.h"
+#include "job_plan.h"
 #include "schedule.h"
 #include "shmem.h"
 #include "why_not.h"
@@ -395,14 +395,14 @@ mj_api_adopt(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("jobs.adopt()");
 	mj_access_check_owner("adopt jobs");
-	n = mj_instance_adopt(&job_ids);
+	n = mj_instance_adopt(mj_clock_now(), &job_ids);
 	for (i = 0; i < n; i++)
 	{
 		MjJob job;
 
 		CHECK_FOR_INTERRUPTS();
 		if (mj_job_by_id_locked(job_ids[i], &job))
-			mj_job_plan(&job);
+			mj_plan_job(&job);
 	}
 	mj_xact_wake(0, MJ_LANE_NONE);
 	PG_RETURN_INT32(n);

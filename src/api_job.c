@@ -22,9 +22,9 @@
 #include "utils/fmgrprotos.h"
 
 #include "access.h"
-#include "api_job.h"
 #include "clock.h"
 #include "job_lookup.h"
+#include "job_plan.h"
 #include "queue_store.h"
 #include "schedule.h"
 #include "shmem.h"
@@ -33,6 +33,7 @@
 
 PG_FUNCTION_INFO_V1(mj_api_schedule);
 PG_FUNCTION_INFO_V1(mj_api_reschedule);
+PG_FUNCTION_INFO_V1(mj_api_override_schedule);
 PG_FUNCTION_INFO_V1(mj_api_unschedule);
 
 #define MAX_NAME 200		/* bytes of a job's and a group's name */
@@ -54,30 +55,11 @@ enum
 	ARG_TIMEOUT,
 	ARG_MAX_ATTEMPTS,
 	ARG_BACKOFF_BASE,
-	ARG_PRIORITY
+	ARG_PRIORITY,
+	ARG_ANCHOR,
+	ARG_JITTER,
+	ARG_MAX_RUNS
 };
-
-/*
- * Compute a job's next instant from now, store it, and have the workers look
- * at commit.  A schedule that this version does not understand has none.  A
- * restored job whose role is not there gets no state: the scheduler makes it
- * when it finds the role.  The job is locked.
- */
-void
-mj_job_plan(MjJob *job)
-{
-	MjProblem problem;
-	Oid role = OidIsValid(job->role_oid) ? job->role_oid :
-										   get_role_oid(job->role, true);
-
-	if (!job->enabled || job->paused || job->schedule == NULL ||
-		mj_schedule_try_next(job->schedule, job->timezone, mj_clock_now(),
-							 &job->next_run_at, &problem) != MJ_NEXT_FOUND)
-		job->next_run_at = 0;
-	if (OidIsValid(role))
-		mj_job_set_state(job->job_id, job->next_run_at, 0, role);
-	mj_xact_wake(job->next_run_at ? job->next_run_at : DT_NOEND, MJ_LANE_NONE);
-}
 
 /* A text argument; NULL if it is. */
 static char *
@@ -137,17 +119,27 @@ check_job_name(const char *name)
 				 errdetail("It is what the runs of mails go by.")));
 }
 
-/* Raise 22023 unless an option is one of two values. */
+static const char *const overlaps[] = { "skip", "allow", NULL };
+static const char *const catch_ups[] = { "once", "skip", "all", NULL };
+
+/* Raise 22023 unless an option is one of some values. */
 static void
-check_choice(const char *option, const char *value, const char *one,
-			 const char *other)
+check_choice(const char *option, const char *value, const char *const *choices)
 {
-	if (strcmp(value, one) == 0 || strcmp(value, other) == 0)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for option \"%s\": \"%s\"", option, value),
-			 errhint("Available values: %s, %s.", one, other)));
+	StringInfoData list;
+	int i;
+
+	initStringInfo(&list);
+	for (i = 0; choices[i] != NULL; i++)
+	{
+		if (strcmp(value, choices[i]) == 0)
+			return;
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", choices[i]);
+	}
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("invalid value for option \"%s\": \"%s\"", option,
+						   value),
+					errhint("Available values: %s.", list.data)));
 }
 
 static int
@@ -185,6 +177,19 @@ check_max_attempts(int32 value)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"max_attempts\" is out of range"),
 				 errdetail("It must be from 1 to 1000.")));
+}
+
+/* Raise 22023 unless the anchor and the number of runs make sense. */
+static void
+check_times(const MjJob *job)
+{
+	if (TIMESTAMP_NOT_FINITE(job->anchor))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"anchor\" must be finite")));
+	if (job->max_runs < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"max_runs\" is out of range"),
+						errdetail("It must be at least 1; 0 takes it away.")));
 }
 
 /* Error context callback: an error's position is in the command. */
@@ -327,6 +332,18 @@ take_role(FunctionCallInfo fcinfo, MjJob *job)
 		job->role = GetUserNameFromId(job->role_oid, false);
 }
 
+/* The options of jobs.schedule() that bear on when a job runs. */
+static void
+take_times(FunctionCallInfo fcinfo, MjJob *job)
+{
+	if (!PG_ARGISNULL(ARG_ANCHOR))
+		job->anchor = PG_GETARG_TIMESTAMPTZ(ARG_ANCHOR);
+	if (!PG_ARGISNULL(ARG_JITTER))
+		job->jitter = PG_GETARG_INTERVAL_P(ARG_JITTER);
+	if (!PG_ARGISNULL(ARG_MAX_RUNS))
+		job->max_runs = PG_GETARG_INT32(ARG_MAX_RUNS);
+}
+
 /* Change a definition to what the arguments of jobs.schedule() say. */
 static void
 take_arguments(FunctionCallInfo fcinfo, MjJob *job)
@@ -352,6 +369,7 @@ take_arguments(FunctionCallInfo fcinfo, MjJob *job)
 		job->backoff_base = PG_GETARG_INTERVAL_P(ARG_BACKOFF_BASE);
 	if (!PG_ARGISNULL(ARG_PRIORITY))
 		job->priority = PG_GETARG_INT32(ARG_PRIORITY);
+	take_times(fcinfo, job);
 }
 
 static bool
@@ -364,7 +382,8 @@ static bool
 same_times(const MjJob *a, const MjJob *b)
 {
 	return same_text(a->schedule, b->schedule) &&
-		same_text(a->timezone, b->timezone);
+		same_text(a->timezone, b->timezone) && a->anchor == b->anchor &&
+		a->max_runs == b->max_runs;
 }
 
 /*
@@ -385,11 +404,35 @@ check_definition(const MjJob *job, const MjJob *old)
 	check_command(job->command);
 	if (job->job_group != NULL)
 		check_name("job group", job->job_group);
-	check_choice("overlap", job->overlap, "skip", "allow");
-	check_choice("catch_up", job->catch_up, "once", "skip");
+	check_choice("overlap", job->overlap, overlaps);
+	check_choice("catch_up", job->catch_up, catch_ups);
 	check_interval("timeout", job->timeout, 1, MAX_TIMEOUT_DAYS);
 	check_max_attempts(job->max_attempts);
 	check_interval("backoff_base", job->backoff_base, 0, 366);
+	check_interval("jitter", job->jitter, 0, 366);
+	check_times(job);
+}
+
+/* Plan a job whose times were changed; its number of runs starts again. */
+static void
+plan_afresh(MjJob *job, const MjJob *old)
+{
+	if (!same_times(job, old))
+	{
+		job->runs = 0;
+		mj_job_set_runs(job->job_id, 0);
+	}
+	mj_plan_job(job);
+}
+
+/* What a definition goes by, which its new schedule may have changed. */
+static void
+find_planned(MjJob *job)
+{
+	MjJob stored;
+
+	if (mj_job_by_id(job->job_id, &stored))
+		job->planned = stored.planned;
 }
 
 /* Write a new definition of a job that the caller has locked. */
@@ -399,6 +442,7 @@ update_job(MjJob *job, const MjJob *old)
 	if (!same_text(job->command, old->command))
 		job->version++;
 	mj_job_update(job, mj_clock_now());
+	find_planned(job);
 	if (job->role_oid != old->role_oid)
 	{
 		mj_queue_relane_job(job->job_id, (int64) job->role_oid);
@@ -408,7 +452,7 @@ update_job(MjJob *job, const MjJob *old)
 		job->enabled && same_times(job, old))
 		mj_xact_wake(DT_NOEND, MJ_LANE_NONE);
 	else
-		mj_job_plan(job);
+		plan_afresh(job, old);
 	if (job->foreign_origin)
 		ereport(
 			NOTICE,
@@ -449,7 +493,10 @@ mj_api_schedule(PG_FUNCTION_ARGS)
 			job.job_id = mj_job_insert(&job, mj_clock_now());
 	} while (job.job_id == 0);
 	if (!exists)
-		mj_job_plan(&job);
+	{
+		find_planned(&job);
+		mj_plan_job(&job);
+	}
 	PG_RETURN_INT64(job.job_id);
 }
 
@@ -473,6 +520,28 @@ mj_api_reschedule(PG_FUNCTION_ARGS)
 	if (!same_times(&job, &old))
 		mj_schedule_check(schedule, job.timezone);
 	update_job(&job, &old);
+	PG_RETURN_VOID();
+}
+
+/*
+ * jobs.override_schedule(name, schedule): the job goes by another schedule,
+ * and by its own again for NULL.
+ */
+Datum
+mj_api_override_schedule(PG_FUNCTION_ARGS)
+{
+	char *name = needed_argument(fcinfo, 0, "job name");
+	char *schedule = text_argument(fcinfo, 1);
+	MjJob job;
+
+	PreventCommandIfReadOnly("jobs.override_schedule()");
+	mj_job_require_locked(name, &job);
+	mj_access_check_manage(&job);
+	if (schedule != NULL)
+		mj_schedule_check(schedule, job.timezone);
+	mj_job_set_override(job.job_id, schedule, mj_clock_now());
+	find_planned(&job);
+	mj_plan_job(&job);
 	PG_RETURN_VOID();
 }
 

@@ -19,9 +19,9 @@
 #include "utils/builtins.h"
 
 #include "access.h"
-#include "api_job.h"
 #include "clock.h"
 #include "job_lookup.h"
+#include "job_plan.h"
 
 PG_FUNCTION_INFO_V1(mj_api_pause);
 PG_FUNCTION_INFO_V1(mj_api_resume);
@@ -42,7 +42,7 @@ set_paused(MjJob *job, bool paused)
 					  mj_clock_now());
 	job->paused = paused;
 	if (!paused)
-		mj_job_plan(job);
+		mj_plan_job(job);
 	return true;
 }
 

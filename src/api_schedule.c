@@ -17,12 +17,15 @@
 #include "access.h"
 #include "clock.h"
 #include "guc.h"
+#include "job_lookup.h"
+#include "job_plan.h"
 #include "schedule.h"
 #include "why_not.h"
 
 PG_FUNCTION_INFO_V1(mj_api_is_valid);
 PG_FUNCTION_INFO_V1(mj_api_next_runs);
 PG_FUNCTION_INFO_V1(mj_api_describe);
+PG_FUNCTION_INFO_V1(mj_api_calendar);
 PG_FUNCTION_INFO_V1(mj_api_clock);
 PG_FUNCTION_INFO_V1(mj_view_job_words);
 PG_FUNCTION_INFO_V1(mj_view_why_not_here);
@@ -138,6 +141,72 @@ mj_api_describe(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(words.data, words.len));
 }
 
+/* Add a job's instants of a window to a result. */
+static void
+add_instants(ReturnSetInfo *result, const MjJob *job, TimestampTz from,
+			 TimestampTz to)
+{
+	MjTimetable timetable;
+	MjProblem problem;
+	TimestampTz at = from - 1;
+
+	if (!mj_plan_is_open(job) || !mj_plan_open(job, &timetable, &problem))
+		return;
+	while (mj_timetable_next(&timetable, at, &at) && at < to)
+	{
+		Datum values[2];
+		bool nulls[2] = { false, false };
+
+		CHECK_FOR_INTERRUPTS();
+		values[0] = TimestampTzGetDatum(at);
+		values[1] = CStringGetTextDatum(job->name);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		pfree(DatumGetPointer(values[1]));
+	}
+	pfree(timetable.schedule);
+}
+
+/* A bound of jobs.calendar(); raises 22004, 22008. */
+static TimestampTz
+window_argument(FunctionCallInfo fcinfo, int n, const char *what)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("%s must not be null", what)));
+	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(n)))
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+						errmsg("%s must be finite", what)));
+	return PG_GETARG_TIMESTAMPTZ(n);
+}
+
+/*
+ * jobs.calendar(from_time, to_time, job) returns setof calendar_entry (due_at, job): the
+ * instants of a window, by job.
+ */
+Datum
+mj_api_calendar(PG_FUNCTION_ARGS)
+{
+	TimestampTz from = window_argument(fcinfo, 0, "from_time");
+	TimestampTz to = window_argument(fcinfo, 1, "to_time");
+	char *name = text_argument(fcinfo, 2);
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MjJob one;
+	MjJob *jobs = &one;
+	int n = 1;
+	int i;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (name != NULL)
+		mj_job_require(name, &one);
+	else
+		n = mj_job_all(&jobs);
+	for (i = 0; i < n; i++)
+		if (mj_access_sees_all() ||
+			mj_access_sees_role(mj_access_job_role(&jobs[i])))
+			add_instants(result, &jobs[i], from, to);
+	return (Datum) 0;
+}
+
 /* A stored schedule in plain words, whatever it is. */
 static char *
 describe_stored(const char *text)
@@ -160,7 +229,7 @@ static void
 read_job(FunctionCallInfo fcinfo, MjJob *job)
 {
 	memset(job, 0, sizeof(MjJob));
-	job->schedule = text_argument(fcinfo, 0);
+	job->planned = text_argument(fcinfo, 0);
 	job->timezone = text_argument(fcinfo, 1);
 	job->job_group = text_argument(fcinfo, 2);
 	job->role = NameStr(*PG_GETARG_NAME(3));
@@ -169,6 +238,8 @@ read_job(FunctionCallInfo fcinfo, MjJob *job)
 	job->paused = PG_GETARG_BOOL(6);
 	job->pause_reason = text_argument(fcinfo, 7);
 	job->next_run_at = PG_ARGISNULL(8) ? 0 : PG_GETARG_TIMESTAMPTZ(8);
+	job->max_runs = PG_ARGISNULL(9) ? 0 : PG_GETARG_INT32(9);
+	job->runs = PG_ARGISNULL(10) ? 0 : PG_GETARG_INT32(10);
 }
 
 /*
@@ -190,7 +261,7 @@ mj_view_job_words(PG_FUNCTION_ARGS)
 	read_job(fcinfo, &job);
 	initStringInfo(&reasons);
 	mj_why_not_job(&job, &reasons);
-	values[0] = CStringGetTextDatum(describe_stored(job.schedule));
+	values[0] = CStringGetTextDatum(describe_stored(job.planned));
 	values[1] = CStringGetTextDatum(job.timezone ? job.timezone : mj_timezone);
 	values[2] = CStringGetTextDatum(reasons.data);
 	nulls[2] = reasons.len == 0;

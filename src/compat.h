@@ -68,4 +68,20 @@
 #define MJ_ACT_AS	"MEMBER"
 #endif
 
+/* 16: JSON callbacks return a result; 17: the lexer's struct comes first. */
+#if PG_VERSION_NUM >= 160000
+#define MJ_JSON_RESULT JsonParseErrorType
+#define MJ_JSON_RETURN return JSON_SUCCESS
+#else
+#define MJ_JSON_RESULT void
+#define MJ_JSON_RETURN return
+#endif
+#if PG_VERSION_NUM >= 170000
+#define MJ_JSON_LEXER(text) \
+	makeJsonLexContextCstringLen(NULL, (text), strlen(text), PG_UTF8, true)
+#else
+#define MJ_JSON_LEXER(text) \
+	makeJsonLexContextCstringLen((text), strlen(text), PG_UTF8, true)
+#endif
+
 #endif							/* MJ_COMPAT_H */

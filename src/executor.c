@@ -41,6 +41,7 @@
 #include "queue_store.h"
 #include "runlog.h"
 #include "runner.h"
+#include "schedule.h"
 #include "store.h"
 #include "worker.h"
 #include "xact.h"
@@ -107,9 +108,7 @@ timeout_ms(const MjJob *job)
 
 	if (job->timeout == NULL)
 		return 0;
-	ms = (double) job->timeout->time / 1000.0 +
-		((double) job->timeout->day + 30.0 * job->timeout->month) *
-		SECS_PER_DAY * 1000.0;
+	ms = mj_interval_usecs(job->timeout) / 1000.0;
 	return (int) Min(Max(ms, 1.0), (double) (INT_MAX - MJ_TERMINATE_AFTER_MS));
 }
 
@@ -206,6 +205,8 @@ record_success(Work *work, const MjCommandResult *result)
 						work->run.run_id)));
 	mj_history_insert(&work->run, &work->owner, &outcome);
 	mj_xact_run_ended(work->run.run_id);
+	if (strcmp(work->job.catch_up, "all") == 0)
+		mj_xact_wake(0, MJ_LANE_NONE);	/* its next missed instant waits */
 	mj_worker_commit(work_context);
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }

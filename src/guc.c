@@ -21,6 +21,7 @@
 #include "utils/varlena.h"
 
 #include "guc.h"
+#include "override.h"
 
 bool		mj_enabled = true;
 char	   *mj_databases = NULL;
@@ -34,6 +35,8 @@ bool		mj_allow_superuser_jobs = true;
 
 char	   *mj_timezone = NULL;
 char	   *mj_disabled_groups = NULL;
+char	   *mj_schedule_override = NULL;
+int			mj_catch_up_limit = 1000;
 int			mj_history_retention_min = 30 * 24 * 60;
 int			mj_max_result_length_kb = 8;
 char	   *mj_smtp_url = NULL;
@@ -164,6 +167,14 @@ define_run_settings(void)
 				  "Job groups that do not run.", NULL,
 				  &mj_disabled_groups, "", PGC_SUSET, GUC_LIST_INPUT,
 				  check_list);
+	define_string("motionify_jobs.schedule_override",
+				  "Schedules that take the place of jobs' own.",
+				  "A JSON object: {\"job\": \"schedule\", \"group:name\": \"schedule\"}.",
+				  &mj_schedule_override, "", PGC_SUSET, 0,
+				  mj_override_check);
+	define_int("motionify_jobs.catch_up_limit",
+			   "Missed instants of a job that are caught up one by one.",
+			   &mj_catch_up_limit, 1000, 1, 100000, PGC_SUSET, 0);
 	define_int("motionify_jobs.history_retention",
 			   "How long ended runs are kept.",
 			   &mj_history_retention_min, 30 * 24 * 60, 1, INT_MAX,

@@ -40,6 +40,8 @@ extern bool mj_allow_superuser_jobs;
 /* superuser-only, by database */
 extern char *mj_timezone;
 extern char *mj_disabled_groups;
+extern char *mj_schedule_override;	/* JSON; '' = none */
+extern int	mj_catch_up_limit;		/* instants */
 extern int	mj_history_retention_min;	/* minutes */
 extern int	mj_max_result_length_kb;	/* kilobytes */
 extern char *mj_smtp_url;

@@ -24,12 +24,20 @@
  * first two parameters say who this database is: a job is its own if its
  * origin is the instance's, and the instance's row was written here.
  */
+#define OVERRIDES \
+	"(SELECT nullif(current_setting('motionify_jobs.schedule_override', true)," \
+	" '')::jsonb)"
+#define PLANNED_SCHEDULE \
+	"coalesce(" OVERRIDES " ->> j.name," \
+	" " OVERRIDES " ->> ('group:' || j.job_group)," \
+	" j.schedule_override, j.schedule)"
 #define JOB_COLUMNS \
 	"SELECT j.job_id, j.name, j.description, j.job_group, j.schedule," \
 	" j.timezone, j.command, j.role, j.enabled, j.overlap, j.catch_up," \
 	" j.timeout, j.max_attempts, j.backoff_base, j.priority, j.version," \
 	" j.paused_at IS NOT NULL, j.pause_reason, i.instance_id IS NULL," \
-	" s.next_run_at, s.last_due_at, s.role_oid, j.xmin "
+	" s.next_run_at, s.last_due_at, s.role_oid, j.xmin," \
+	" " PLANNED_SCHEDULE ", j.schedule_override, j.anchor, j.jitter, j.max_runs, s.runs "
 #define OWN_INSTANCE \
 	"i.instance_id = j.origin AND i.database_oid = $1 AND i.setting = $2 "
 #define JOB_TABLES \
@@ -70,25 +78,56 @@ static MjStatement all_jobs = {
 static MjStatement insert_job = {
 	"INSERT INTO jobs.job (name, description, job_group, schedule, timezone,"
 	" command, role, enabled, overlap, catch_up, timeout, max_attempts,"
-	" backoff_base, priority, origin, created_at, updated_at) "
+	" backoff_base, priority, anchor, jitter, max_runs, origin, created_at,"
+	" updated_at) "
 	"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" instance_id, $15, $15 FROM jobs.instance "
+	" $16, $17, $18, instance_id, $15, $15 FROM jobs.instance "
 	"ON CONFLICT (name) DO NOTHING RETURNING job_id",
-	15,
+	18,
 	{ TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID,
 	  TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID,
-	  TIMESTAMPTZOID },
+	  TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT4OID },
 };
 
 static MjStatement update_job = {
 	"UPDATE jobs.job SET description = $2, job_group = $3, schedule = $4,"
 	" timezone = $5, command = $6, role = $7, enabled = $8, overlap = $9,"
 	" catch_up = $10, timeout = $11, max_attempts = $12, backoff_base = $13,"
-	" priority = $14, updated_at = $15, version = $16 WHERE name = $1",
-	16,
+	" priority = $14, updated_at = $15, anchor = $16, jitter = $17,"
+	" max_runs = $18, version = $19 WHERE name = $1",
+	19,
 	{ TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID,
 	  TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID,
-	  TIMESTAMPTZOID, INT4OID },
+	  TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT4OID, INT4OID },
+};
+
+static MjStatement set_override = {
+	"UPDATE jobs.job SET schedule_override = $2, updated_at = $3"
+	" WHERE job_id = $1",
+	3,
+	{ INT8OID, TEXTOID, TIMESTAMPTZOID },
+};
+
+static MjStatement set_runs = {
+	"UPDATE jobs.job_state SET runs = $2 WHERE job_id = $1",
+	2,
+	{ INT8OID, INT4OID },
+};
+
+static MjStatement jobs_after = {
+	JOB_COLUMNS "FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
+	"JOIN jobs.job_state s ON s.job_id = j.job_id "
+	"WHERE j.job_id > $3 ORDER BY j.job_id LIMIT $4 FOR UPDATE OF s",
+	4,
+	{ OWN_TYPES, INT8OID, INT4OID },
+};
+
+static MjStatement jobs_on_reboot = {
+	JOB_COLUMNS "FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
+	"JOIN jobs.job_state s ON s.job_id = j.job_id "
+	"WHERE " PLANNED_SCHEDULE " ~* '@reboot' ORDER BY j.job_id",
+	2,
+	{ OWN_TYPES },
 };
 
 static MjStatement delete_job = {
@@ -192,13 +231,14 @@ static MjStatement any_due = {
 	{ OWN_TYPES, TIMESTAMPTZOID },
 };
 
+/* Looks at a bounded number of jobs, however many are due at once. */
 static MjStatement upcoming_lanes = {
-	"SELECT s.role_oid::bigint "
-	"FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
-	"JOIN jobs.instance i ON " OWN_INSTANCE "WHERE s.next_run_at <= $3 "
-	"GROUP BY s.role_oid ORDER BY min(s.next_run_at) LIMIT $4",
-	4,
-	{ OWN_TYPES, TIMESTAMPTZOID, INT4OID },
+	"SELECT s.role_oid::bigint FROM ("
+	" SELECT role_oid, next_run_at FROM jobs.job_state"
+	" WHERE next_run_at <= $1 ORDER BY next_run_at LIMIT 1000) s "
+	"GROUP BY s.role_oid ORDER BY min(s.next_run_at) LIMIT $2",
+	2,
+	{ TIMESTAMPTZOID, INT4OID },
 };
 
 static MjStatement count_active = {
@@ -217,15 +257,38 @@ static MjStatement instance_is_own = {
 /* A copy gets an identity of its own, so that what it defines tells. */
 static MjStatement claim_instance = {
 	"UPDATE jobs.instance SET database_oid = $1, setting = $2,"
-	" instance_id = gen_random_uuid() "
+	" instance_id = gen_random_uuid(), boot = NULL, last_tick_at = NULL "
 	"WHERE (database_oid, setting) <> ($1, $2)",
 	2,
 	{ OWN_TYPES },
 };
 
+/* What waited when the copy was made is the original's to do. */
+static MjStatement drop_copied_runs = {
+	"DELETE FROM jobs.queue",
+};
+
+static MjStatement cancel_copied_mails = {
+	"UPDATE jobs.mail SET ended_as = 'cancelled', ended_at = $1"
+	" WHERE ended_as IS NULL",
+	1,
+	{ TIMESTAMPTZOID },
+};
+
 static MjStatement claim_jobs = {
 	"UPDATE jobs.job j SET origin = i.instance_id FROM jobs.instance i "
 	"WHERE j.origin <> i.instance_id RETURNING j.job_id",
+};
+
+static MjStatement recall = {
+	"SELECT boot, times_setting, last_tick_at FROM jobs.instance",
+};
+
+static MjStatement remember = {
+	"UPDATE jobs.instance SET boot = $1, times_setting = $2,"
+	" last_tick_at = $3",
+	3,
+	{ TEXTOID, TEXTOID, TIMESTAMPTZOID },
 };
 
 /* The first two parameters of a statement that asks whose a job is. */
@@ -279,6 +342,12 @@ job_read(MjScope *scope, uint64 row, MjJob *job)
 	job->role_oid = mj_row_oid(row, 22);
 	job->changed_here = TransactionIdIsCurrentTransactionId(
 		(TransactionId) mj_row_oid(row, 23));
+	job->planned = mj_row_text(scope, row, 24);
+	job->schedule_override = mj_row_text(scope, row, 25);
+	job->anchor = mj_row_time(row, 26);
+	job->jitter = row_interval(scope, row, 27);
+	job->max_runs = mj_row_int32(row, 28);
+	job->runs = mj_row_int32(row, 29);
 }
 
 /* Run a query of one job; false if there is none.  Leaves the scope. */
@@ -387,7 +456,7 @@ mj_job_all(MjJob **jobs)
 	return jobs_fetch(&scope, &all_jobs, &params, jobs);
 }
 
-/* $1 to $15 of insert_job and update_job. */
+/* $1 to $18 of insert_job and update_job. */
 static void
 param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 {
@@ -406,6 +475,9 @@ param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 	param_interval(params, job->backoff_base);
 	mj_param_int32(params, job->priority);
 	mj_param_time(params, now);
+	mj_param_time(params, job->anchor);
+	param_interval(params, job->jitter);
+	mj_param_datum(params, Int32GetDatum(job->max_runs), job->max_runs == 0);
 }
 
 /*
@@ -667,7 +739,6 @@ mj_job_upcoming_lanes(TimestampTz before, int limit, int64 *lanes)
 	int row;
 
 	mj_store_enter(&scope);
-	param_own(&params);
 	mj_param_time(&params, before);
 	mj_param_int32(&params, limit);
 	n = (int) mj_store_run(&upcoming_lanes, &params);
@@ -711,12 +782,25 @@ mj_instance_is_own(void)
 	return own;
 }
 
+/* Drop what a copy of a database holds of the original's live state. */
+static void
+drop_copied_state(TimestampTz now)
+{
+	MjParams params = { 0 };
+
+	mj_store_run(&drop_copied_runs, NULL);
+	mj_param_time(&params, now);
+	mj_store_run(&cancel_copied_mails, &params);
+}
+
 /*
- * Make all jobs this database's own.  Gives the ids of those that were not,
- * whose next instants the caller sets; returns how many.
+ * Make all jobs this database's own.  In a copy of a database the runs and
+ * mails that were waiting when it was copied are dropped: the original does
+ * them.  Gives the ids of those jobs that were not its own, whose next instants
+ * the caller sets; returns how many.
  */
 int
-mj_instance_adopt(int64 **job_ids)
+mj_instance_adopt(TimestampTz now, int64 **job_ids)
 {
 	MjScope scope;
 	MjParams params = { 0 };
@@ -724,8 +808,99 @@ mj_instance_adopt(int64 **job_ids)
 
 	mj_store_enter(&scope);
 	param_own(&params);
-	mj_store_run(&claim_instance, &params);
+	if (mj_store_run(&claim_instance, &params) > 0)
+		drop_copied_state(now);
 	n = ids_read(&scope, mj_store_run(&claim_jobs, NULL), job_ids);
 	mj_store_leave(&scope);
 	return n;
+}
+
+/* Set how many runs a job's schedule has made. */
+void
+mj_job_set_runs(int64 job_id, int32 runs)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, job_id);
+	mj_param_int32(&params, runs);
+	mj_store_run(&set_runs, &params);
+	mj_store_leave(&scope);
+}
+
+/* Give a job, which the caller has locked, another schedule; NULL: its own. */
+void
+mj_job_set_override(int64 job_id, const char *schedule, TimestampTz now)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, job_id);
+	mj_param_text(&params, schedule);
+	mj_param_time(&params, now);
+	mj_store_run(&set_override, &params);
+	mj_store_leave(&scope);
+}
+
+/*
+ * This database's own jobs with an id greater than one, by id, at most limit,
+ * their states locked; returns how many.
+ */
+int
+mj_job_after(int64 job_id, int limit, MjJob **jobs)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	mj_param_int64(&params, job_id);
+	mj_param_int32(&params, limit);
+	return jobs_fetch(&scope, &jobs_after, &params, jobs);
+}
+
+/* This database's own jobs that start with the server; returns how many. */
+int
+mj_job_on_reboot(MjJob **jobs)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+
+	mj_store_enter(&scope);
+	param_own(&params);
+	return jobs_fetch(&scope, &jobs_on_reboot, &params, jobs);
+}
+
+/* What the scheduler remembers of this database. */
+void
+mj_instance_recall(MjMemory *memory)
+{
+	MjScope scope;
+
+	memset(memory, 0, sizeof(MjMemory));
+	mj_store_enter(&scope);
+	if (mj_store_run(&recall, NULL) > 0)
+	{
+		memory->boot = mj_row_text(&scope, 0, 1);
+		memory->times_setting = mj_row_text(&scope, 0, 2);
+		memory->last_tick_at = mj_row_time(0, 3);
+	}
+	mj_store_leave(&scope);
+}
+
+/* Remember something else. */
+void
+mj_instance_remember(const MjMemory *memory)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+
+	mj_store_enter(&scope);
+	mj_param_text(&params, memory->boot);
+	mj_param_text(&params, memory->times_setting);
+	mj_param_time(&params, memory->last_tick_at);
+	mj_store_run(&remember, &params);
+	mj_store_leave(&scope);
 }

@@ -30,12 +30,17 @@ typedef struct MjJob
 	const char *description; /* may be NULL */
 	const char *job_group;	 /* may be NULL */
 	const char *schedule;	 /* NULL: on demand */
+	const char *schedule_override; /* takes its place; may be NULL */
+	const char *planned; /* what it goes by: an override, else schedule */
 	const char *timezone;	 /* NULL: motionify_jobs.timezone */
+	TimestampTz anchor; /* of @every; 0: none of its own */
+	Interval *jitter; /* NULL: none */
+	int32 max_runs; /* of the schedule; 0: no end */
 	const char *command;
 	const char *role;
 	bool enabled;
 	const char *overlap;  /* skip, allow */
-	const char *catch_up; /* once, skip */
+	const char *catch_up; /* once, skip, all */
 	Interval *timeout;	  /* NULL: none */
 	int32 max_attempts;
 	Interval *backoff_base;
@@ -47,6 +52,7 @@ typedef struct MjJob
 	/* state; zero if there is no row, as after a restore */
 	TimestampTz next_run_at; /* 0: none */
 	TimestampTz last_due_at; /* 0: none */
+	int32 runs; /* that the schedule has made */
 	Oid role_oid;
 	bool changed_here; /* written by the current transaction */
 } MjJob;
@@ -86,6 +92,11 @@ extern int mj_job_failures(TimestampTz since, int limit, MjJobFailures **found);
 /* state: called by the scheduler, and by the SQL surface after a change */
 extern void mj_job_set_state(int64 job_id, TimestampTz next_run_at,
 							 TimestampTz last_due_at, Oid role_oid);
+extern void mj_job_set_runs(int64 job_id, int32 runs);
+extern void mj_job_set_override(int64 job_id, const char *schedule,
+								TimestampTz now);
+extern int mj_job_after(int64 job_id, int limit, MjJob **jobs);
+extern int mj_job_on_reboot(MjJob **jobs);
 extern int mj_job_due(TimestampTz now, int limit, MjJob **jobs);
 extern int mj_job_without_state(int limit, MjJob **jobs);
 extern TimestampTz mj_job_next_due(TimestampTz after);
@@ -94,7 +105,17 @@ extern int mj_job_upcoming_lanes(TimestampTz before, int limit, int64 *lanes);
 extern int64 mj_job_count_active(void);
 
 /* identity */
+/* what the scheduler remembers of its database; strings may be NULL */
+typedef struct MjMemory
+{
+	const char *boot; /* server start that @reboot jobs have run for */
+	const char *times_setting; /* settings that instants were computed with */
+	TimestampTz last_tick_at; /* 0: none */
+} MjMemory;
+
 extern bool mj_instance_is_own(void);
-extern int mj_instance_adopt(int64 **job_ids);
+extern void mj_instance_recall(MjMemory *memory);
+extern void mj_instance_remember(const MjMemory *memory);
+extern int mj_instance_adopt(TimestampTz now, int64 **job_ids);
 
 #endif /* MJ_JOB_STORE_H */

@@ -497,6 +497,27 @@ start_executors(TimestampTz now)
 	}
 }
 
+/*
+ * The clock was set back: what a database has published as its next due
+ * instant may be too late now.  Have its scheduler look.
+ */
+static void
+notice_clock(TimestampTz now)
+{
+	static TimestampTz seen = 0;
+	int i;
+
+	if (now + USECS_PER_SEC <= seen)
+	{
+		mj_lock();
+		for (i = 0; i < mj_shared->ndatabases; i++)
+			if (OidIsValid(mj_database_table[i].oid))
+				mj_database_table[i].wake = true;
+		mj_unlock();
+	}
+	seen = now;
+}
+
 /* Start what is wanted; returns when to look again. */
 static TimestampTz
 start_workers(void)
@@ -509,6 +530,7 @@ start_workers(void)
 		return DT_NOEND;
 	if (now < not_before)
 		return not_before;
+	notice_clock(mj_clock_now());
 	schedulers = start_schedulers(mj_clock_now());
 	executors = start_executors(now);
 	return Min(schedulers, executors);

@@ -87,7 +87,8 @@ static MjStatement delete_unstarted_statement = {
 
 static MjStatement job_is_live_statement = {
 	"SELECT FROM jobs.queue WHERE job_id = $1"
-	" AND (state <> 'waiting' OR attempt > 0) LIMIT 1",
+	" AND (state <> 'waiting' OR attempt > 0"
+	"  OR trigger IN ('schedule', 'catch_up')) LIMIT 1",
 	1, {INT8OID}
 };
 

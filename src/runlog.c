@@ -69,6 +69,7 @@ finish(const MjRun *run, const MjRunOwner *owner, const MjOutcome *outcome)
 	if (mj_queue_delete(run->run_id, run->worker_id))
 		mj_history_insert(run, owner, outcome);
 	mj_xact_run_ended(run->run_id);
+	mj_xact_wake(0, MJ_LANE_NONE);
 }
 
 /*

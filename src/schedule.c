@@ -64,6 +64,25 @@ mj_timetable_next(MjTimetable *timetable, TimestampTz after, TimestampTz *next)
 }
 
 /*
+ * The first due instant after the clock was set back, from "seen" to "now": what
+ * goes by the hour and minute waits until "seen" has passed again, wildcards
+ * go by the new time.  Returns false if there is none.
+ */
+bool
+mj_timetable_next_after_step(MjTimetable *timetable, TimestampTz seen,
+							 TimestampTz now, TimestampTz *next)
+{
+	int64 instant;
+
+	if (!mj_cron_next_split(timetable->schedule, &timetable->zone,
+							mj_zone_instant(seen), mj_zone_instant(now),
+							&instant))
+		return false;
+	*next = mj_zone_timestamptz(instant);
+	return !TIMESTAMP_NOT_FINITE(*next);
+}
+
+/*
  * The next due instant of a stored schedule, without raising: a definition
  * that a later version or other zone data no longer understands is one job's
  * trouble, not its scheduler's.
@@ -127,21 +146,8 @@ report_never(const char *schedule, MjTimetable *timetable)
 				(errmsg("schedule \"%s\" never fires again", schedule)));
 }
 
-/* Refuse (0A000) a schedule that goes by the starts of the server. */
-static void
-refuse_reboot(const MjSchedule *schedule)
-{
-	if (mj_cron_is_reboot(schedule))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("a job cannot be scheduled for \"@reboot\""),
-			 errhint(
-				 "Give it times, or no schedule, and call jobs.run_now() when the server has started.")));
-}
-
 /*
- * Refuse (22023, 0A000) a schedule or zone that somebody gives for a job, and
+ * Refuse (22023) a schedule or zone that somebody gives for a job, and
  * tell him (NOTICE) what may not be what he thinks.  schedule may be NULL (on
  * demand); a zone is checked all the same.
  */
@@ -161,9 +167,8 @@ mj_schedule_check(const char *schedule, const char *timezone)
 	}
 	if (!mj_timetable_open(&timetable, schedule, timezone, &notes, &problem))
 		mj_schedule_raise(&problem);
-	refuse_reboot(timetable.schedule);
 	notes_report(&notes);
-	if (notes.count == 0)
+	if (notes.count == 0 && !mj_cron_is_reboot(timetable.schedule))
 		report_never(schedule, &timetable);
 }
 
@@ -187,4 +192,12 @@ mj_schedule_raise(const MjProblem *problem)
 			 errmsg("%s", problem->message),
 			 problem->detail[0] ? errdetail("%s", problem->detail) : 0,
 			 problem->hint[0] ? errhint("%s", problem->hint) : 0));
+}
+
+/* The length of an interval in microseconds, a month taken as 30 days. */
+double
+mj_interval_usecs(const Interval *interval)
+{
+	return (double) interval->time +
+		   ((double) interval->day + 30.0 * interval->month) * USECS_PER_DAY;
 }

@@ -37,9 +37,14 @@ extern bool mj_timetable_open(MjTimetable *timetable, const char *schedule,
 							  MjProblem *problem);
 extern bool mj_timetable_next(MjTimetable *timetable, TimestampTz after,
 							  TimestampTz *next);
+extern bool mj_timetable_next_after_step(MjTimetable *timetable,
+										 TimestampTz seen, TimestampTz now,
+										 TimestampTz *next);
 extern MjNext mj_schedule_try_next(const char *schedule, const char *timezone,
 								   TimestampTz after, TimestampTz *next,
 								   MjProblem *problem);
+
+extern double mj_interval_usecs(const Interval *interval);
 
 /* raise 22023 */
 extern bool mj_schedule_next(const char *schedule, const char *timezone,

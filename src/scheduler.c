@@ -95,7 +95,6 @@ must_tick(TimestampTz now, bool woken)
 {
 	bool		stepped_back = now < known.last_seen;
 
-	known.last_seen = now;
 	return woken || !known.ticked || stepped_back || now >= known.next_look;
 }
 
@@ -202,7 +201,8 @@ tick(TimestampTz now, bool first)
 		leave_for_good();
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
 	mj_worker_begin(tick_context, mj_worker_is_unsettled());
-	mj_tick(now, first, &found);
+	mj_tick(now, known.last_seen, first, &found);
+	known.last_seen = now;
 	mj_worker_commit(tick_context);
 	if (!found.installed)
 		leave_for_good();

@@ -20,12 +20,14 @@
 #include "utils/timestamp.h"
 
 #include "access.h"
+#include "changes.h"
 #include "clock.h"
+#include "due.h"
 #include "guc.h"
+#include "job_plan.h"
 #include "job_store.h"
 #include "mail_store.h"
 #include "runlog.h"
-#include "schedule.h"
 #include "shmem.h"
 #include "store.h"
 #include "tick.h"
@@ -34,134 +36,8 @@
 /* Jobs that one transaction of a tick turns into runs. */
 #define MJ_DUE_LIMIT 1000
 
-/* Missed instants of a job are counted up to here. */
-#define MJ_MISSED_LIMIT 10000
-
 /* Rows that one transaction of pruning deletes. */
 #define MJ_PRUNE_LIMIT 1000
-
-/* The instants of a job that have passed. */
-typedef struct Passed
-{
-	int			count;
-	TimestampTz last;			/* the latest of them */
-	TimestampTz next;			/* first that has not passed; 0: none comes */
-} Passed;
-
-/* Start a run of a job: not yet in the queue. */
-static void
-new_run(const MjJob *job, TimestampTz due_at, const char *trigger,
-		TimestampTz now, MjRun *run)
-{
-	memset(run, 0, sizeof(MjRun));
-	run->run_id = mj_queue_next_run_id();
-	run->job_id = job->job_id;
-	run->lane = (int64) job->role_oid;
-	run->priority = job->priority;
-	run->run_at = now;
-	run->due_at = due_at;
-	run->trigger = trigger;
-	run->args_isnull = true;
-	run->ready = true;
-}
-
-/* Log an instant that does not become a run. */
-static void
-skip(const MjJob *job, TimestampTz due_at, const char *trigger,
-	 TimestampTz now, const char *reason)
-{
-	MjRun		run;
-	MjRunOwner	owner;
-
-	new_run(job, due_at, trigger, now, &run);
-	mj_runlog_owner(job, &owner);
-	mj_runlog_skipped(&run, &owner, reason);
-}
-
-/*
- * Count a job's instants from its stored one up to now.  Returns false when
- * its schedule or zone is no longer understood.
- */
-static bool
-count_passed(const MjJob *job, TimestampTz now, Passed *passed)
-{
-	MjTimetable timetable;
-	MjProblem	problem;
-	TimestampTz next = job->next_run_at;
-
-	passed->count = 0;
-	passed->next = 0;
-	passed->last = job->next_run_at;
-	if (!mj_timetable_open(&timetable, job->schedule, job->timezone, NULL,
-						   &problem))
-	{
-		ereport(LOG,
-				(errmsg("job \"%s\" is not scheduled any more: %s", job->name,
-						problem.message),
-				 problem.detail[0] ? errdetail("%s", problem.detail) : 0));
-		return false;
-	}
-	while (next <= now && passed->count < MJ_MISSED_LIMIT)
-	{
-		passed->last = next;
-		passed->count++;
-		if (!mj_timetable_next(&timetable, next, &next))
-			return true;
-	}
-	if (next <= now && !mj_timetable_next(&timetable, now, &next))
-		return true;
-	passed->next = next;
-	return true;
-}
-
-/* Turn what has passed of a job into one run, or say why not. */
-static void
-fire(const MjJob *job, const Passed *passed, TimestampTz now)
-{
-	bool		missed = now - passed->last >
-		mj_misfire_grace_s * USECS_PER_SEC;
-	const char *trigger = missed ? "catch_up" : "schedule";
-	MjRun		run;
-
-	if (!job->enabled || mj_guc_group_is_disabled(job->job_group))
-		return;
-	if (missed && strcmp(job->catch_up, "skip") == 0)
-	{
-		skip(job, passed->last, trigger, now,
-			 psprintf("missed %d time(s)", passed->count));
-		return;
-	}
-	if (strcmp(job->overlap, "skip") == 0 &&
-		mj_queue_job_is_live(job->job_id))
-	{
-		skip(job, passed->last, trigger, now,
-			 "the previous run has not ended");
-		return;
-	}
-	new_run(job, passed->last, trigger, now, &run);
-	run.missed = missed ? passed->count : passed->count - 1;
-	mj_queue_insert(&run);
-	mj_xact_wake(now, run.lane);
-}
-
-/* Due schedules become runs. */
-static void
-fire_due_jobs(TimestampTz now)
-{
-	MjJob	   *jobs;
-	int			n = mj_job_due(now, MJ_DUE_LIMIT, &jobs);
-	int			i;
-
-	for (i = 0; i < n; i++)
-	{
-		Passed		passed;
-
-		if (count_passed(&jobs[i], now, &passed))
-			fire(&jobs[i], &passed, now);
-		mj_job_set_state(jobs[i].job_id, passed.next, passed.last,
-						 jobs[i].role_oid);
-	}
-}
 
 /* Due manual runs that overlap another run are skipped. */
 static void
@@ -183,26 +59,19 @@ skip_overlapping(TimestampTz now)
 	}
 }
 
-/* After a restore, definitions have no state: make it. */
+/*
+ * Definitions that are this database's own but have no state, because their
+ * role was not there when they were adopted: make it where it is now.
+ */
 static void
-make_missing_states(TimestampTz now)
+make_missing_states(void)
 {
-	MjJob	   *jobs;
-	int			n = mj_job_without_state(MJ_DUE_LIMIT, &jobs);
-	int			i;
+	MjJob *jobs;
+	int n = mj_job_without_state(MJ_DUE_LIMIT, &jobs);
+	int i;
 
 	for (i = 0; i < n; i++)
-	{
-		TimestampTz next = 0;
-		MjProblem	problem;
-
-		if (jobs[i].schedule == NULL || jobs[i].paused || !jobs[i].enabled ||
-			mj_schedule_try_next(jobs[i].schedule, jobs[i].timezone, now,
-								 &next, &problem) != MJ_NEXT_FOUND)
-			next = 0;
-		mj_job_set_state(jobs[i].job_id, next, 0,
-						 get_role_oid(jobs[i].role, true));
-	}
+		mj_plan_job(&jobs[i]);
 }
 
 /*
@@ -265,7 +134,7 @@ accept_request(const MjRequest *request, TimestampTz now)
 
 	if (!mj_job_by_id(request->job_id, &job))
 		return MJ_REQUEST_REFUSED;
-	new_run(&job, now, "manual", now, &run);
+	mj_due_new_run(&job, now, "manual", now, &run);
 	run.run_id = request->run_id;
 	if (strcmp(job.overlap, "skip") == 0 && mj_queue_job_is_live(job.job_id))
 	{
@@ -419,11 +288,13 @@ next_due(TimestampTz now)
 
 /* What a tick does where jobs may run. */
 static void
-tick_own(TimestampTz now, MjTick *tick)
+tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
-	make_missing_states(now);
+	mj_changes_notice(now, seen);
+	if (thorough)
+		make_missing_states();
 	sweep_dead_runs();
-	fire_due_jobs(now);
+	mj_due_fire(now);
 	skip_overlapping(now);
 	mj_queue_promote(now);
 	find_lanes(now, tick);
@@ -432,12 +303,14 @@ tick_own(TimestampTz now, MjTick *tick)
 }
 
 /*
- * Look at the tables once and do what is due.  Needs a transaction, which the
+ * Look at the tables once and do what is due.  "seen" is the latest time that the
+ * caller has seen the clock show, 0 if none; a thorough look also counts the
+ * jobs and mends what only a restore or a start can have left.  Needs a transaction, which the
  * caller commits at once; results are in the current context.  After the commit
  * the caller calls mj_tick_answer().
  */
 void
-mj_tick(TimestampTz now, bool count_jobs, MjTick *tick)
+mj_tick(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
 	memset(tick, 0, sizeof(MjTick));
 	tick->next_due = DT_NOEND;
@@ -445,11 +318,11 @@ mj_tick(TimestampTz now, bool count_jobs, MjTick *tick)
 	if (!tick->installed)
 		return;
 	tick->own = mj_instance_is_own();
-	if (count_jobs && tick->own)
+	if (thorough && tick->own)
 		tick->active_jobs = mj_job_count_active();
 	accept_requests(now, tick);
 	if (tick->own)
-		tick_own(now, tick);
+		tick_own(now, seen, thorough, tick);
 }
 
 /*

@@ -29,7 +29,8 @@ typedef struct MjTick
 /* Executors of a job that is due soon are started this long before. */
 #define MJ_PRESTART_US (2 * USECS_PER_SEC)
 
-extern void mj_tick(TimestampTz now, bool count_jobs, MjTick *tick);
+extern void mj_tick(TimestampTz now, TimestampTz seen, bool thorough,
+					MjTick *tick);
 extern void mj_tick_answer(const MjTick *tick);
 extern bool mj_tick_prune(TimestampTz now);
 

@@ -20,6 +20,7 @@
 #include "access.h"
 #include "clock.h"
 #include "guc.h"
+#include "job_plan.h"
 #include "schedule.h"
 #include "shmem.h"
 #include "why_not.h"
@@ -71,10 +72,10 @@ why_never(const MjJob *job, StringInfo reasons)
 	MjProblem problem;
 	TimestampTz next;
 
-	if (!mj_timetable_open(&timetable, job->schedule, job->timezone, NULL,
-						   &problem))
+	if (!mj_plan_open(job, &timetable, &problem))
 		add_reason(reasons, "%s", problem.message);
-	else if (!mj_timetable_next(&timetable, mj_clock_now(), &next))
+	else if (!mj_cron_is_reboot(timetable.schedule) &&
+			 !mj_timetable_next(&timetable, mj_clock_now(), &next))
 		add_reason(reasons, "its schedule never fires again");
 }
 
@@ -98,6 +99,8 @@ mj_why_not_job(const MjJob *job, StringInfo reasons)
 				   job->job_group);
 	if (!mj_access_role_can_run(mj_access_job_role(job), job->role, &problem))
 		add_reason(reasons, "%s", problem.message);
-	if (job->schedule != NULL && job->next_run_at == 0)
+	if (job->max_runs > 0 && job->runs >= job->max_runs)
+		add_reason(reasons, "its schedule has made its %d runs", job->max_runs);
+	else if (job->planned != NULL && job->next_run_at == 0)
 		why_never(job, reasons);
 }

@@ -27,12 +27,18 @@ CREATE TABLE jobs.instance (
 	only_row		boolean PRIMARY KEY DEFAULT true CHECK (only_row),
 	instance_id		uuid NOT NULL,
 	database_oid	oid NOT NULL,
-	setting			text NOT NULL
+	setting			text NOT NULL,
+	boot			text,
+	times_setting	text,
+	last_tick_at	timestamptz
 );
 COMMENT ON TABLE jobs.instance IS 'who this database is: jobs of another origin do not run here before jobs.adopt()';
 COMMENT ON COLUMN jobs.instance.instance_id IS 'what jobs.job.origin must equal';
 COMMENT ON COLUMN jobs.instance.database_oid IS 'oid of the database that this row was written for; a copy has another';
 COMMENT ON COLUMN jobs.instance.setting IS 'motionify_jobs.instance when the row was written; a changed setting makes a copy foreign';
+COMMENT ON COLUMN jobs.instance.boot IS 'start of the server or promotion that @reboot jobs have run for';
+COMMENT ON COLUMN jobs.instance.times_setting IS 'motionify_jobs.timezone and .schedule_override that next_run_at were computed with';
+COMMENT ON COLUMN jobs.instance.last_tick_at IS 'time at a recent look of the scheduler, to notice a clock that was set back';
 
 INSERT INTO jobs.instance (instance_id, database_oid, setting)
 SELECT pg_catalog.gen_random_uuid(), oid, coalesce(pg_catalog.current_setting('motionify_jobs.instance', true), '')
@@ -45,12 +51,16 @@ CREATE TABLE jobs.job (
 	description		text,
 	job_group		text,
 	schedule		text,
+	schedule_override	text,
 	timezone		text,
+	anchor			timestamptz,
+	jitter			interval,
+	max_runs		integer CHECK (max_runs > 0),
 	command			text NOT NULL,
 	role			name NOT NULL,
 	enabled			boolean NOT NULL DEFAULT true,
 	overlap			text NOT NULL DEFAULT 'skip' CHECK (overlap IN ('skip', 'allow')),
-	catch_up		text NOT NULL DEFAULT 'once' CHECK (catch_up IN ('once', 'skip')),
+	catch_up		text NOT NULL DEFAULT 'once' CHECK (catch_up IN ('once', 'skip', 'all')),
 	timeout			interval,
 	max_attempts	integer NOT NULL DEFAULT 1 CHECK (max_attempts BETWEEN 1 AND 1000),
 	backoff_base	interval NOT NULL DEFAULT '1 minute',
@@ -64,6 +74,10 @@ CREATE TABLE jobs.job (
 );
 COMMENT ON TABLE jobs.job IS 'job definitions; changed through jobs.schedule() and its siblings';
 COMMENT ON COLUMN jobs.job.schedule IS 'when it runs; NULL: on demand only';
+COMMENT ON COLUMN jobs.job.schedule_override IS 'takes the place of schedule, which stays as it was defined; see jobs.override_schedule()';
+COMMENT ON COLUMN jobs.job.anchor IS 'instant that @every counts from; NULL: 1970-01-01 00:00 UTC';
+COMMENT ON COLUMN jobs.job.jitter IS 'a due run starts at a random moment up to this much later';
+COMMENT ON COLUMN jobs.job.max_runs IS 'runs that the schedule makes before it ends; NULL: no end';
 COMMENT ON COLUMN jobs.job.timezone IS 'zone of the schedule; NULL: motionify_jobs.timezone';
 COMMENT ON COLUMN jobs.job.role IS 'role that it runs as, by name, so that a dump can be restored';
 COMMENT ON COLUMN jobs.job.max_attempts IS 'failed attempts after which a run is given up';
@@ -76,11 +90,13 @@ CREATE TABLE jobs.job_state (
 	job_id			bigint PRIMARY KEY,
 	next_run_at		timestamptz,
 	last_due_at		timestamptz,
-	role_oid		oid NOT NULL
+	role_oid		oid NOT NULL,
+	runs			integer NOT NULL DEFAULT 0
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE jobs.job_state IS 'what the scheduler keeps of a job; not dumped';
 COMMENT ON COLUMN jobs.job_state.next_run_at IS 'next due instant, stored; NULL: none (on demand, paused, disabled, never)';
 COMMENT ON COLUMN jobs.job_state.last_due_at IS 'due instant that was last turned into a run or skipped';
+COMMENT ON COLUMN jobs.job_state.runs IS 'runs that the schedule has made, of jobs.job.max_runs';
 COMMENT ON COLUMN jobs.job_state.role_oid IS 'oid of jobs.job.role when it was defined: a namesake made later does not inherit the job, a renamed role keeps it';
 
 CREATE INDEX job_state_next_run_at_idx ON jobs.job_state (next_run_at)
@@ -145,10 +161,12 @@ CREATE TABLE jobs.run_log (
 	error_detail	text,
 	error_context	text,
 	pid				integer,
+	missed			integer NOT NULL DEFAULT 0,
 	PRIMARY KEY (run_id, attempt)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
 COMMENT ON TABLE jobs.run_log IS 'ended attempts, append-only; kept for motionify_jobs.history_retention';
 COMMENT ON COLUMN jobs.run_log.attempt IS 'counts every start of the run; 0: it never started';
+COMMENT ON COLUMN jobs.run_log.missed IS 'missed instants that the run stands for';
 COMMENT ON COLUMN jobs.run_log.job IS 'name of the job then, so that history survives it';
 
 CREATE INDEX run_log_job_id_finished_at_idx ON jobs.run_log (job_id, finished_at);

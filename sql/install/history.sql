@@ -14,13 +14,15 @@ CREATE FUNCTION jobs.job_words(
 	paused			boolean,
 	pause_reason	text,
 	next_run_at		timestamptz,
+	max_runs		integer,
+	runs			integer,
 	OUT in_words	text,
 	OUT zone		text,
 	OUT why_not		text
 )
 LANGUAGE c STABLE
 AS 'MODULE_PATHNAME', 'mj_view_job_words';
-COMMENT ON FUNCTION jobs.job_words(text, text, text, name, oid, boolean, boolean, text, timestamptz) IS
+COMMENT ON FUNCTION jobs.job_words(text, text, text, name, oid, boolean, boolean, text, timestamptz, integer, integer) IS
 	'for jobs.status: a job''s schedule in words, its zone, and why it will not run for reasons of its own';
 
 CREATE FUNCTION jobs.why_not_here(own boolean) RETURNS text
@@ -52,16 +54,17 @@ SELECT h.run_id,
 	   h.error_detail,
 	   CASE WHEN jobs.sees_role(h.role, NULL) THEN h.error_context END AS error_context,
 	   h.role,
-	   h.pid
+	   h.pid,
+	   h.missed
 FROM (SELECT l.run_id, l.job, l.job_group, l.trigger, l.due_at, l.started_at, l.finished_at,
 			 l.attempt, l.status, l.rows_affected, l.result, l.sqlstate,
-			 l.error, l.error_detail, l.error_context, l.role, l.pid
+			 l.error, l.error_detail, l.error_context, l.role, l.pid, l.missed
 	  FROM jobs.run_log AS l
 	  UNION ALL
 	  SELECT q.run_id, CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END, j.job_group,
 			 q.trigger, q.due_at, q.started_at, NULL,
 			 q.attempt, 'running', NULL, NULL, NULL,
-			 NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role), q.pid
+			 NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role), q.pid, q.missed
 	  FROM jobs.queue AS q
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
@@ -77,6 +80,7 @@ COMMENT ON COLUMN jobs.history.attempt IS 'counts every start of the run; 0: it 
 COMMENT ON COLUMN jobs.history.status IS 'running, succeeded, failed, timed_out, cancelled, crashed, skipped, expired or uncertain';
 COMMENT ON COLUMN jobs.history.rows_affected IS 'what the command tag counts';
 COMMENT ON COLUMN jobs.history.result IS 'value of a command that returns one value, else its command tag';
+COMMENT ON COLUMN jobs.history.missed IS 'missed instants that the run stands for, or that were skipped';
 COMMENT ON COLUMN jobs.history.error_context IS 'may quote commands: shown to members of the role only';
 
 CREATE VIEW jobs.queued WITH (security_barrier) AS
@@ -116,7 +120,7 @@ COMMENT ON COLUMN jobs.queued.waits_for IS 'run_at, the scheduler, a free execut
 CREATE VIEW jobs.status WITH (security_barrier) AS
 SELECT j.name AS job,
 	   j.description,
-	   j.schedule,
+	   p.schedule,
 	   w.in_words,
 	   w.zone AS timezone,
 	   s.next_run_at AS next_run,
@@ -136,13 +140,20 @@ SELECT j.name AS job,
 			i.database_oid = d.oid
 			AND i.setting = coalesce(pg_catalog.current_setting('motionify_jobs.instance', true), '')
 			AND i.instance_id = j.origin), w.why_not), '') AS why_not,
-	   j.job_group
+	   j.job_group,
+	   p.schedule IS DISTINCT FROM j.schedule AS overridden,
+	   s.next_run_at AT TIME ZONE w.zone AS next_run_local
 FROM jobs.job AS j
 CROSS JOIN jobs.instance AS i
 JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
 LEFT JOIN jobs.job_state AS s ON s.job_id = j.job_id
-CROSS JOIN LATERAL jobs.job_words(j.schedule, j.timezone, j.job_group, j.role, s.role_oid,
-	j.enabled, j.paused_at IS NOT NULL, j.pause_reason, s.next_run_at) AS w
+CROSS JOIN LATERAL (
+	SELECT coalesce(o.setting ->> j.name, o.setting ->> ('group:' || j.job_group),
+					j.schedule_override, j.schedule) AS schedule
+	FROM (SELECT nullif(pg_catalog.current_setting('motionify_jobs.schedule_override', true), '')::jsonb) AS o (setting)
+	) AS p
+CROSS JOIN LATERAL jobs.job_words(p.schedule, j.timezone, j.job_group, j.role, s.role_oid,
+	j.enabled, j.paused_at IS NOT NULL, j.pause_reason, s.next_run_at, j.max_runs, s.runs) AS w
 LEFT JOIN LATERAL (
 	SELECT coalesce(l.started_at, l.finished_at) AS run, l.status, l.result
 	FROM jobs.run_log AS l
@@ -173,7 +184,9 @@ CROSS JOIN LATERAL (
 	  AND NOT EXISTS (SELECT FROM jobs.queue AS q WHERE q.run_id = l.run_id)) AS streak
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(j.role, s.role_oid);
 COMMENT ON VIEW jobs.status IS 'one row a job: when it runs, how it went, and why it will not run';
-COMMENT ON COLUMN jobs.status.schedule IS 'NULL: on demand';
+COMMENT ON COLUMN jobs.status.schedule IS 'what it goes by; NULL: on demand';
+COMMENT ON COLUMN jobs.status.overridden IS 'whether a setting or jobs.override_schedule() takes the place of its own schedule';
+COMMENT ON COLUMN jobs.status.next_run_local IS 'next_run on the clocks of the job''s zone';
 COMMENT ON COLUMN jobs.status.last_run IS 'start of the last attempt that ended; what was skipped does not count';
 COMMENT ON COLUMN jobs.status.runs_24h IS 'runs that ended in the last 24 hours, retries included, skipped ones not';
 COMMENT ON COLUMN jobs.status.failures_24h IS 'those of runs_24h whose last attempt failed';

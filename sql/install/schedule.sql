@@ -17,17 +17,25 @@ CREATE FUNCTION jobs.schedule(
 	timeout			interval DEFAULT NULL,
 	max_attempts	integer DEFAULT NULL,
 	backoff_base	interval DEFAULT NULL,
-	priority		integer DEFAULT NULL
+	priority		integer DEFAULT NULL,
+	anchor			timestamptz DEFAULT NULL,
+	jitter			interval DEFAULT NULL,
+	max_runs		integer DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_schedule';
-COMMENT ON FUNCTION jobs.schedule(text, text, text, text, text, name, text, boolean, text, text, interval, integer, interval, integer) IS
+COMMENT ON FUNCTION jobs.schedule(text, text, text, text, text, name, text, boolean, text, text, interval, integer, interval, integer, timestamptz, interval, integer) IS
 	'Make a job, or change the one of that name: options that are not given keep their value. A NULL schedule makes it run on demand only; an empty description, timezone or job_group takes it away.';
 
 CREATE FUNCTION jobs.reschedule(name text, schedule text) RETURNS void
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_reschedule';
 COMMENT ON FUNCTION jobs.reschedule(text, text) IS 'change when a job runs; NULL: on demand only';
+
+CREATE FUNCTION jobs.override_schedule(name text, schedule text) RETURNS void
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mj_api_override_schedule';
+COMMENT ON FUNCTION jobs.override_schedule(text, text) IS 'have a job go by another schedule than its own, which stays as it is; NULL: by its own again';
 
 CREATE FUNCTION jobs.unschedule(name text, cancel_running boolean DEFAULT false) RETURNS void
 LANGUAGE c VOLATILE
@@ -85,3 +93,16 @@ CREATE FUNCTION jobs.describe(schedule text, timezone text DEFAULT NULL) RETURNS
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mj_api_describe';
 COMMENT ON FUNCTION jobs.describe(text, text) IS 'a schedule in plain words';
+
+CREATE TYPE jobs.calendar_entry AS (due_at timestamptz, job text);
+COMMENT ON TYPE jobs.calendar_entry IS 'an instant at which a job is due';
+
+CREATE FUNCTION jobs.calendar(
+	from_time	timestamptz,
+	to_time		timestamptz,
+	job			text DEFAULT NULL
+) RETURNS SETOF jobs.calendar_entry
+LANGUAGE c STABLE
+AS 'MODULE_PATHNAME', 'mj_api_calendar';
+COMMENT ON FUNCTION jobs.calendar(timestamptz, timestamptz, text) IS
+	'Every instant from from_time up to, and not at, to_time at which a job is due, of all jobs that one may see or of one. Paused and disabled jobs have none.';

@@ -1,0 +1,169 @@
+/*-------------------------------------------------------------------------
+ *
+ * changes.c
+ *	  Changes around the jobs: starts of the server, settings, the clock.
+ *
+ * The scheduler keeps in jobs.instance what it last saw of each, and compares
+ * at every tick.  Only a change makes it look at jobs that are not due.
+ *
+ * Layer: loops.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "utils/timestamp.h"
+
+#include "changes.h"
+#include "due.h"
+#include "guc.h"
+#include "job_plan.h"
+
+/* A clock that goes back by less is being adjusted, not set. */
+#define MJ_STEP_US USECS_PER_SEC
+
+/* Set back by more than this, every next instant is computed anew. */
+#define MJ_LARGE_STEP_US (3 * USECS_PER_HOUR)
+
+/* How old the remembered time of the last tick may become. */
+#define MJ_REMEMBER_EVERY_US (10 * USECS_PER_SEC)
+
+/* Jobs that are looked at in one go. */
+#define MJ_BATCH 1000
+
+/* A job's next instant after a change; 0: none. */
+typedef TimestampTz (*MjReplan)(const MjJob *job, TimestampTz seen,
+								TimestampTz now);
+
+/* Compute the next instant of every job anew. */
+static void
+replan_all(MjReplan replan, TimestampTz seen, TimestampTz now)
+{
+	MjJob *jobs;
+	int64 job_id = 0;
+	int n;
+	int i;
+
+	while ((n = mj_job_after(job_id, MJ_BATCH, &jobs)) > 0)
+	{
+		for (i = 0; i < n; i++)
+		{
+			TimestampTz next = replan(&jobs[i], seen, now);
+
+			if (next != jobs[i].next_run_at)
+				mj_job_set_state(jobs[i].job_id, next, 0, jobs[i].role_oid);
+		}
+		job_id = jobs[n - 1].job_id;
+	}
+}
+
+/* The clock was set back by a little: see mj_timetable_next_after_step(). */
+static TimestampTz
+after_small_step(const MjJob *job, TimestampTz seen, TimestampTz now)
+{
+	MjTimetable timetable;
+	MjProblem problem;
+	TimestampTz next;
+
+	if (!mj_plan_is_open(job) || !mj_plan_open(job, &timetable, &problem) ||
+		!mj_timetable_next_after_step(&timetable, seen, now, &next))
+		return 0;
+	return next;
+}
+
+/* The clock was set back by much: everything goes by the new time. */
+static TimestampTz
+after_large_step(const MjJob *job, TimestampTz seen, TimestampTz now)
+{
+	return mj_plan_next(job, now);
+}
+
+/* The default zone or the overrides were changed. */
+static TimestampTz
+after_settings(const MjJob *job, TimestampTz seen, TimestampTz now)
+{
+	/* what is the same under the new settings stays, also if it is overdue */
+	if (job->next_run_at != 0 &&
+		mj_plan_next(job, job->next_run_at - 1) == job->next_run_at)
+		return job->next_run_at;
+	return mj_plan_next(job, now);
+}
+
+/* Notice a clock that was set back.  Returns whether to remember the time. */
+static bool
+notice_clock(TimestampTz now, TimestampTz seen, MjMemory *memory)
+{
+	TimestampTz last = memory->last_tick_at;
+
+	seen = Max(seen, last);
+	memory->last_tick_at = now;
+	if (seen != 0 && now + MJ_STEP_US <= seen)
+	{
+		bool large = seen - now > MJ_LARGE_STEP_US;
+
+		ereport(LOG,
+				(errmsg("motionify_jobs: the clock was set back by %ld s",
+						(long) ((seen - now) / USECS_PER_SEC))));
+		replan_all(large ? after_large_step : after_small_step, seen, now);
+		return true;
+	}
+	return now >= last + MJ_REMEMBER_EVERY_US;
+}
+
+/* Notice settings that bear on next instants.  Returns whether they changed. */
+static bool
+notice_settings(TimestampTz now, MjMemory *memory)
+{
+	char *setting = psprintf("%s\n%s", mj_timezone, mj_schedule_override);
+	bool first = memory->times_setting == NULL;
+
+	if (!first && strcmp(setting, memory->times_setting) == 0)
+		return false;
+	memory->times_setting = setting;
+	replan_all(after_settings, 0, now);
+	return true;
+}
+
+/*
+ * Notice a start of the server or a promotion, which starts the @reboot jobs.
+ * A crash restart keeps the postmaster, and is none.  Returns whether there
+ * was one.
+ */
+static bool
+notice_boot(TimestampTz now, MjMemory *memory)
+{
+	char *boot = psprintf(INT64_FORMAT "/%u", (int64) PgStartTime,
+						  GetWALInsertionTimeLine());
+	bool first = memory->boot == NULL;
+	MjJob *jobs;
+	int n;
+	int i;
+
+	if (!first && strcmp(boot, memory->boot) == 0)
+		return false;
+	memory->boot = boot;
+	n = first ? 0 : mj_job_on_reboot(&jobs);
+	for (i = 0; i < n; i++)
+		if (mj_plan_is_open(&jobs[i]) && !mj_due_is_off(&jobs[i]))
+			mj_due_start(&jobs[i], now, now);
+	return true;
+}
+
+/*
+ * Compare with what was seen last, act on changes, and remember.  Needs a
+ * transaction.  "seen" is the latest time that this process has seen, 0: none.
+ */
+void
+mj_changes_notice(TimestampTz now, TimestampTz seen)
+{
+	MjMemory memory;
+	bool changed;
+
+	mj_instance_recall(&memory);
+	changed = notice_clock(now, seen, &memory);
+	changed |= notice_settings(now, &memory);
+	changed |= notice_boot(now, &memory);
+	if (changed)
+		mj_instance_remember(&memory);
+}

@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * due.h
+ *	  The due job: what becomes of the instants of its schedule.
+ *
+ * Layer: loops.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MJ_DUE_H
+#define MJ_DUE_H
+
+#include "job_store.h"
+#include "queue_store.h"
+
+extern void mj_due_new_run(const MjJob *job, TimestampTz due_at,
+						   const char *trigger, TimestampTz now, MjRun *run);
+extern bool mj_due_is_off(const MjJob *job);
+extern void mj_due_start(const MjJob *job, TimestampTz due_at,
+						 TimestampTz now);
+extern void mj_due_fire(TimestampTz now);
+
+#endif /* MJ_DUE_H */
