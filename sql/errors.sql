@@ -40,7 +40,6 @@ SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '0 2 29 2 *', 'SELECT 
 SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '* * * *', 'SELECT 1')$$);
 SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '61 * * * *', 'SELECT 1')$$);
 SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '', 'SELECT 1')$$);
-SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '@reboot', 'SELECT 1')$$);
 SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '0 2 29 2 *', 'SELECT 1', timezone => 'Mars/Olympus')$$);
 SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', NULL, 'SELECT 1', timezone => 'Mars/Olympus')$$);
 
@@ -60,7 +59,7 @@ SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '0 2 29 2 *', 'COPY t 
 
 -- options
 SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '0 2 29 2 *', 'SELECT 1', overlap => 'queue')$$);
-SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '0 2 29 2 *', 'SELECT 1', catch_up => 'all')$$);
+SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '0 2 29 2 *', 'SELECT 1', catch_up => 'each')$$);
 SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '0 2 29 2 *', 'SELECT 1', timeout => '0')$$);
 SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '0 2 29 2 *', 'SELECT 1', timeout => '25 days')$$);
 SELECT * FROM pg_temp.outcome($$SELECT jobs.schedule('x', '0 2 29 2 *', 'SELECT 1', max_attempts => 0)$$);
