@@ -290,6 +290,7 @@ record_failure(Work *work, const ErrorData *error)
 	outcome.error_context = cut_text(error->context);
 	outcome.finished_at = mj_clock_now();
 	mj_worker_begin(work_context, true);
+	mj_mailer_put_back_leftovers(work->run.worker_id);
 	mj_runlog_failed(&work->run, &work->owner, &outcome,
 					 work->job.max_attempts, work->job.backoff_base);
 	mj_worker_commit(work_context);

@@ -136,7 +136,7 @@ static MjStatement progress_statement = {
 static MjStatement prune_statement = {
 	.sql = "DELETE FROM jobs.mail WHERE mail_id IN"
 		   " (SELECT mail_id FROM jobs.mail WHERE ended_at < $1"
-		   " ORDER BY mail_id LIMIT $2)",
+		   " ORDER BY ended_at LIMIT $2)",
 	.nparams = 2,
 	.types = { TIMESTAMPTZOID, INT4OID },
 };

@@ -42,7 +42,7 @@ typedef enum MjSmtpError
 								 * connecting: 08001 */
 	MJ_SMTP_ERR_TLS,		 /* not offered, failed, or certificate not
 								 * trusted: 08001 */
-	MJ_SMTP_ERR_AUTH,		 /* not offered or refused: 28000 */
+	MJ_SMTP_ERR_AUTH,		 /* not offered or refused: 08004 */
 	MJ_SMTP_ERR_REFUSED,	 /* a 4xx or 5xx reply */
 	MJ_SMTP_ERR_PROTOCOL,	 /* not an SMTP reply, or a wrong one: 08P01 */
 	MJ_SMTP_ERR_TIMEOUT,	 /* no complete reply in time: 08006 */

@@ -197,10 +197,12 @@ CREATE TABLE jobs.mail (
 COMMENT ON TABLE jobs.mail IS 'mails, queued and ended; each is a run in lane 0, and its retries and priority are that run''s';
 COMMENT ON COLUMN jobs.mail.role IS 'role that called jobs.send_mail()';
 COMMENT ON COLUMN jobs.mail.sender IS 'From; NULL: motionify_jobs.mail_from when it is sent';
-COMMENT ON COLUMN jobs.mail.source_key IS 'what the mail is about, given by the caller: one mail a key, ever';
+COMMENT ON COLUMN jobs.mail.source_key IS 'what the mail is about, given by the caller: one mail a key while the mail is kept';
 COMMENT ON COLUMN jobs.mail.ended_as IS 'NULL while the run is live';
 COMMENT ON COLUMN jobs.mail.attempts IS 'attempts that ended';
 COMMENT ON COLUMN jobs.mail.smtp_reply IS 'last reply of the server, or why there was none';
+
+CREATE INDEX mail_ended_at_idx ON jobs.mail (ended_at) WHERE ended_at IS NOT NULL;
 
 SELECT pg_catalog.pg_extension_config_dump('jobs.job', '');
 SELECT pg_catalog.pg_extension_config_dump('jobs.job_job_id_seq', '');
