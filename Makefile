@@ -24,7 +24,7 @@ DATA = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*.sql))
 
 # --- Tests ------------------------------------------------------------------
 # pg_regress tests by name, in order: sql/NAME.sql and expected/NAME.out.
-REGRESS = schedule errors access status mail
+REGRESS = schedule cron errors access status mail
 REGRESS_OPTS = --encoding=UTF8 --no-locale --temp-instance=tmp_check \
 	--temp-config=$(srcdir)/test/regress.conf
 
