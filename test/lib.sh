@@ -156,6 +156,7 @@ mj_open()
     fi
     mj_own "$MJ_WORK"
     chmod 700 "$MJ_WORK"
+    cd /    # the unprivileged user may not enter where this was called from
     MJ_CHILD=
     trap mj_close EXIT
     trap 'exit 129' HUP
@@ -204,7 +205,6 @@ mj_close()
     local status=$?
     trap '' HUP INT TERM
     trap - EXIT
-    cd /
     if [ -n "$MJ_CHILD" ]; then kill -TERM -- "-$MJ_CHILD" 2>/dev/null || :; fi
     if [ -z "${MJ_KEPT:-}" ]; then
         mj_stop_in "$MJ_WORK"
