@@ -1,0 +1,128 @@
+# The examples of the documentation do what it says: every SQL block, the lines
+# that put the extension into a server, and the program for Node.js.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use MjTest;
+use MjDocs;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $sources = "$FindBin::Bin/../..";
+
+# --- putting it into one's own server -----------------------------------------
+
+my ($install) = doc_blocks("$sources/README.md", 'sh');
+my @lines = split /\n/, $install->{text};
+is(scalar @lines, 4, 'the README installs in four lines');
+my ($append) = grep { /ALTER SYSTEM/ } @lines;
+$append =~ s/sudo -u postgres //g;
+
+# Its line for shared_preload_libraries, on a server that has this value.
+sub append_to
+{
+    my ($name, $value, $expected) = @_;
+    my $node = new_node($name, preload => 0, extension => 0,
+        conf => "shared_preload_libraries = '$value'");
+    local $ENV{PGHOST} = $node->host;
+    local $ENV{PGPORT} = $node->port;
+    local $ENV{PGDATABASE} = 'postgres';
+
+    is(system('/bin/sh', '-c', $append) >> 8, 0, "$name: the line runs");
+    start_node($node) if $node->stop;
+    is($node->safe_psql('postgres', 'SHOW shared_preload_libraries'), $expected,
+        "$name: shared_preload_libraries");
+    $node->safe_psql('postgres', 'CREATE EXTENSION motionify_jobs');
+    is($node->safe_psql('postgres',
+            "SELECT ok FROM jobs.doctor() WHERE check_name = 'preloaded'"), 't',
+        "$name: CREATE EXTENSION is all that is left to do");
+    $node->stop;
+    return;
+}
+
+append_to('empty', '', 'motionify_jobs');
+append_to('one', 'auto_explain', 'auto_explain, motionify_jobs');
+append_to('two', '$libdir/auto_explain,"pg_stat_statements"',
+    '"$libdir/auto_explain", pg_stat_statements, motionify_jobs');
+
+# --- SQL ------------------------------------------------------------------------
+
+# What the documents take for granted: a database and a role of the app, an SMTP server that
+# wants TLS and a login, the files that the settings name.
+my $node = new_node('docs', extension => 0);
+my $superuser = $node->safe_psql('postgres', 'SELECT current_user');
+my ($certificate, $key, $ca) = make_certificate('localhost');
+my $receiver = start_receiver(
+    tls => 'starttls', cert => [ $certificate, $key ], auth => 'apikey:a secret');
+my $password = PostgreSQL::Test::Utils::tempdir() . '/smtp-password';
+PostgreSQL::Test::Utils::append_to_file($password, "a secret\n");
+chmod 0600, $password;
+my $mails = PostgreSQL::Test::Utils::tempdir();
+
+# The blocks of a document, in a database of their own that is called my_database.
+sub run_document
+{
+    my ($document) = @_;
+    my $name = 'my_database';
+    my @blocks = doc_blocks("$sources/$document", 'sql');
+
+    ok(@blocks > 0, "$document has examples");
+    $node->safe_psql('postgres', "CREATE DATABASE $name");
+    $node->safe_psql($name, "CREATE EXTENSION motionify_jobs;
+        ALTER DATABASE $name SET motionify_jobs.smtp_ca_file = '$ca'");
+    foreach my $block (@blocks)
+    {
+        my $text = $block->{text};
+        $text =~ s{smtps?://[\w.-]+:\d+}{$receiver->url}ge;
+        $text =~ s{/etc/motionify/smtp-password}{$password}g;
+        $text =~ s{file:///srv/mails}{file://$mails}g;
+        run_sql_block($node, $name, $superuser, $text, "$document:$block->{line}");
+    }
+    $node->safe_psql('postgres', "DROP DATABASE $name");
+    $node->safe_psql('postgres', 'DROP ROLE IF EXISTS app');
+    return;
+}
+
+run_document($_)
+  foreach 'README.md', map { "doc/$_.md" } qw(reference operations mail from-node-cron);
+
+my @received = $receiver->mails;
+ok(@received > 0, 'the mails of the examples have arrived');
+is(scalar(grep { !$_->{tls} || !$_->{auth} } @received), 0, 'over TLS, with a login');
+
+# --- Node.js ----------------------------------------------------------------------
+
+my ($program) = doc_blocks("$sources/README.md", 'js');
+is($program->{text}, PostgreSQL::Test::Utils::slurp_file("$sources/examples/node/index.js"),
+    'the README shows examples/node/index.js');
+
+my ($out, $err) = ('', '');
+if (!IPC::Run::run([ 'node', '-e', "require('pg')" ], '<', \undef, '>', \$out, '2>', \$err))
+{
+    fail('Node.js and its package "pg" are there');
+    diag("The README's example for Node.js was not run.  test/run installs both, with "
+          . "npm or from Debian (nodejs, node-pg); NODE_PATH has to name where \"pg\" is.\n$err");
+}
+else
+{
+    $node->safe_psql('postgres', "CREATE EXTENSION motionify_jobs;
+        CREATE TABLE sessions AS SELECT now() - interval '1 day' AS expires_at
+        FROM generate_series(1, 42)");
+    local $ENV{PGHOST} = $node->host;
+    local $ENV{PGPORT} = $node->port;
+    local $ENV{PGUSER} = $superuser;
+    local $ENV{PGDATABASE} = 'postgres';
+    ok(IPC::Run::run([ 'node', "$sources/examples/node/index.js" ],
+            '<', \undef, '>', \$out, '2>', \$err), 'the program for Node.js runs')
+      or diag($err);
+    foreach my $said ($program->{text} =~ m{console\.log\(.*\);\s*// (.*)$}mg)
+    {
+        like($out, qr/^\Q$said\E$/m, "it prints: $said");
+    }
+    like($out, qr/'cleanup_sessions'.*'manual'.*'succeeded'.*'DELETE 42'/,
+        'it prints the history');
+}
+
+done_testing();
