@@ -31,7 +31,7 @@ sub append_to
     local $ENV{PGDATABASE} = 'postgres';
 
     is(system('/bin/sh', '-c', $append) >> 8, 0, "$name: the line runs");
-    start_node($node) if $node->stop;
+    $node->restart;
     is($node->safe_psql('postgres', 'SHOW shared_preload_libraries'), $expected,
         "$name: shared_preload_libraries");
     $node->safe_psql('postgres', 'CREATE EXTENSION motionify_jobs');
