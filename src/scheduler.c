@@ -42,7 +42,6 @@ static char *database_name = NULL;
 static struct
 {
 	bool		ticked;			/* at least once */
-	bool		foreign_logged;
 	TimestampTz next_due;		/* DT_NOEND: nothing */
 	TimestampTz next_look;		/* next_due, or earlier to start executors */
 	TimestampTz last_seen;		/* time at the last look at the clock */
@@ -150,27 +149,31 @@ wake_executors(const MjTick *tick)
 			mj_wake_lane(MyDatabaseId, tick->lanes[i].lane);
 }
 
-/* Log once how many jobs there are, and that a copy runs none. */
+/* Log how many jobs there are, or that a copy runs none; each once. */
 static void
-report(const MjTick *tick, bool first)
+report(const MjTick *tick)
 {
 	MjDatabase *entry;
+	bool		known_copy = false;
 
-	if (first && tick->own)
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+	{
+		known_copy = entry->copy_reported;
+		entry->copy_reported = !tick->own;
+		entry->reported = true;
+	}
+	mj_unlock();
+	if (tick->own)
 		ereport(LOG,
 				(errmsg("motionify_jobs: active jobs in database \"%s\": "
 						INT64_FORMAT, database_name, tick->active_jobs)));
-	if (!tick->own && !known.foreign_logged)
+	else if (!known_copy)
 		ereport(LOG,
 				(errmsg("motionify_jobs: database \"%s\" is a copy of another one, its jobs do not run here",
 						database_name),
 				 errhint("SELECT jobs.adopt() makes them this database's own.")));
-	known.foreign_logged = !tick->own;
-	mj_lock();
-	entry = mj_database_find(MyDatabaseId);
-	if (entry != NULL)
-		entry->reported = true;
-	mj_unlock();
 }
 
 /* This database has no jobs, or is not to run any: forget it, and end. */
@@ -215,7 +218,7 @@ tick(TimestampTz now, bool first)
 	wake_executors(&found);
 	publish_lanes(&found);
 	if (first || !found.own)
-		report(&found, first);
+		report(&found);
 	if (found.nlanes > 0 || found.nrequests > 0)
 		known.last_busy = mj_clock_real();
 	pgstat_report_activity(STATE_IDLE, NULL);

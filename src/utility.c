@@ -149,7 +149,10 @@ commits_prepared(Node *statement)
 		((TransactionStmt *) statement)->kind == TRANS_STMT_COMMIT_PREPARED;
 }
 
-/* A database was made, perhaps of one with jobs: have it looked at. */
+/*
+ * A database was made, perhaps of one with jobs: have it looked at when that is
+ * committed.
+ */
 static void
 probe_created(Node *statement)
 {
@@ -159,7 +162,7 @@ probe_created(Node *statement)
 		return;
 	oid = get_database_oid(((CreatedbStmt *) statement)->dbname, true);
 	if (OidIsValid(oid))
-		mj_wake_database(oid, 0);
+		mj_xact_wake_other_database(oid);
 }
 
 /* The hook. */

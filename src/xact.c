@@ -27,6 +27,7 @@
 static struct
 {
 	bool		wake;
+	Oid			other_database; /* has to be looked at too; or InvalidOid */
 	TimestampTz due;			/* earliest instant that somebody asked for */
 	int			nlanes;
 	int64		lanes[MJ_MAX_PENDING_LANES];	/* have runs that are ready */
@@ -95,6 +96,8 @@ wake_after_commit(void)
 
 	for (i = 0; i < pending.nruns; i++)
 		mj_request_end(pending.runs[i], MJ_REQUEST_ENDED);
+	if (OidIsValid(pending.other_database))
+		mj_wake_database(pending.other_database, 0);
 	if (!pending.wake ||
 		(mj_my_slot != NULL && mj_my_slot->kind == MJ_WORKER_SCHEDULER))
 		return;
@@ -127,6 +130,7 @@ transaction_ended(XactEvent event, void *arg)
 			return;
 	}
 	pending.wake = false;
+	pending.other_database = InvalidOid;
 	pending.nlanes = 0;
 	pending.nruns = 0;
 }
@@ -160,6 +164,14 @@ mj_xact_wake(TimestampTz due, int64 lane)
 			return;
 	if (pending.nlanes < MJ_MAX_PENDING_LANES)
 		pending.lanes[pending.nlanes++] = lane;
+}
+
+/* Have another database looked at when the current transaction commits. */
+void
+mj_xact_wake_other_database(Oid oid)
+{
+	if (mj_shmem_available())
+		pending.other_database = oid;
 }
 
 /*
