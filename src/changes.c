@@ -58,36 +58,50 @@ replan_all(MjReplan replan, TimestampTz seen, TimestampTz now)
 	}
 }
 
-/* The clock was set back by a little: see mj_timetable_next_after_step(). */
+/* Is a job's stored instant, by what it goes by now, one that has passed? */
+static bool
+is_overdue(const MjJob *job, TimestampTz now)
+{
+	return job->next_run_at != 0 && job->next_run_at <= now &&
+		mj_plan_next(job, job->next_run_at - 1) == job->next_run_at;
+}
+
+/* The next instant from now, but of fixed schedules only after "fixed_after". */
 static TimestampTz
-after_small_step(const MjJob *job, TimestampTz seen, TimestampTz now)
+next_instant(const MjJob *job, TimestampTz fixed_after, TimestampTz now)
 {
 	MjTimetable timetable;
 	MjProblem problem;
 	TimestampTz next;
 
-	if (!mj_plan_is_open(job) || !mj_plan_open(job, &timetable, &problem) ||
-		!mj_timetable_next_after_step(&timetable, seen, now, &next))
+	if (!mj_plan_is_open(job) || !mj_plan_open(job, &timetable, &problem))
 		return 0;
-	return next;
+	if (fixed_after != 0)
+		timetable.fixed_after = fixed_after;
+	return mj_timetable_next(&timetable, now, &next) ? next : 0;
+}
+
+/* The clock was set back by a little: only wildcards go by the new time. */
+static TimestampTz
+after_small_step(const MjJob *job, TimestampTz seen, TimestampTz now)
+{
+	return is_overdue(job, now) ? job->next_run_at :
+								  next_instant(job, seen, now);
 }
 
 /* The clock was set back by much: everything goes by the new time. */
 static TimestampTz
 after_large_step(const MjJob *job, TimestampTz seen, TimestampTz now)
 {
-	return mj_plan_next(job, now);
+	return next_instant(job, 0, now);
 }
 
 /* The default zone or the overrides were changed. */
 static TimestampTz
 after_settings(const MjJob *job, TimestampTz seen, TimestampTz now)
 {
-	/* what is the same under the new settings stays, also if it is overdue */
-	if (job->next_run_at != 0 &&
-		mj_plan_next(job, job->next_run_at - 1) == job->next_run_at)
-		return job->next_run_at;
-	return mj_plan_next(job, now);
+	return is_overdue(job, now) ? job->next_run_at :
+								  next_instant(job, job->clock_was, now);
 }
 
 /* Notice a clock that was set back.  Returns whether to remember the time. */
@@ -105,6 +119,7 @@ notice_clock(TimestampTz now, TimestampTz seen, MjMemory *memory)
 		ereport(LOG,
 				(errmsg("motionify_jobs: the clock was set back by %ld s",
 						(long) ((seen - now) / USECS_PER_SEC))));
+		memory->clock_was = large ? 0 : seen;
 		replan_all(large ? after_large_step : after_small_step, seen, now);
 		return true;
 	}
@@ -146,7 +161,7 @@ notice_boot(TimestampTz now, MjMemory *memory)
 	n = first ? 0 : mj_job_on_reboot(&jobs);
 	for (i = 0; i < n; i++)
 		if (mj_plan_is_open(&jobs[i]) && !mj_due_is_off(&jobs[i]))
-			mj_due_start(&jobs[i], now, now);
+			mj_due_start(&jobs[i], now);
 	return true;
 }
 

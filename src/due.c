@@ -80,8 +80,42 @@ report_lost(const MjJob *job, const MjProblem *problem)
 }
 
 /*
- * Count a job's instants from its stored one up to now.  Returns false when
- * its schedule or zone is no longer understood; then none comes.
+ * Open what a job goes by, as mj_plan_open().  Of a list of fixed and wildcard
+ * schedules the fixed ones do not run again where the clock was set back.
+ */
+static bool
+open_timetable(const MjJob *job, MjTimetable *timetable, MjProblem *problem)
+{
+	if (!mj_plan_open(job, timetable, problem))
+		return false;
+	if (job->clock_was != 0 && mj_cron_is_wildcard(timetable->schedule))
+		timetable->fixed_after = job->clock_was;
+	return true;
+}
+
+/* The latest of a job's instants up to now; "at" is one of them. */
+static TimestampTz
+latest(MjTimetable *timetable, TimestampTz at, TimestampTz now)
+{
+	TimestampTz none_after = now;
+	TimestampTz next;
+
+	while (at < none_after)
+	{
+		TimestampTz middle = at + (none_after - at) / 2;
+
+		if (mj_timetable_next(timetable, middle, &next) && next <= now)
+			at = next;
+		else
+			none_after = middle;
+	}
+	return at;
+}
+
+/*
+ * Count a job's instants from its stored one up to now, as far as
+ * MJ_PASSED_LIMIT.  Returns false when its schedule or zone is no longer
+ * understood; then none comes.
  */
 static bool
 count_passed(const MjJob *job, TimestampTz now, Passed *passed)
@@ -92,7 +126,7 @@ count_passed(const MjJob *job, TimestampTz now, Passed *passed)
 
 	memset(passed, 0, sizeof(Passed));
 	passed->first = passed->last = at;
-	if (!mj_plan_open(job, &timetable, &problem))
+	if (!open_timetable(job, &timetable, &problem))
 	{
 		report_lost(job, &problem);
 		return false;
@@ -105,8 +139,12 @@ count_passed(const MjJob *job, TimestampTz now, Passed *passed)
 		if (passed->count++ == 0)
 			passed->second = at;
 	}
-	if (at != 0 && at <= now && !mj_timetable_next(&timetable, now, &at))
-		at = 0;
+	if (at != 0 && at <= now)
+	{
+		passed->last = latest(&timetable, at, now);
+		if (!mj_timetable_next(&timetable, now, &at))
+			at = 0;
+	}
 	passed->next = at;
 	return true;
 }
@@ -160,21 +198,41 @@ is_in_the_way(const MjJob *job)
 		   mj_queue_job_is_live(job->job_id);
 }
 
-/* Queue a run for an instant that nobody missed, unless it overlaps. */
+/* Has a job's schedule made the runs that it is to make? */
+static bool
+is_through(const MjJob *job)
+{
+	return job->max_runs > 0 && job->runs >= job->max_runs;
+}
+
+/* Count a run that a job's schedule has made. */
+static void
+count_run(MjJob *job)
+{
+	if (job->max_runs > 0)
+		mj_job_set_runs(job->job_id, ++job->runs);
+}
+
+/* Queue the run of a job that is due when the server starts, unless it overlaps. */
 void
-mj_due_start(const MjJob *job, TimestampTz due_at, TimestampTz now)
+mj_due_start(MjJob *job, TimestampTz now)
 {
 	if (is_in_the_way(job))
-		skip(job, due_at, "schedule", now, 0, "the previous run has not ended");
-	else
-		start(job, due_at, "schedule", 0, now);
+	{
+		skip(job, now, "schedule", now, 0, "the previous run has not ended");
+		return;
+	}
+	start(job, now, "schedule", 0, now);
+	count_run(job);
+	mj_job_set_state(job->job_id, is_through(job) ? 0 : job->next_run_at, now,
+					 job->role_oid);
 }
 
 /*
- * The instants that have passed become one run at most.  Returns how many runs
- * were made.
+ * The instants that have passed become one run at most.  Returns whether there
+ * is one.
  */
-static int
+static bool
 fire_once(const MjJob *job, const Passed *passed, TimestampTz now)
 {
 	bool late = is_late(passed->last, now);
@@ -190,14 +248,17 @@ fire_once(const MjJob *job, const Passed *passed, TimestampTz now)
 	{
 		start(job, passed->last, trigger,
 			  strcmp(job->catch_up, "skip") == 0 ? 0 : missed, now);
-		return 1;
+		return true;
 	}
-	return 0;
+	return false;
 }
 
-/* Missed instants beyond the limit are left out, the oldest first. */
-static TimestampTz
-leave_out(const MjJob *job, const Passed *passed, TimestampTz now)
+/*
+ * Missed instants beyond the limit are left out, the oldest first.  Returns
+ * whether there are others.
+ */
+static bool
+leave_out(const MjJob *job, Passed *passed, TimestampTz now)
 {
 	int surplus = passed->count - mj_catch_up_limit;
 	MjTimetable timetable;
@@ -205,39 +266,38 @@ leave_out(const MjJob *job, const Passed *passed, TimestampTz now)
 	TimestampTz at = passed->first;
 	int i;
 
-	if (!mj_plan_open(job, &timetable, &problem))
-		return 0;
-	for (i = 0; i < surplus; i++)
-		if (!mj_timetable_next(&timetable, at, &at))
-			return 0;
 	skip(job, passed->first, "catch_up", now, surplus,
 		 "more were missed than motionify_jobs.catch_up_limit");
-	return at;
+	if (!open_timetable(job, &timetable, &problem))
+		return false;
+	for (i = 0; i < surplus; i++)
+		if (!mj_timetable_next(&timetable, at, &at))
+			return false;
+	passed->first = at;
+	passed->count -= surplus;
+	if (!mj_timetable_next(&timetable, at, &passed->second))
+		passed->second = 0;
+	return true;
 }
 
 /*
- * The first of the instants that have passed becomes a run, if the one before
- * has ended; else it waits.  *next is what to store as the next instant.
- * Returns how many runs were made.
+ * The first of the instants that have passed becomes a run, for the one before
+ * has ended (see mj_job_due()).  *next is what to store as the next instant.
+ * Returns whether there is a run.
  */
-static int
-fire_first(const MjJob *job, const Passed *passed, TimestampTz now,
+static bool
+fire_first(const MjJob *job, Passed *passed, TimestampTz now,
 		   TimestampTz *next)
 {
 	bool missed = passed->count > 1 || is_late(passed->first, now);
 
-	if (passed->count > mj_catch_up_limit)
-	{
-		*next = leave_out(job, passed, now);
-		return 0;
-	}
-	*next = passed->first;
-	if (mj_queue_job_is_live(job->job_id))
-		return 0;
+	if (passed->count > mj_catch_up_limit && !leave_out(job, passed, now))
+		return false;
 	*next = passed->second;
+	passed->last = passed->first;
 	start(job, passed->first, missed ? "catch_up" : "schedule",
 		  missed ? 1 : 0, now);
-	return 1;
+	return true;
 }
 
 /* Turn what has passed of a job into runs, and store what comes next. */
@@ -246,7 +306,7 @@ fire(MjJob *job, TimestampTz now)
 {
 	Passed passed;
 	TimestampTz next;
-	int made = 0;
+	bool made = false;
 
 	if (!count_passed(job, now, &passed))
 	{
@@ -258,18 +318,17 @@ fire(MjJob *job, TimestampTz now)
 		made = strcmp(job->catch_up, "all") == 0 ?
 				   fire_first(job, &passed, now, &next) :
 				   fire_once(job, &passed, now);
-	if (made > 0 && job->max_runs > 0)
-	{
-		job->runs += made;
-		mj_job_set_runs(job->job_id, job->runs);
-		if (job->runs >= job->max_runs)
-			next = 0;
-	}
-	mj_job_set_state(job->job_id, next, passed.last, job->role_oid);
+	if (made)
+		count_run(job);
+	mj_job_set_state(job->job_id, is_through(job) ? 0 : next, passed.last,
+					 job->role_oid);
 }
 
-/* Due jobs get their runs; at most MJ_DUE_LIMIT in one transaction. */
-void
+/*
+ * Due jobs get their runs, at most MJ_DUE_LIMIT in one transaction.  Returns
+ * whether there may be more.
+ */
+bool
 mj_due_fire(TimestampTz now)
 {
 	MjJob *jobs;
@@ -278,4 +337,5 @@ mj_due_fire(TimestampTz now)
 
 	for (i = 0; i < n; i++)
 		fire(&jobs[i], now);
+	return n >= MJ_DUE_LIMIT;
 }

@@ -37,7 +37,8 @@
 	" j.timeout, j.max_attempts, j.backoff_base, j.priority, j.version," \
 	" j.paused_at IS NOT NULL, j.pause_reason, i.instance_id IS NULL," \
 	" s.next_run_at, s.last_due_at, s.role_oid, j.xmin," \
-	" " PLANNED_SCHEDULE ", j.schedule_override, j.anchor, j.jitter, j.max_runs, s.runs "
+	" " PLANNED_SCHEDULE ", j.schedule_override, j.anchor, j.jitter, j.max_runs," \
+	" s.runs, i.clock_was "
 #define OWN_INSTANCE \
 	"i.instance_id = j.origin AND i.database_oid = $1 AND i.setting = $2 "
 #define JOB_TABLES \
@@ -194,13 +195,23 @@ static MjStatement set_state = {
 };
 
 /*
+ * The next instant of a job that catches up all, one by one, is due only when
+ * the run before has ended, whose executor then wakes the scheduler.  A scalar
+ * subquery, for the planner must not read the whole queue to find out.
+ */
+#define MAY_START \
+	"AND (j.catch_up <> 'all' OR (SELECT q.run_id FROM jobs.queue q" \
+	" WHERE q.job_id = j.job_id AND (q.state <> 'waiting' OR q.attempt > 0" \
+	" OR q.trigger IN ('schedule', 'catch_up')) LIMIT 1) IS NULL) "
+
+/*
  * Skips what another transaction is changing: its commit wakes the scheduler
  * again.
  */
 static MjStatement due_jobs = {
 	JOB_COLUMNS "FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
 				"JOIN jobs.instance i ON " OWN_INSTANCE
-				"WHERE s.next_run_at <= $3 ORDER BY s.next_run_at LIMIT $4 "
+				"WHERE s.next_run_at <= $3 " MAY_START "ORDER BY s.next_run_at LIMIT $4 "
 				"FOR UPDATE OF s SKIP LOCKED",
 	4,
 	{ OWN_TYPES, TIMESTAMPTZOID, INT4OID },
@@ -226,7 +237,8 @@ static MjStatement next_due = {
 
 static MjStatement any_due = {
 	"SELECT FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
-	"JOIN jobs.instance i ON " OWN_INSTANCE "WHERE s.next_run_at <= $3 LIMIT 1",
+	"JOIN jobs.instance i ON " OWN_INSTANCE
+	"WHERE s.next_run_at <= $3 " MAY_START "LIMIT 1",
 	3,
 	{ OWN_TYPES, TIMESTAMPTZOID },
 };
@@ -257,7 +269,8 @@ static MjStatement instance_is_own = {
 /* A copy gets an identity of its own, so that what it defines tells. */
 static MjStatement claim_instance = {
 	"UPDATE jobs.instance SET database_oid = $1, setting = $2,"
-	" instance_id = gen_random_uuid(), boot = NULL, last_tick_at = NULL "
+	" instance_id = gen_random_uuid(), boot = NULL, last_tick_at = NULL,"
+	" clock_was = NULL "
 	"WHERE (database_oid, setting) <> ($1, $2)",
 	2,
 	{ OWN_TYPES },
@@ -281,14 +294,14 @@ static MjStatement claim_jobs = {
 };
 
 static MjStatement recall = {
-	"SELECT boot, times_setting, last_tick_at FROM jobs.instance",
+	"SELECT boot, times_setting, last_tick_at, clock_was FROM jobs.instance",
 };
 
 static MjStatement remember = {
 	"UPDATE jobs.instance SET boot = $1, times_setting = $2,"
-	" last_tick_at = $3",
-	3,
-	{ TEXTOID, TEXTOID, TIMESTAMPTZOID },
+	" last_tick_at = $3, clock_was = $4",
+	4,
+	{ TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID },
 };
 
 /* The first two parameters of a statement that asks whose a job is. */
@@ -348,6 +361,7 @@ job_read(MjScope *scope, uint64 row, MjJob *job)
 	job->jitter = row_interval(scope, row, 27);
 	job->max_runs = mj_row_int32(row, 28);
 	job->runs = mj_row_int32(row, 29);
+	job->clock_was = mj_row_time(row, 30);
 }
 
 /* Run a query of one job; false if there is none.  Leaves the scope. */
@@ -658,8 +672,8 @@ mj_job_set_state(int64 job_id, TimestampTz next_run_at, TimestampTz last_due_at,
 }
 
 /*
- * This database's own jobs that are due, earliest first, their states locked;
- * returns how many.
+ * This database's own jobs that are due and may start, earliest first, their
+ * states locked; returns how many.
  */
 int
 mj_job_due(TimestampTz now, int limit, MjJob **jobs)
@@ -710,7 +724,7 @@ mj_job_next_due(TimestampTz after)
 	return due;
 }
 
-/* Is one of this database's own jobs due? */
+/* Is one of this database's own jobs due, and may start? */
 bool
 mj_job_any_due(TimestampTz now)
 {
@@ -886,6 +900,7 @@ mj_instance_recall(MjMemory *memory)
 		memory->boot = mj_row_text(&scope, 0, 1);
 		memory->times_setting = mj_row_text(&scope, 0, 2);
 		memory->last_tick_at = mj_row_time(0, 3);
+		memory->clock_was = mj_row_time(0, 4);
 	}
 	mj_store_leave(&scope);
 }
@@ -901,6 +916,7 @@ mj_instance_remember(const MjMemory *memory)
 	mj_param_text(&params, memory->boot);
 	mj_param_text(&params, memory->times_setting);
 	mj_param_time(&params, memory->last_tick_at);
+	mj_param_time(&params, memory->clock_was);
 	mj_store_run(&remember, &params);
 	mj_store_leave(&scope);
 }

@@ -53,6 +53,7 @@ typedef struct MjJob
 	TimestampTz next_run_at; /* 0: none */
 	TimestampTz last_due_at; /* 0: none */
 	int32 runs; /* that the schedule has made */
+	TimestampTz clock_was; /* of this database: see MjMemory */
 	Oid role_oid;
 	bool changed_here; /* written by the current transaction */
 } MjJob;
@@ -111,6 +112,7 @@ typedef struct MjMemory
 	const char *boot; /* server start that @reboot jobs have run for */
 	const char *times_setting; /* settings that instants were computed with */
 	TimestampTz last_tick_at; /* 0: none */
+	TimestampTz clock_was; /* before it was set back a little; 0: it was not */
 } MjMemory;
 
 extern bool mj_instance_is_own(void);

@@ -549,14 +549,26 @@ wake_workers(void)
 	mj_unlock();
 }
 
+/* The settings that bear on which workers there must be, and when; palloc'ed. */
+static char *
+relevant_settings(void)
+{
+	return psprintf("%d\n%s\n%s\n%s", mj_enabled, mj_databases, mj_timezone,
+					mj_schedule_override);
+}
+
 /*
- * Settings were read again.  If motionify_jobs.enabled or .databases were
- * changed, workers must leave or come back.
+ * Settings were read again.  If relevant ones were changed, workers must leave
+ * or come back, or find that something is due at another time.
  */
 static void
-settings_changed(bool was_enabled, const char *were_databases)
+settings_changed(bool was_enabled, const char *were)
 {
-	if (was_enabled == mj_enabled && strcmp(were_databases, mj_databases) == 0)
+	char *are = relevant_settings();
+	bool changed = strcmp(were, are) != 0;
+
+	pfree(are);
+	if (!changed)
 		return;
 	if (was_enabled != mj_enabled)
 		ereport(LOG,
@@ -572,14 +584,14 @@ static void
 wait_until(TimestampTz next)
 {
 	bool		was_enabled = mj_enabled;
-	char	   *were_databases = pstrdup(mj_databases);
+	char	   *were = relevant_settings();
 	bool		reloaded;
 
 	(void) mj_worker_wait(mj_clock_ms_until(next, MJ_MAX_SLEEP_MS),
 						  &reloaded);
 	if (reloaded)
-		settings_changed(was_enabled, were_databases);
-	pfree(were_databases);
+		settings_changed(was_enabled, were);
+	pfree(were);
 }
 
 /* before_shmem_exit callback: the operators see the end in the log. */

@@ -118,7 +118,8 @@ static MjStatement promote_statement = {
 	"UPDATE jobs.queue SET state = 'ready'"
 	" WHERE run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE state = 'waiting' AND run_at <= $1"
-	"  ORDER BY run_at LIMIT 1000 FOR UPDATE SKIP LOCKED))",
+	"  ORDER BY run_at LIMIT " CppAsString2(MJ_PROMOTE_LIMIT)
+	"  FOR UPDATE SKIP LOCKED))",
 	1, {TIMESTAMPTZOID}
 };
 

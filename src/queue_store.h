@@ -14,6 +14,9 @@
 
 #include "datatype/timestamp.h"
 
+/* Runs that mj_queue_promote() makes ready in one go. */
+#define MJ_PROMOTE_LIMIT 1000
+
 /* A run, as the queue and the log know it.  Strings in the caller's context. */
 typedef struct MjRun
 {

@@ -39,6 +39,7 @@ bool
 mj_timetable_open(MjTimetable *timetable, const char *schedule,
 				  const char *timezone, MjCronNotes *notes, MjProblem *problem)
 {
+	timetable->fixed_after = DT_NOBEGIN;
 	if (!mj_cron_parse(schedule, &timetable->schedule, notes, problem))
 		return false;
 	if (zone_open(timezone ? timezone : mj_timezone, &timetable->zone, problem))
@@ -48,35 +49,18 @@ mj_timetable_open(MjTimetable *timetable, const char *schedule,
 }
 
 /*
- * The first due instant strictly later than "after".  Returns false if there
- * is none, or none that a timestamptz can hold.
+ * The first due instant strictly later than "after", and later than fixed_after
+ * of what goes by the hour and minute.  Returns false if there is none, or none
+ * that a timestamptz can hold.
  */
 bool
 mj_timetable_next(MjTimetable *timetable, TimestampTz after, TimestampTz *next)
 {
 	int64 instant;
 
-	if (!mj_cron_next(timetable->schedule, &timetable->zone,
-					  mj_zone_instant(after), &instant))
-		return false;
-	*next = mj_zone_timestamptz(instant);
-	return !TIMESTAMP_NOT_FINITE(*next);
-}
-
-/*
- * The first due instant after the clock was set back, from "seen" to "now": what
- * goes by the hour and minute waits until "seen" has passed again, wildcards
- * go by the new time.  Returns false if there is none.
- */
-bool
-mj_timetable_next_after_step(MjTimetable *timetable, TimestampTz seen,
-							 TimestampTz now, TimestampTz *next)
-{
-	int64 instant;
-
 	if (!mj_cron_next_split(timetable->schedule, &timetable->zone,
-							mj_zone_instant(seen), mj_zone_instant(now),
-							&instant))
+							mj_zone_instant(Max(after, timetable->fixed_after)),
+							mj_zone_instant(after), &instant))
 		return false;
 	*next = mj_zone_timestamptz(instant);
 	return !TIMESTAMP_NOT_FINITE(*next);

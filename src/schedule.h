@@ -21,6 +21,7 @@ typedef struct MjTimetable
 {
 	MjSchedule *schedule;
 	MjZone zone;
+	TimestampTz fixed_after; /* no instant of a fixed schedule up to here */
 } MjTimetable;
 
 /* What a look for the next instant comes to. */
@@ -37,9 +38,6 @@ extern bool mj_timetable_open(MjTimetable *timetable, const char *schedule,
 							  MjProblem *problem);
 extern bool mj_timetable_next(MjTimetable *timetable, TimestampTz after,
 							  TimestampTz *next);
-extern bool mj_timetable_next_after_step(MjTimetable *timetable,
-										 TimestampTz seen, TimestampTz now,
-										 TimestampTz *next);
 extern MjNext mj_schedule_try_next(const char *schedule, const char *timezone,
 								   TimestampTz after, TimestampTz *next,
 								   MjProblem *problem);

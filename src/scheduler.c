@@ -68,7 +68,10 @@ start(Datum main_arg)
 	known.last_busy = mj_clock_real();
 }
 
-/* Take the wake flag: whether something was committed since the last tick. */
+/*
+ * Take the wake flag: whether something was committed since the last tick.  Who
+ * is asked to leave leaves it to the next one, which may have other settings.
+ */
 static bool
 take_wake(bool *report)
 {
@@ -78,7 +81,7 @@ take_wake(bool *report)
 	*report = false;
 	mj_lock();
 	entry = mj_database_find(MyDatabaseId);
-	if (entry != NULL)
+	if (entry != NULL && !mj_my_slot->yield)
 	{
 		wake = entry->wake;
 		entry->wake = false;
@@ -254,8 +257,8 @@ may_leave(TimestampTz now)
 }
 
 /*
- * Leave, unless something was committed meanwhile: seen, published and freed
- * under one lock, so that no wake is lost.
+ * Leave, unless something was committed meanwhile that is not left to the next
+ * one: seen, published and freed under one lock, so that no wake is lost.
  */
 static void
 leave(void)
@@ -267,7 +270,8 @@ leave(void)
 	entry = mj_database_find(MyDatabaseId);
 	if (entry != NULL)
 	{
-		woken = entry->wake && mj_enabled && entry->blocked == 0;
+		woken = entry->wake && !mj_my_slot->yield && mj_enabled &&
+			entry->blocked == 0;
 		if (!woken)
 		{
 			entry->next_due = known.next_due;

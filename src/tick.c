@@ -272,14 +272,19 @@ add_upcoming_lanes(MjTick *tick, TimestampTz now)
 	}
 }
 
-/* When the tables are to be looked at next, if nothing is committed before. */
+/*
+ * When the tables are to be looked at next, if nothing is committed before.
+ * There is more to do at once if one tick could not take all.
+ */
 static TimestampTz
-next_due(TimestampTz now)
+next_due(TimestampTz now, bool more)
 {
 	TimestampTz waiting = mj_queue_next_waiting();
 	TimestampTz due = mj_job_next_due(now);
 
-	if (mj_job_any_due(now))	/* more than one tick takes, or locked */
+	if (more)
+		return now;
+	if (mj_job_any_due(now))	/* locked */
 		due = now + USECS_PER_SEC;
 	if (waiting <= now)
 		waiting = now + USECS_PER_SEC;
@@ -290,16 +295,18 @@ next_due(TimestampTz now)
 static void
 tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
+	bool		more;
+
 	mj_changes_notice(now, seen);
 	if (thorough)
 		make_missing_states();
 	sweep_dead_runs();
-	mj_due_fire(now);
+	more = mj_due_fire(now);
 	skip_overlapping(now);
-	mj_queue_promote(now);
+	more |= mj_queue_promote(now) >= MJ_PROMOTE_LIMIT;
 	find_lanes(now, tick);
 	add_upcoming_lanes(tick, now);
-	tick->next_due = next_due(now);
+	tick->next_due = next_due(now, more);
 }
 
 /*

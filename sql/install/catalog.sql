@@ -30,7 +30,8 @@ CREATE TABLE jobs.instance (
 	setting			text NOT NULL,
 	boot			text,
 	times_setting	text,
-	last_tick_at	timestamptz
+	last_tick_at	timestamptz,
+	clock_was		timestamptz
 );
 COMMENT ON TABLE jobs.instance IS 'who this database is: jobs of another origin do not run here before jobs.adopt()';
 COMMENT ON COLUMN jobs.instance.instance_id IS 'what jobs.job.origin must equal';
@@ -39,6 +40,7 @@ COMMENT ON COLUMN jobs.instance.setting IS 'motionify_jobs.instance when the row
 COMMENT ON COLUMN jobs.instance.boot IS 'start of the server or promotion that @reboot jobs have run for';
 COMMENT ON COLUMN jobs.instance.times_setting IS 'motionify_jobs.timezone and .schedule_override that next_run_at were computed with';
 COMMENT ON COLUMN jobs.instance.last_tick_at IS 'time at a recent look of the scheduler, to notice a clock that was set back';
+COMMENT ON COLUMN jobs.instance.clock_was IS 'what the clock showed when it was set back by at most three hours: until then fixed schedules have run';
 
 INSERT INTO jobs.instance (instance_id, database_oid, setting)
 SELECT pg_catalog.gen_random_uuid(), oid, coalesce(pg_catalog.current_setting('motionify_jobs.instance', true), '')
