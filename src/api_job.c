@@ -23,6 +23,7 @@
 
 #include "access.h"
 #include "clock.h"
+#include "guc.h"
 #include "job_lookup.h"
 #include "job_plan.h"
 #include "queue_store.h"
@@ -425,13 +426,19 @@ plan_afresh(MjJob *job, const MjJob *old)
 	mj_plan_job(job);
 }
 
-/* What a definition goes by, which its new schedule may have changed. */
+/*
+ * What a definition that was written goes by.  The store knows, but need not be
+ * asked where nothing is overridden by the setting.
+ */
 static void
 find_planned(MjJob *job)
 {
 	MjJob stored;
 
-	if (mj_job_by_id(job->job_id, &stored))
+	if (mj_schedule_override[0] == '\0')
+		job->planned = job->schedule_override ? job->schedule_override :
+												job->schedule;
+	else if (mj_job_by_id(job->job_id, &stored))
 		job->planned = stored.planned;
 }
 
@@ -540,6 +547,7 @@ mj_api_override_schedule(PG_FUNCTION_ARGS)
 	if (schedule != NULL)
 		mj_schedule_check(schedule, job.timezone);
 	mj_job_set_override(job.job_id, schedule, mj_clock_now());
+	job.schedule_override = schedule;
 	find_planned(&job);
 	mj_plan_job(&job);
 	PG_RETURN_VOID();

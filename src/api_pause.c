@@ -79,11 +79,12 @@ set_group_paused(const char *job_group, bool paused)
 		MjJob job;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!mj_job_by_id_locked(job_ids[i], &job))
+		if (!mj_job_by_id(job_ids[i], &job))
 			continue;
 		if (!mj_access_may_operate(&job))
 			denied++;
-		else if (set_paused(&job, paused))
+		else if (mj_job_by_id_locked(job_ids[i], &job) &&
+				 mj_access_may_operate(&job) && set_paused(&job, paused))
 			changed++;
 	}
 	if (n == 0 && job_group != NULL)

@@ -195,6 +195,29 @@ check_launcher(int looks)
 				 errhint("See the server log.")));
 }
 
+static void
+raise_unscheduled(const MjJob *job)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("job \"%s\" was unscheduled before it could run",
+					job->name)));
+}
+
+/* Was the run queued, and is it in neither the queue nor the log? */
+static bool
+is_gone(Waiting *waiting)
+{
+	MjRequestState state;
+
+	mj_lock();
+	state = waiting->request->state;
+	mj_unlock();
+	return state == MJ_REQUEST_QUEUED && !mj_queue_exists(waiting->run_id) &&
+		!mj_history_last(waiting->run_id, &waiting->outcome,
+						 &waiting->started_at);
+}
+
 /* The process of a DDL statement that keeps the workers away; 0: none. */
 static int
 pid_of_blocker(void)
@@ -214,12 +237,14 @@ pid_of_blocker(void)
  * itself or through DDL that the workers make way for?
  */
 static void
-look_at_run(const Waiting *waiting, int looks)
+look_at_run(Waiting *waiting, int looks)
 {
 	int			pid = pid_of_run(waiting->run_id);
 	int			blocker = pid == 0 ? pid_of_blocker() : 0;
 
 	check_launcher(looks);
+	if (pid == 0 && is_gone(waiting))
+		raise_unscheduled(waiting->job);
 	if (pid == 0 && looks == MJ_LOOKS_BEFORE_NOTICE)
 		ereport(NOTICE,
 				(errmsg("run " INT64_FORMAT " of job \"%s\" waits for a free executor",
@@ -254,10 +279,7 @@ has_ended(Waiting *waiting, bool look)
 	state = waiting->request->state;
 	mj_unlock();
 	if (state == MJ_REQUEST_REFUSED)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("job \"%s\" was unscheduled before it could run",
-						waiting->job->name)));
+		raise_unscheduled(waiting->job);
 	return (state == MJ_REQUEST_ENDED || look) &&
 		mj_history_last(waiting->run_id, &waiting->outcome,
 						&waiting->started_at);
@@ -431,6 +453,10 @@ mj_run_now(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("jobs.run_now()");
 	mj_job_require(text_to_cstring(PG_GETARG_TEXT_PP(0)), &job);
 	mj_access_check_operate(&job);
+	if (!OidIsValid(job.role_oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role \"%s\" does not exist", job.role)));
 	check_workers();
 
 	waiting.job = &job;

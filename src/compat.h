@@ -29,9 +29,13 @@
 #if PG_VERSION_NUM >= 160000
 #define MJ_OWNS_DATABASE(oid, role) \
 	object_ownercheck(DatabaseRelationId, (oid), (role))
+#define MJ_OWNS_EXTENSION(oid, role) \
+	object_ownercheck(ExtensionRelationId, (oid), (role))
 #else
 #define MJ_OWNS_DATABASE(oid, role) \
 	pg_database_ownercheck((oid), (role))
+#define MJ_OWNS_EXTENSION(oid, role) \
+	pg_extension_ownercheck((oid), (role))
 #endif
 
 /* 16: what a GUC check hook allocates lies in a context of its own. */
@@ -82,6 +86,13 @@
 #else
 #define MJ_JSON_LEXER(text) \
 	makeJsonLexContextCstringLen((text), strlen(text), PG_UTF8, true)
+#endif
+
+/* 17: replication slots of a session may be told apart by who made them. */
+#if PG_VERSION_NUM >= 170000
+#define MJ_DROP_TEMPORARY_SLOTS() ReplicationSlotCleanup(false)
+#else
+#define MJ_DROP_TEMPORARY_SLOTS() ReplicationSlotCleanup()
 #endif
 
 #endif							/* MJ_COMPAT_H */

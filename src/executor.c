@@ -21,13 +21,16 @@
 #include <signal.h>
 
 #include "access/xact.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "replication/slot.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
@@ -68,18 +71,6 @@ static Work current;			/* valid while the slot names its run */
 static TimeoutId cancel_timeout;
 static TimeoutId terminate_timeout;
 static volatile sig_atomic_t run_timed_out = false;
-static volatile sig_atomic_t cancellable = false;	/* a command is running */
-
-/*
- * SIGINT handler: cancels the command at hand.  When there is none it comes too
- * late, and must hit neither the bookkeeping nor the next run.
- */
-static void
-handle_cancel(SIGNAL_ARGS)
-{
-	if (cancellable)
-		StatementCancelHandler(postgres_signal_arg);
-}
 
 /* Timeout handler: the run has used up its time. */
 static void
@@ -141,11 +132,11 @@ check_claim(Work *work)
 	if (!mj_job_by_id(run->job_id, &work->job))
 	{
 		mj_queue_delete(run->run_id, run->worker_id);
-		mj_request_end(run->run_id, MJ_REQUEST_REFUSED);
-		return false;
+		return false;			/* a caller who waits finds it gone */
 	}
 	mj_runlog_owner(&work->job, &work->owner);
-	if ((int64) work->job.role_oid != run->lane)
+	if (OidIsValid(work->job.role_oid) &&
+		(int64) work->job.role_oid != run->lane)
 	{
 		mj_queue_move_lane(run->run_id, run->worker_id,
 						   (int64) work->job.role_oid);
@@ -180,19 +171,35 @@ claim(Work *work, bool *fit)
 }
 
 /*
- * Write the outcome of a run that succeeded into the transaction that is open.
- * If that is read-only, its work is committed first.
+ * Must the command's transaction be committed before its outcome is written?
+ * If it is read-only and has written nothing, and after commands whose effects
+ * on disk are done already, such as CREATE DATABASE.
+ */
+static bool
+must_commit_first(void)
+{
+	if (MyXactFlags & XACT_FLAGS_NEEDIMMEDIATECOMMIT)
+		return true;
+	return XactReadOnly && !TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
+/*
+ * Write the outcome of a run that succeeded into the transaction that is open,
+ * or into the next one: see must_commit_first().
  */
 static void
 record_success(Work *work, const MjCommandResult *result)
 {
 	MjOutcome	outcome = {0};
 
-	if (XactReadOnly)
+	if (must_commit_first())
 	{
 		mj_worker_commit(work_context);
+		mj_worker_cancellable = false;
+		QueryCancelPending = false;
 		mj_worker_begin(work_context, true);
 	}
+	XactReadOnly = false;
 	outcome.status = "succeeded";
 	outcome.result = result->result;
 	outcome.rows_affected = result->rows_affected;
@@ -208,6 +215,8 @@ record_success(Work *work, const MjCommandResult *result)
 	if (strcmp(work->job.catch_up, "all") == 0)
 		mj_xact_wake(0, MJ_LANE_NONE);	/* its next missed instant waits */
 	mj_worker_commit(work_context);
+	mj_worker_cancellable = false;
+	QueryCancelPending = false;
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
 
@@ -225,7 +234,7 @@ perform(Work *work)
 	command.args_isnull = work->run.args_isnull;
 	command.max_result = (Size) mj_max_result_length_kb * 1024;
 
-	cancellable = true;
+	mj_worker_cancellable = true;
 	start_timeouts(&work->job);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -233,7 +242,6 @@ perform(Work *work)
 	mj_runner_execute(&command, &result);
 	stop_timeouts();
 	record_success(work, &result);
-	cancellable = false;
 }
 
 /*
@@ -245,12 +253,16 @@ take_error(void)
 	ErrorData  *error;
 
 	HOLD_INTERRUPTS();
-	cancellable = false;
+	mj_worker_cancellable = false;
 	stop_timeouts();
 	MemoryContextSwitchTo(work_context);
 	error = CopyErrorData();
 	FlushErrorState();
 	AbortCurrentTransaction();
+	PortalErrorCleanup();
+	if (MyReplicationSlot != NULL)
+		ReplicationSlotRelease();
+	jit_reset_after_error();
 	MemoryContextSwitchTo(work_context);
 	QueryCancelPending = false;
 	RESUME_INTERRUPTS();
@@ -283,7 +295,7 @@ record_failure(Work *work, const ErrorData *error)
 	outcome.status = status_of_error(error);
 	outcome.rows_isnull = true;
 	outcome.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
-	outcome.error = run_timed_out ?
+	outcome.error = strcmp(outcome.status, "timed_out") == 0 ?
 		psprintf("run timed out after %d ms", timeout_ms(&work->job)) :
 		cut_text(error->message);
 	outcome.error_detail = cut_text(error->detail);
@@ -331,7 +343,10 @@ put_back_on_exit(int code, Datum arg)
 	n = mj_store_installed() ?
 		mj_queue_running(mj_my_slot->worker_id, &runs) : 0;
 	for (i = 0; i < n; i++)
-		mj_runlog_interrupted(&runs[i], "the worker was told to end");
+		if (mj_worker_told_to_end)
+			mj_runlog_interrupted(&runs[i], "the worker was told to end");
+		else
+			mj_runlog_crashed(&runs[i]);
 	mj_worker_commit(work_context);
 }
 
@@ -342,7 +357,6 @@ start(Datum main_arg)
 	int64		lane;
 
 	mj_worker_attach(main_arg);
-	pqsignal(SIGINT, handle_cancel);
 	lane = mj_my_slot->lane;
 	BackgroundWorkerInitializeConnectionByOid(mj_my_slot->database,
 											  lane == MJ_LANE_MAIL ?
@@ -478,10 +492,15 @@ leave_if_idle(void)
 	mj_lock();
 	idle = mj_my_slot->state == MJ_SLOT_IDLE;
 	if (idle)
-		mj_my_slot->yield = true;
+	{
+		mj_slot_clear(mj_my_slot);
+		mj_my_slot = NULL;
+	}
 	mj_unlock();
-	if (idle)
-		mj_worker_finish();
+	if (!idle)
+		return;
+	mj_wake_launcher();
+	proc_exit(0);
 }
 
 /*
@@ -500,7 +519,8 @@ wait_for_work(bool fresh)
 	note_empty_lane();
 	if (ms <= 0)
 		leave_if_idle();
-	(void) mj_worker_wait(Max(ms, 0), &reloaded);
+	if (mj_my_slot->state == MJ_SLOT_IDLE)	/* else it was woken */
+		(void) mj_worker_wait(Max(ms, 0), &reloaded);
 }
 
 /* Main function of an executor; started by the launcher. */
@@ -513,6 +533,7 @@ mj_executor_main(Datum main_arg)
 	while (served < MJ_MAX_RUNS_PER_EXECUTOR && !mj_worker_must_leave())
 	{
 		CHECK_FOR_INTERRUPTS();
+		(void) mj_worker_reload();
 		if (serve())
 			served++;
 		else

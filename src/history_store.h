@@ -34,6 +34,7 @@ typedef struct MjRunOwner
 	const char *job;
 	const char *job_group;		/* may be NULL */
 	const char *role;
+	Oid			role_oid;		/* InvalidOid: nobody's any more */
 } MjRunOwner;
 
 extern bool mj_history_insert(const MjRun *run, const MjRunOwner *owner,

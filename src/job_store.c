@@ -58,6 +58,12 @@ static MjStatement find_locked = {
 	{ OWN_TYPES, TEXTOID },
 };
 
+static MjStatement id_of_name = {
+	"SELECT job_id FROM jobs.job WHERE name = $1",
+	1,
+	{ TEXTOID },
+};
+
 static MjStatement by_id = {
 	JOB_COLUMNS JOB_TABLES "WHERE j.job_id = $3",
 	3,
@@ -115,10 +121,17 @@ static MjStatement set_runs = {
 	{ INT8OID, INT4OID },
 };
 
+static MjStatement try_lock = {
+	"SELECT FROM jobs.job WHERE job_id = $1 FOR UPDATE SKIP LOCKED",
+	1,
+	{ INT8OID },
+};
+
 static MjStatement jobs_after = {
 	JOB_COLUMNS "FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
 	"JOIN jobs.job_state s ON s.job_id = j.job_id "
-	"WHERE j.job_id > $3 ORDER BY j.job_id LIMIT $4 FOR UPDATE OF s",
+	"WHERE j.job_id > $3 ORDER BY j.job_id LIMIT $4 "
+	"FOR UPDATE OF s SKIP LOCKED",
 	4,
 	{ OWN_TYPES, INT8OID, INT4OID },
 };
@@ -195,6 +208,15 @@ static MjStatement set_state = {
 };
 
 /*
+ * The states by their next instant, and then each one's job: the planner must
+ * not begin with the jobs, of which any number may be.
+ */
+#define DUE_TABLES \
+	"FROM jobs.job_state s CROSS JOIN LATERAL" \
+	" (SELECT *, xmin FROM jobs.job WHERE job_id = s.job_id OFFSET 0) j" \
+	" JOIN jobs.instance i ON " OWN_INSTANCE
+
+/*
  * The next instant of a job that catches up all, one by one, is due only when
  * the run before has ended, whose executor then wakes the scheduler.  A scalar
  * subquery, for the planner must not read the whole queue to find out.
@@ -209,10 +231,9 @@ static MjStatement set_state = {
  * again.
  */
 static MjStatement due_jobs = {
-	JOB_COLUMNS "FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
-				"JOIN jobs.instance i ON " OWN_INSTANCE
-				"WHERE s.next_run_at <= $3 " MAY_START "ORDER BY s.next_run_at LIMIT $4 "
-				"FOR UPDATE OF s SKIP LOCKED",
+	JOB_COLUMNS DUE_TABLES
+	"WHERE s.next_run_at <= $3 " MAY_START
+	"ORDER BY s.next_run_at LIMIT $4 FOR UPDATE OF s SKIP LOCKED",
 	4,
 	{ OWN_TYPES, TIMESTAMPTZOID, INT4OID },
 };
@@ -227,18 +248,15 @@ static MjStatement jobs_without_state = {
 };
 
 static MjStatement next_due = {
-	"SELECT s.next_run_at "
-	"FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
-	"JOIN jobs.instance i ON " OWN_INSTANCE
+	"SELECT s.next_run_at " DUE_TABLES
 	"WHERE s.next_run_at > $3 ORDER BY s.next_run_at LIMIT 1",
 	3,
 	{ OWN_TYPES, TIMESTAMPTZOID },
 };
 
 static MjStatement any_due = {
-	"SELECT FROM jobs.job_state s JOIN jobs.job j ON j.job_id = s.job_id "
-	"JOIN jobs.instance i ON " OWN_INSTANCE
-	"WHERE s.next_run_at <= $3 " MAY_START "LIMIT 1",
+	"SELECT " DUE_TABLES "WHERE s.next_run_at <= $3 " MAY_START
+	"ORDER BY s.next_run_at LIMIT 1",
 	3,
 	{ OWN_TYPES, TIMESTAMPTZOID },
 };
@@ -434,14 +452,30 @@ mj_job_find(const char *name, MjJob *job)
 	return find_by_name(&find, name, job);
 }
 
+/* Is there a job of that name? */
+static bool
+exists(const char *name)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	bool found;
+
+	mj_store_enter(&scope);
+	mj_param_text(&params, name);
+	found = mj_store_run(&id_of_name, &params) > 0;
+	mj_store_leave(&scope);
+	return found;
+}
+
 /*
  * The job of that name, its definition locked until the transaction ends;
- * false if there is none.  The state may be older than the definition.
+ * false if there is none, which is found out cheaply: many may be made in one
+ * statement.  The state may be older than the definition.
  */
 bool
 mj_job_find_locked(const char *name, MjJob *job)
 {
-	return find_by_name(&find_locked, name, job);
+	return exists(name) && find_by_name(&find_locked, name, job);
 }
 
 /* As mj_job_find, by id. */
@@ -873,6 +907,21 @@ mj_job_after(int64 job_id, int limit, MjJob **jobs)
 	mj_param_int64(&params, job_id);
 	mj_param_int32(&params, limit);
 	return jobs_fetch(&scope, &jobs_after, &params, jobs);
+}
+
+/* Lock a job's definition if nobody else has; false if not, or it is gone. */
+bool
+mj_job_try_lock(int64 job_id)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	bool locked;
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, job_id);
+	locked = mj_store_run(&try_lock, &params) > 0;
+	mj_store_leave(&scope);
+	return locked;
 }
 
 /* This database's own jobs that start with the server; returns how many. */

@@ -96,6 +96,7 @@ extern void mj_job_set_state(int64 job_id, TimestampTz next_run_at,
 extern void mj_job_set_runs(int64 job_id, int32 runs);
 extern void mj_job_set_override(int64 job_id, const char *schedule,
 								TimestampTz now);
+extern bool mj_job_try_lock(int64 job_id);
 extern int mj_job_after(int64 job_id, int limit, MjJob **jobs);
 extern int mj_job_on_reboot(MjJob **jobs);
 extern int mj_job_due(TimestampTz now, int limit, MjJob **jobs);

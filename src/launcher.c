@@ -187,11 +187,43 @@ reap_failed_starts(void)
 	}
 }
 
-/* No worker process is to be had: say so once, and wait. */
+/* Ask the worker of a kind that has been idle longest to leave.  Lock held. */
+static bool
+evict_idle(MjWorkerKind kind)
+{
+	MjSlot	   *found = NULL;
+	int			i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		MjSlot	   *slot = &mj_slots[i];
+
+		if (slot->state == MJ_SLOT_IDLE && slot->kind == kind &&
+			!slot->yield &&
+			(found == NULL || slot->idle_since < found->idle_since))
+			found = slot;
+	}
+	if (found == NULL)
+		return false;
+	found->yield = true;
+	mj_slot_set_latch(found);
+	return true;
+}
+
+/*
+ * No worker process is to be had: say so once, and wait; not for long if an idle
+ * executor of ours makes room.
+ */
 static void
 note_full(void)
 {
-	not_before = mj_clock_real() + MJ_RETRY_US;
+	bool		evicted;
+
+	mj_lock();
+	evicted = evict_idle(MJ_WORKER_EXECUTOR);
+	mj_unlock();
+	not_before = mj_clock_real() +
+		(evicted ? MJ_PATIENCE_MS * 1000 : MJ_RETRY_US);
 	if (!full_logged)
 		ereport(LOG,
 				(errmsg("motionify_jobs: no background worker is free"),
@@ -233,9 +265,24 @@ scheduler_wanted_at(const MjDatabase *entry)
 	return Max(at, entry->not_before);
 }
 
+/* Is something due in a database, or to be looked at?  Lock held. */
+static bool
+is_overdue(const MjDatabase *entry, TimestampTz now)
+{
+	return entry->wake || entry->next_due <= now;
+}
+
+/* Since when a database waits for a scheduler.  Lock held. */
+static TimestampTz
+waits_since(const MjDatabase *entry)
+{
+	return Max(entry->wake ? 0 : entry->next_due, entry->last_start);
+}
+
 /*
- * The database that has waited longest for a scheduler, NULL when none wants
- * one yet; *next is when the next one will.  Lock held.
+ * The database that has waited longest for a scheduler, those in which something
+ * is due already first; NULL when none wants one yet.  *next is when the next
+ * one will.  Lock held.
  */
 static MjDatabase *
 most_due_database(TimestampTz now, TimestampTz *next)
@@ -251,7 +298,10 @@ most_due_database(TimestampTz now, TimestampTz *next)
 
 		if (at > now)
 			*next = Min(*next, at);
-		else if (found == NULL || entry->next_due < found->next_due)
+		else if (found == NULL ||
+				 is_overdue(entry, now) > is_overdue(found, now) ||
+				 (is_overdue(entry, now) == is_overdue(found, now) &&
+				  waits_since(entry) < waits_since(found)))
 			found = entry;
 	}
 	return found;
@@ -264,29 +314,6 @@ max_schedulers(void)
 	return Max(1, mj_max_workers / 2);
 }
 
-/* Ask the worker of a kind that has been idle longest to leave.  Lock held. */
-static bool
-evict_idle(MjWorkerKind kind)
-{
-	MjSlot	   *found = NULL;
-	int			i;
-
-	for (i = 0; i < mj_shared->nslots; i++)
-	{
-		MjSlot	   *slot = &mj_slots[i];
-
-		if (slot->state == MJ_SLOT_IDLE && slot->kind == kind &&
-			!slot->yield &&
-			(found == NULL || slot->idle_since < found->idle_since))
-			found = slot;
-	}
-	if (found == NULL)
-		return false;
-	found->yield = true;
-	mj_slot_set_latch(found);
-	return true;
-}
-
 /* Workers of a kind that were asked to leave and have not.  Lock held. */
 static int
 count_yielding(MjWorkerKind kind)
@@ -296,22 +323,53 @@ count_yielding(MjWorkerKind kind)
 
 	for (i = 0; i < mj_shared->nslots; i++)
 		if (mj_slots[i].state != MJ_SLOT_FREE && mj_slots[i].kind == kind &&
-			(mj_slots[i].yield || mj_slots[i].make_way))
+			mj_slots[i].yield)
 			n++;
 	return n;
 }
 
 /*
- * Start the schedulers that are wanted now, oldest due first.  Returns when
- * the next will be.
+ * All schedulers are taken: have one leave, for a database in which something is
+ * due.  Those at work leave after their tick.  Returns when to look again.  Lock
+ * held.
+ */
+static TimestampTz
+replace_scheduler(const MjDatabase *entry, TimestampTz now)
+{
+	int			i;
+
+	if (!is_overdue(entry, now))
+		return entry->next_due;
+	if (count_yielding(MJ_WORKER_SCHEDULER) == 0 &&
+		!evict_idle(MJ_WORKER_SCHEDULER))
+		for (i = 0; i < mj_shared->nslots; i++)
+			if (mj_slots[i].state == MJ_SLOT_BUSY &&
+				mj_slots[i].kind == MJ_WORKER_SCHEDULER)
+				mj_slots[i].make_way = true;
+	return now + MJ_PATIENCE_MS * 1000;
+}
+
+/* Room was made: those that were asked and have not left may stay. */
+static void
+let_stay(MjWorkerKind kind)
+{
+	int			i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].kind == kind)
+			mj_slots[i].make_way = false;
+}
+
+/*
+ * Start the schedulers that are wanted now, those that have waited longest
+ * first.  Returns when to look again.
  */
 static TimestampTz
 start_schedulers(TimestampTz now)
 {
-	TimestampTz next;
-
 	for (;;)
 	{
+		TimestampTz next;
 		MjDatabase *entry;
 		MjSlot	   *slot = NULL;
 
@@ -320,13 +378,17 @@ start_schedulers(TimestampTz now)
 		if (entry != NULL &&
 			mj_slot_count(MJ_WORKER_SCHEDULER, InvalidOid, MJ_LANE_NONE) <
 			max_schedulers())
+		{
 			slot = mj_slot_reserve(MJ_WORKER_SCHEDULER, entry->oid,
 								   MJ_LANE_NONE);
-		else if (entry != NULL && count_yielding(MJ_WORKER_SCHEDULER) == 0)
-			evict_idle(MJ_WORKER_SCHEDULER);
+			entry->last_start = now;
+			let_stay(MJ_WORKER_SCHEDULER);
+		}
+		else if (entry != NULL)
+			next = Min(next, replace_scheduler(entry, now));
 		mj_unlock();
 		if (slot == NULL)
-			return next;		/* a worker that leaves wakes us */
+			return next;
 		if (!start_worker(slot))
 			return Min(next, not_before);
 	}
@@ -408,11 +470,19 @@ most_starved_lane(TimestampTz now, TimestampTz *next)
 	return found;
 }
 
-/* How many executors the lane of a busy one has; 0: not to be taken from. */
+/*
+ * How many executors the lane of a busy one has; 0: not to be taken from.  One
+ * that was just started has served nothing yet, and would make way in vain; that
+ * of mails names no run.
+ */
 static int
 wealth(const MjSlot *slot)
 {
-	if (slot->state != MJ_SLOT_BUSY || slot->kind != MJ_WORKER_EXECUTOR)
+	bool		serves = slot->lane == MJ_LANE_MAIL ?
+		slot->idle_since != 0 : slot->run_id != 0;
+
+	if (slot->state != MJ_SLOT_BUSY || slot->kind != MJ_WORKER_EXECUTOR ||
+		!serves)
 		return 0;
 	return mj_slot_count(MJ_WORKER_EXECUTOR, slot->database, slot->lane);
 }
@@ -434,16 +504,6 @@ take_from_richest(void)
 			mj_slots[i].make_way = true;
 }
 
-/* Room was made: those that were asked and have not left may stay. */
-static void
-let_stay(void)
-{
-	int			i;
-
-	for (i = 0; i < mj_shared->nslots; i++)
-		mj_slots[i].make_way = false;
-}
-
 /*
  * All executors are taken: make room for a lane, at once if one is idle; for
  * one that has none at all from those at work, after the patience.  Returns
@@ -460,7 +520,7 @@ make_room(const MjLane *starved, TimestampTz now)
 	if (now < patient_until)
 		return patient_until;
 	take_from_richest();
-	return DT_NOEND;
+	return now + MJ_PATIENCE_MS * 1000; /* others may be at work by then */
 }
 
 /*
@@ -485,7 +545,7 @@ start_executors(TimestampTz now)
 			slot = mj_slot_reserve(MJ_WORKER_EXECUTOR, entry->database,
 								   entry->lane);
 			entry->since = now; /* the next one waits from now on */
-			let_stay();
+			let_stay(MJ_WORKER_EXECUTOR);
 		}
 		else if (entry != NULL)
 			next = Min(next, make_room(entry, now));

@@ -22,21 +22,23 @@ static MjStatement next_id_statement = {
 };
 
 static MjStatement find_source_key_statement = {
-	.sql = "SELECT mail_id FROM jobs.mail WHERE source_key = $1",
-	.nparams = 1,
-	.types = { TEXTOID },
+	.sql = "SELECT mail_id FROM jobs.mail WHERE role_oid = $1"
+			 " AND source_key = $2",
+	.nparams = 2,
+	.types = { OIDOID, TEXTOID },
 };
 
 static MjStatement insert_statement = {
 	.sql =
 		"INSERT INTO jobs.mail (mail_id, run_id, role, recipient, cc, bcc,"
 		" sender, reply_to, subject, body_text, body_html, headers, source_key,"
-		" message_id, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,"
-		" $10, $11, $12, $13, $14, $15) ON CONFLICT (source_key) DO NOTHING",
-	.nparams = 15,
+		" message_id, created_at, role_oid) VALUES ($1, $2, $3, $4, $5, $6, $7,"
+		" $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+		" ON CONFLICT (role_oid, source_key) DO NOTHING",
+	.nparams = 16,
 	.types = { INT8OID, INT8OID, NAMEOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
 			   TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID,
-			   TIMESTAMPTZOID },
+			   TIMESTAMPTZOID, OIDOID },
 };
 
 static MjStatement load_statement = {
@@ -44,7 +46,7 @@ static MjStatement load_statement = {
 		   " m.sender, m.reply_to, m.headers, m.source_key, m.subject,"
 		   " m.message_id, m.created_at, s.small,"
 		   " CASE WHEN s.small THEN m.body_text END,"
-		   " CASE WHEN s.small THEN m.body_html END"
+		   " CASE WHEN s.small THEN m.body_html END, m.role_oid"
 		   " FROM unnest($1) WITH ORDINALITY AS r (run_id, n)"
 		   " LEFT JOIN jobs.mail m ON m.run_id = r.run_id,"
 		   " LATERAL (SELECT coalesce(octet_length(m.body_text), 0) +"
@@ -163,17 +165,18 @@ mj_mail_next_id(void)
 }
 
 /*
- * The mail that has a source_key, 0 if none.  On the latest snapshot: whoever
+ * The mail of a role that has a source_key, 0 if none.  On the latest snapshot: whoever
  * lost a race for the key must see the winner.
  */
 int64
-mj_mail_find_source_key(const char *source_key)
+mj_mail_find_source_key(Oid role_oid, const char *source_key)
 {
 	MjScope scope;
 	MjParams params = { 0 };
 	int64 mail_id = 0;
 
 	mj_store_enter(&scope);
+	mj_param_oid(&params, role_oid);
 	mj_param_text(&params, source_key);
 	if (mj_store_read_latest(&find_source_key_statement, &params) > 0)
 		mail_id = mj_row_int64(0, 1);
@@ -208,6 +211,7 @@ mj_mail_insert(const MjMail *mail)
 	mj_param_text(&params, mail->source_key);
 	mj_param_text(&params, mail->message_id);
 	mj_param_time(&params, mail->created_at);
+	mj_param_oid(&params, mail->role_oid);
 	inserted = mj_store_run(&insert_statement, &params) > 0;
 	mj_store_leave(&scope);
 	return inserted;
@@ -235,6 +239,7 @@ read_mail(MjScope *scope, uint64 row, MjMail *mail)
 	mail->mail_id = mj_row_int64(row, 1);
 	mail->run_id = mj_row_int64(row, 2);
 	mail->role = mj_row_isnull(row, 3) ? "" : mj_row_text(scope, row, 3);
+	mail->role_oid = mj_row_oid(row, 17);
 	mail->recipient = mj_row_text(scope, row, 4);
 	mail->cc = mj_row_text(scope, row, 5);
 	mail->bcc = mj_row_text(scope, row, 6);

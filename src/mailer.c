@@ -282,6 +282,7 @@ log_history(const MailItem *item, const char *reply)
 
 	owner.job = MJ_MAIL_JOB_NAME;
 	owner.role = item->mail->role;
+	owner.role_oid = item->mail->role_oid;
 	outcome.rows_isnull = true;
 	outcome.finished_at = item->ended_at;
 	if (result->outcome == MJ_SMTP_ACCEPTED)

@@ -98,7 +98,10 @@ static MjStatement job_is_live_statement = {
  */
 static MjStatement take_overlapping_statement = {
 	"DELETE FROM jobs.queue q USING jobs.job j"
-	" WHERE q.state = 'waiting' AND q.run_at <= $1 AND q.trigger = 'manual'"
+	" WHERE q.run_id = ANY (ARRAY(SELECT run_id FROM jobs.queue"
+	"  WHERE state = 'waiting' AND run_at <= $1 AND trigger = 'manual'"
+	"  AND attempt = 0 FOR UPDATE SKIP LOCKED))"
+	" AND q.state = 'waiting' AND q.run_at <= $1 AND q.trigger = 'manual'"
 	" AND q.attempt = 0 AND j.job_id = q.job_id AND j.overlap = 'skip'"
 	" AND EXISTS (SELECT FROM jobs.queue o"
 	"  WHERE o.job_id = q.job_id AND o.run_id <> q.run_id"
@@ -121,6 +124,19 @@ static MjStatement promote_statement = {
 	"  ORDER BY run_at LIMIT " CppAsString2(MJ_PROMOTE_LIMIT)
 	"  FOR UPDATE SKIP LOCKED))",
 	1, {TIMESTAMPTZOID}
+};
+
+static MjStatement promote_mails_statement = {
+	"UPDATE jobs.queue SET state = 'ready'"
+	" WHERE run_id = ANY (ARRAY("
+	"  SELECT run_id FROM jobs.queue WHERE state = 'waiting' AND run_at <= $1"
+	"  AND lane = 0 ORDER BY run_at LIMIT 1000 FOR UPDATE SKIP LOCKED))",
+	1, {TIMESTAMPTZOID}
+};
+
+static MjStatement exists_statement = {
+	"SELECT FROM jobs.queue WHERE run_id = $1",
+	1, {INT8OID}
 };
 
 static MjStatement running_statement = {
@@ -288,9 +304,12 @@ mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 	MjRun	   *claimed;
 	int			n;
 
+	MjParams	params = {0};
+
 	if (!mj_instance_is_own())
 		return 0;
-	mj_queue_promote(now);
+	mj_param_time(&params, now);
+	run_for_count(&promote_mails_statement, &params);
 	n = mj_queue_claim_many(MJ_LANE_MAIL, worker_id, now, max_mails,
 							&claimed);
 	memcpy(runs, claimed, n * sizeof(MjRun));
@@ -387,6 +406,21 @@ mj_queue_take_overlapping(TimestampTz now, MjRun **runs)
 					   runs);
 	mj_store_leave(&scope);
 	return n;
+}
+
+/* Is a run in the queue, on the latest snapshot? */
+bool
+mj_queue_exists(int64 run_id)
+{
+	MjScope		scope;
+	MjParams	params = {0};
+	bool		exists;
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, run_id);
+	exists = mj_store_read_latest(&exists_statement, &params) > 0;
+	mj_store_leave(&scope);
+	return exists;
 }
 
 /* When a run that has failed is tried again, on the latest snapshot; 0: not. */

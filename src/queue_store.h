@@ -49,6 +49,7 @@ typedef struct MjLaneDemand
 /* callers' transactions, and the scheduler's */
 extern int64 mj_queue_next_run_id(void);
 extern bool mj_queue_insert(const MjRun *run);
+extern bool mj_queue_exists(int64 run_id);
 extern TimestampTz mj_queue_retry_at(int64 run_id);
 extern bool mj_queue_job_is_live(int64 job_id);
 extern void mj_queue_relane_job(int64 job_id, int64 lane);

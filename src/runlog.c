@@ -29,6 +29,7 @@ mj_runlog_owner(const MjJob *job, MjRunOwner *owner)
 	owner->job = job->name;
 	owner->job_group = job->job_group;
 	owner->role = job->role;
+	owner->role_oid = job->role_oid;
 }
 
 /* The same for a run whose definition was not at hand; it may be gone. */
@@ -44,7 +45,10 @@ find_owner(const MjRun *run, MjRunOwner *owner)
 	{
 		owner->job = MJ_MAIL_JOB_NAME;
 		if (mj_mail_load(&run->run_id, 1, &mail) == 1)
+		{
 			owner->role = mail.role;
+			owner->role_oid = mail.role_oid;
+		}
 	}
 	else if (mj_job_by_id(run->job_id, &job))
 		mj_runlog_owner(&job, owner);
@@ -115,9 +119,17 @@ mj_runlog_refused(const MjRun *run, const MjRunOwner *owner,
 	mj_runlog_report(run, owner, &outcome);
 }
 
+/* Attempts of a run that ended neither as a failure nor as a crash. */
+static int
+interruptions(const MjRun *run)
+{
+	return run->attempt - run->failures - run->crashes;
+}
+
 /*
  * An attempt was interrupted, by shutdown or termination: the run goes back,
- * ready, and it counts neither as a failure nor as a crash.
+ * ready, and it counts neither as a failure nor as a crash.  A run that is
+ * interrupted again and again may be doing that itself: then it counts as one.
  */
 void
 mj_runlog_interrupted(const MjRun *run, const char *why)
@@ -125,6 +137,11 @@ mj_runlog_interrupted(const MjRun *run, const char *why)
 	MjRunOwner	owner;
 	MjOutcome	outcome = {0};
 
+	if (interruptions(run) > MJ_MAX_INTERRUPTIONS)
+	{
+		mj_runlog_crashed(run);
+		return;
+	}
 	find_owner(run, &owner);
 	outcome.status = "cancelled";
 	outcome.rows_isnull = true;
@@ -135,6 +152,19 @@ mj_runlog_interrupted(const MjRun *run, const char *why)
 	if (mj_queue_put_back(run, run->run_at, true))
 		mj_history_insert(run, &owner, &outcome);
 	mj_xact_wake(0, MJ_LANE_NONE);
+}
+
+/*
+ * Can the job be paused now, if this is the crash after which it is?  Nobody
+ * waits here for a lock that a user may hold for long.
+ */
+static bool
+can_pause(const MjRun *run, int crashes)
+{
+	MjJob job;
+
+	return crashes < MJ_MAX_CRASHES || run->job_id == 0 ||
+		mj_job_try_lock(run->job_id) || !mj_job_by_id(run->job_id, &job);
 }
 
 /* The last crash that a run is granted: give it up, and pause its job. */
@@ -162,6 +192,8 @@ mj_runlog_crashed(const MjRun *run)
 	MjRun		next = *run;
 	MjOutcome	outcome = {0};
 
+	if (!can_pause(run, next.crashes + 1))
+		return;					/* its job is locked; the next sweep */
 	find_owner(run, &owner);
 	next.crashes++;
 	outcome.status = "crashed";

@@ -21,6 +21,9 @@
 /* Crashes of the same run after which its job is paused. */
 #define MJ_MAX_CRASHES 3
 
+/* Interruptions of the same run after which each counts as a crash. */
+#define MJ_MAX_INTERRUPTIONS 10
+
 /* need a transaction */
 extern void mj_runlog_owner(const MjJob *job, MjRunOwner *owner);
 extern void mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,

@@ -26,6 +26,7 @@
 #include "nodes/params.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
+#include "replication/slot.h"
 #include "storage/lock.h"
 #include "tcop/cmdtag.h"
 #include "tcop/dest.h"
@@ -368,4 +369,5 @@ mj_runner_reset_session(void)
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetTempTableNamespace();
 	ResetSequenceCaches();
+	MJ_DROP_TEMPORARY_SLOTS();
 }

@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -34,6 +35,9 @@
 
 /* How often old history is looked for, while a scheduler lives. */
 #define MJ_PRUNE_EVERY_US (3600 * USECS_PER_SEC)
+
+/* How long a tick waits for a lock that somebody holds. */
+#define MJ_TICK_LOCK_TIMEOUT "1s"
 
 static MemoryContext tick_context = NULL;	/* reset for every tick */
 static char *database_name = NULL;
@@ -54,7 +58,6 @@ static void
 start(Datum main_arg)
 {
 	mj_worker_attach(main_arg);
-	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerInitializeConnectionByOid(mj_my_slot->database,
 											  InvalidOid, 0);
 	tick_context = AllocSetContextCreate(TopMemoryContext,
@@ -195,6 +198,55 @@ leave_for_good(void)
 	mj_worker_finish();
 }
 
+/*
+ * The transaction of a tick.  Nobody may hold it up for long: where a user has
+ * locked what it needs, it fails and is tried again.  Returns false then.
+ */
+static bool
+try_tick(TimestampTz now, bool first, MjTick *found)
+{
+	static bool logged = false;
+	volatile bool done = false;
+
+	mj_worker_cancellable = true;
+	PG_TRY();
+	{
+		mj_worker_begin(tick_context, mj_worker_is_unsettled());
+		(void) set_config_option("lock_timeout", MJ_TICK_LOCK_TIMEOUT,
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+								 true, 0, false);
+		mj_tick(now, known.last_seen, first, found);
+		mj_worker_commit(tick_context);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		int			sqlstate = geterrcode();
+
+		mj_worker_cancellable = false;
+		if (sqlstate != ERRCODE_LOCK_NOT_AVAILABLE &&
+			sqlstate != ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		if (!logged)
+			EmitErrorReport();
+		logged = true;
+		FlushErrorState();
+		AbortCurrentTransaction();
+		MemoryContextSwitchTo(tick_context);
+	}
+	PG_END_TRY();
+	mj_worker_cancellable = false;
+	QueryCancelPending = false;
+	if (done)
+	{
+		logged = false;
+		known.last_seen = now;
+	}
+	else
+		known.next_look = now + USECS_PER_SEC;
+	return done;
+}
+
 /* Look at the tables, and tell everybody what was found. */
 static void
 tick(TimestampTz now, bool first)
@@ -206,10 +258,8 @@ tick(TimestampTz now, bool first)
 	if (!mj_guc_database_is_served(database_name))
 		leave_for_good();
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
-	mj_worker_begin(tick_context, mj_worker_is_unsettled());
-	mj_tick(now, known.last_seen, first, &found);
-	known.last_seen = now;
-	mj_worker_commit(tick_context);
+	if (!try_tick(now, first, &found))
+		return;
 	if (!found.installed)
 		leave_for_good();
 	mj_tick_answer(&found);
@@ -233,7 +283,7 @@ prune(TimestampTz now)
 {
 	bool		more;
 
-	if (now < known.next_prune)
+	if (now < known.next_prune || mj_worker_must_leave())
 		return;
 	MemoryContextReset(tick_context);
 	mj_worker_begin(tick_context, false);
@@ -248,10 +298,10 @@ may_leave(TimestampTz now)
 {
 	TimestampTz linger = mj_linger_s * USECS_PER_SEC;
 
-	if (known.next_prune <= now)
-		return false;
 	if (mj_worker_must_leave())
 		return known.next_look > now;
+	if (known.next_prune <= now)
+		return false;
 	return known.next_due > now + Max(linger, MJ_PRESTART_US) &&
 		mj_clock_real() > known.last_busy + linger;
 }
@@ -270,8 +320,8 @@ leave(void)
 	entry = mj_database_find(MyDatabaseId);
 	if (entry != NULL)
 	{
-		woken = entry->wake && !mj_my_slot->yield && mj_enabled &&
-			entry->blocked == 0;
+		woken = entry->wake && !mj_my_slot->yield && !mj_my_slot->make_way &&
+			mj_enabled && entry->blocked == 0;
 		if (!woken)
 		{
 			entry->next_due = known.next_due;
@@ -296,9 +346,30 @@ sleep_ms(TimestampTz now)
 	long		ms = mj_clock_ms_until(until, MJ_MAX_SLEEP_MS);
 	long		linger_ms = (long) ((stay - mj_clock_real()) / 1000) + 1;
 
+	if (known.next_prune <= now)
+		return 0;
 	if (known.next_due > now + mj_linger_s * USECS_PER_SEC && linger_ms > 0)
 		ms = Min(ms, linger_ms);
 	return ms;
+}
+
+/*
+ * Become idle, unless something was committed since the last tick: the latch
+ * may have been reset by a wait within it.
+ */
+static bool
+become_idle(void)
+{
+	MjDatabase *entry;
+	bool		woken;
+
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	woken = entry != NULL && entry->wake && !mj_my_slot->yield;
+	mj_unlock();
+	if (!woken)
+		mj_slot_set_state(MJ_SLOT_IDLE, 0);
+	return !woken;
 }
 
 /* Sleep until something is due or was committed; idle for the launcher. */
@@ -307,7 +378,8 @@ sleep_a_while(TimestampTz now)
 {
 	bool		reloaded;
 
-	mj_slot_set_state(MJ_SLOT_IDLE, 0);
+	if (!become_idle())
+		return;
 	(void) mj_worker_wait(sleep_ms(now), &reloaded);
 	mj_slot_set_state(MJ_SLOT_BUSY, 0);
 	if (reloaded)

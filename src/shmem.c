@@ -191,7 +191,10 @@ mj_slot_acquire_guest(void)
 		registered = true;
 	}
 	mj_lock();
-	mj_my_slot = mj_slot_reserve(MJ_WORKER_GUEST, MyDatabaseId, MJ_LANE_MAIL);
+	if (mj_slot_count(MJ_WORKER_GUEST, InvalidOid, MJ_LANE_NONE) <
+		MJ_MAX_GUESTS)
+		mj_my_slot = mj_slot_reserve(MJ_WORKER_GUEST, MyDatabaseId,
+									 MJ_LANE_MAIL);
 	if (mj_my_slot != NULL)
 	{
 		mj_my_slot->state = MJ_SLOT_BUSY;
@@ -426,7 +429,8 @@ mj_wake_lane(Oid database, int64 lane)
 		MjSlot	   *slot = &mj_slots[i];
 
 		if (slot->state == MJ_SLOT_IDLE && slot->database == database &&
-			slot->kind == MJ_WORKER_EXECUTOR && slot->lane == lane)
+			slot->kind == MJ_WORKER_EXECUTOR && slot->lane == lane &&
+			!slot->yield)
 		{
 			slot->state = MJ_SLOT_BUSY;
 			mj_slot_set_latch(slot);

@@ -65,6 +65,7 @@ typedef struct MjDatabase
 	TimestampTz next_due;		/* DT_NOEND = nothing known to be due */
 	int			failures;		/* scheduler exits in error, in a row */
 	TimestampTz not_before;		/* no scheduler is started before */
+	TimestampTz last_start;		/* of a scheduler */
 } MjDatabase;
 
 /* A lane that wants executors. database 0 = free entry. */

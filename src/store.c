@@ -63,7 +63,20 @@ mj_store_owner(void)
 }
 
 /*
- * Open a scope: become the owner, pin search_path, connect SPI.  Needs a
+ * What holds for the extension's own statements, whatever the session has set.
+ * Each is to go by an index, also when its plan was made before the planner
+ * heard how many rows there are; and a plan that a sequential scan makes look
+ * dear must not be compiled.  In a job's serializable transaction a sequential
+ * scan would also conflict with every other one.
+ */
+static const char *const scope_settings[][2] = {
+	{ "search_path", "pg_catalog, pg_temp" },
+	{ "enable_seqscan", "off" },
+	{ "jit", "off" },
+};
+
+/*
+ * Open a scope: become the owner, pin the settings, connect SPI.  Needs a
  * transaction.  On error the (sub)transaction's abort puts everything back;
  * otherwise the caller must call mj_store_leave().
  */
@@ -71,15 +84,17 @@ void
 mj_store_enter(MjScope *scope)
 {
 	Oid			owner = mj_store_owner();
+	int			i;
 
 	scope->caller = CurrentMemoryContext;
 	GetUserIdAndSecContext(&scope->user, &scope->security_context);
 	SetUserIdAndSecContext(owner, scope->security_context |
 						   SECURITY_LOCAL_USERID_CHANGE);
 	scope->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	for (i = 0; i < lengthof(scope_settings); i++)
+		(void) set_config_option(scope_settings[i][0], scope_settings[i][1],
+								 PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	PushActiveSnapshot(GetTransactionSnapshot());	/* SPI wants one */

@@ -132,7 +132,9 @@ accept_request(const MjRequest *request, TimestampTz now)
 	MjRun		run;
 	MjRunOwner	owner;
 
-	if (!mj_job_by_id(request->job_id, &job))
+	if (mj_queue_exists(request->run_id))
+		return MJ_REQUEST_QUEUED;	/* by a scheduler that died before it told */
+	if (!mj_job_by_id(request->job_id, &job) || !OidIsValid(job.role_oid))
 		return MJ_REQUEST_REFUSED;
 	mj_due_new_run(&job, now, "manual", now, &run);
 	run.run_id = request->run_id;

@@ -15,14 +15,17 @@
 #include "postgres.h"
 
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
 
 #include "compat.h"
 #include "shmem.h"
+#include "store.h"
 #include "utility.h"
 #include "worker.h"
 #include "xact.h"
@@ -49,7 +52,7 @@ owned_database(const char *name)
 		oid : InvalidOid;
 }
 
-/* The template that CREATE DATABASE names, if any. */
+/* The template that CREATE DATABASE names, if the user owns it. */
 static Oid
 template_of(const CreatedbStmt *stmt)
 {
@@ -60,9 +63,18 @@ template_of(const CreatedbStmt *stmt)
 		DefElem    *option = lfirst_node(DefElem, cell);
 
 		if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
-			return get_database_oid(defGetString(option), true);
+			return owned_database(defGetString(option));
 	}
 	return InvalidOid;
+}
+
+/* May the user drop our extension?  Else the statement will fail. */
+static bool
+owns_extension(void)
+{
+	Oid			oid = get_extension_oid(MJ_EXTENSION, true);
+
+	return OidIsValid(oid) && MJ_OWNS_EXTENSION(oid, GetUserId());
 }
 
 /* Does DROP EXTENSION name ours? */
@@ -117,7 +129,7 @@ effect_of(Node *statement)
 			effect.blocks = template_of((CreatedbStmt *) statement);
 			break;
 		case T_DropStmt:
-			if (drops_extension((DropStmt *) statement))
+			if (drops_extension((DropStmt *) statement) && owns_extension())
 				effect.blocks = MyDatabaseId;
 			break;
 		case T_CreateExtensionStmt:
@@ -182,16 +194,28 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 		mj_worker_evict_database(effect.blocks);
 	}
 
-	if (previous_utility_hook)
-		previous_utility_hook(pstmt, query_string, read_only_tree, context,
-							  params, environment, dest, completion);
-	else
-		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
-								params, environment, dest, completion);
+	PG_TRY();
+	{
+		if (previous_utility_hook)
+			previous_utility_hook(pstmt, query_string, read_only_tree,
+								  context, params, environment, dest,
+								  completion);
+		else
+			standard_ProcessUtility(pstmt, query_string, read_only_tree,
+									context, params, environment, dest,
+									completion);
+	}
+	PG_CATCH();
+	{
+		if (OidIsValid(effect.blocks))
+			mj_xact_unblock_database();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 
 	if (effect.wakes)
 		mj_xact_wake(0, MJ_LANE_NONE);
-	if (committing)
+	if (committing && (is_known(MyDatabaseId) || mj_store_installed()))
 		mj_wake_database(MyDatabaseId, 0);
 	else
 		probe_created(statement);

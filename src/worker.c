@@ -80,6 +80,9 @@ mj_worker_register(MjSlot *slot, BackgroundWorkerHandle **handle)
 	return RegisterDynamicBackgroundWorker(&worker, handle);
 }
 
+volatile sig_atomic_t mj_worker_cancellable = false;
+volatile sig_atomic_t mj_worker_told_to_end = false;
+
 /* Seconds to wait after the n-th failure in a row. */
 static TimestampTz
 backoff_after(int failures)
@@ -145,12 +148,33 @@ worker_exit(int code, Datum arg)
 	mj_wake_launcher();
 }
 
+/*
+ * SIGINT handler: cancels what is under way.  When that is nothing that may be
+ * cancelled, it comes too late or to the wrong process, and must hit neither
+ * the bookkeeping nor the next run.
+ */
+static void
+handle_cancel(SIGNAL_ARGS)
+{
+	if (mj_worker_cancellable)
+		StatementCancelHandler(postgres_signal_arg);
+}
+
+/* SIGTERM handler: die(), and remember that it was asked for. */
+static void
+handle_terminate(SIGNAL_ARGS)
+{
+	mj_worker_told_to_end = true;
+	die(postgres_signal_arg);
+}
+
 /* Install the signal handlers of all our processes; then unblock signals. */
 void
 mj_worker_signals(void)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGINT, handle_cancel);
+	pqsignal(SIGTERM, handle_terminate);
 	BackgroundWorkerUnblockSignals();
 }
 
@@ -188,6 +212,17 @@ mj_worker_attach(Datum main_arg)
 	mj_worker_signals();
 }
 
+/* Read changed settings, if there are any; returns whether there were. */
+bool
+mj_worker_reload(void)
+{
+	if (!ConfigReloadPending)
+		return false;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	return true;
+}
+
 /*
  * Wait for the latch, at most timeout_ms (-1 = no limit).  The caller holds
  * no transaction, snapshot or lock.  Reads changed settings; *reloaded says
@@ -204,12 +239,7 @@ mj_worker_wait(long timeout_ms, bool *reloaded)
 	events = WaitLatch(MyLatch, flags, timeout_ms, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
-	*reloaded = ConfigReloadPending;
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
+	*reloaded = mj_worker_reload();
 	return (events & WL_TIMEOUT) ? MJ_WAKE_TIMEOUT : MJ_WAKE_LATCH;
 }
 

@@ -10,6 +10,8 @@
 #ifndef MJ_WORKER_H
 #define MJ_WORKER_H
 
+#include <signal.h>
+
 #include "postmaster/bgworker.h"
 
 #include "shmem.h"
@@ -26,7 +28,14 @@ typedef enum MjWake
 
 extern bool mj_worker_register(MjSlot *slot, BackgroundWorkerHandle **handle);
 extern void mj_worker_attach(Datum main_arg);
+/* SIGINT means something: a command, or a tick, is under way. */
+extern volatile sig_atomic_t mj_worker_cancellable;
+
+/* SIGTERM has come: what ends now was told to. */
+extern volatile sig_atomic_t mj_worker_told_to_end;
+
 extern void mj_worker_signals(void);
+extern bool mj_worker_reload(void);
 extern MjWake mj_worker_wait(long timeout_ms, bool *reloaded);
 extern void mj_worker_begin(MemoryContext context, bool durable);
 extern void mj_worker_commit(MemoryContext context);

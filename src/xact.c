@@ -86,6 +86,16 @@ unblock_database(bool committed)
 }
 
 /*
+ * The statement for which the workers were kept away has failed: they come
+ * back at once, though the transaction may go on.
+ */
+void
+mj_xact_unblock_database(void)
+{
+	unblock_database(false);
+}
+
+/*
  * Tell whoever must know.  A scheduler that changed something itself needs no
  * wake: it acts on what its tick found.
  */

@@ -21,6 +21,7 @@ extern void mj_xact_init(void);
 extern void mj_xact_wake(TimestampTz due, int64 lane);
 extern void mj_xact_wake_other_database(Oid oid);
 extern void mj_xact_run_ended(int64 run_id);
+extern void mj_xact_unblock_database(void);
 extern void mj_xact_block_database(Oid database_oid, bool dropped);
 
 #endif							/* MJ_XACT_H */

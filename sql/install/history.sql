@@ -52,25 +52,25 @@ SELECT h.run_id,
 	   h.sqlstate,
 	   h.error,
 	   h.error_detail,
-	   CASE WHEN jobs.sees_role(h.role, NULL) THEN h.error_context END AS error_context,
+	   CASE WHEN jobs.sees_role(h.role, h.role_oid) THEN h.error_context END AS error_context,
 	   h.role,
 	   h.pid,
 	   h.missed
 FROM (SELECT l.run_id, l.job, l.job_group, l.trigger, l.due_at, l.started_at, l.finished_at,
 			 l.attempt, l.status, l.rows_affected, l.result, l.sqlstate,
-			 l.error, l.error_detail, l.error_context, l.role, l.pid, l.missed
+			 l.error, l.error_detail, l.error_context, l.role, l.role_oid, l.pid, l.missed
 	  FROM jobs.run_log AS l
 	  UNION ALL
 	  SELECT q.run_id, CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END, j.job_group,
 			 q.trigger, q.due_at, q.started_at, NULL,
 			 q.attempt, 'running', NULL, NULL, NULL,
-			 NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role), q.pid, q.missed
+			 NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role), coalesce(m.role_oid, q.lane::oid), q.pid, q.missed
 	  FROM jobs.queue AS q
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
 	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = q.lane::oid
 	  WHERE q.state = 'running') AS h
-WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(h.role, NULL);
+WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(h.role, h.role_oid);
 COMMENT ON VIEW jobs.history IS 'one row an attempt: what runs and what ended';
 COMMENT ON COLUMN jobs.history.run_id IS 'the same for all attempts of a run';
 COMMENT ON COLUMN jobs.history.job IS 'name of the job then; mail: a mail';
@@ -100,6 +100,7 @@ SELECT r.run_id,
 FROM (SELECT q.*,
 			 CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END AS job,
 			 coalesce(m.role, a.rolname, j.role) AS role,
+			 coalesce(m.role_oid, q.lane::oid) AS role_oid,
 			 i.database_oid = d.oid
 			 AND i.setting = coalesce(pg_catalog.current_setting('motionify_jobs.instance', true), '')
 			 AND coalesce(j.origin, i.instance_id) = i.instance_id AS own
@@ -110,7 +111,7 @@ FROM (SELECT q.*,
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
 	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = q.lane::oid
 	  WHERE q.state <> 'running') AS r
-WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, NULL);
+WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, r.role_oid);
 COMMENT ON VIEW jobs.queued IS 'one row a run that waits';
 COMMENT ON COLUMN jobs.queued.state IS 'waiting: for its time; ready: for an executor';
 COMMENT ON COLUMN jobs.queued.run_at IS 'not before this instant';

@@ -50,7 +50,7 @@ SELECT m.mail_id,
 	   CASE WHEN m.ended_as = 'sent' THEN m.ended_at END AS sent_at
 FROM jobs.mail AS m
 LEFT JOIN jobs.queue AS q ON q.run_id = m.run_id
-WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(m.role, NULL);
+WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(m.role, m.role_oid);
 COMMENT ON VIEW jobs.outbox IS 'one row a mail: queued, being sent, and ended; those of the reader''s roles, all for those who see everything';
 COMMENT ON COLUMN jobs.outbox.status IS 'queued, sending, sent, failed, uncertain, suppressed, cancelled or expired';
 COMMENT ON COLUMN jobs.outbox.attempts IS 'attempts in which the mail was offered to the server';

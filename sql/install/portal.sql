@@ -22,7 +22,7 @@ COMMENT ON VIEW jobs.portal_installed IS 'portal pack: commands and zones of the
 CREATE VIEW jobs.portal_mail WITH (security_barrier) AS
 SELECT m.source_key, m.ended_as, m.ended_at, m.attempts, m.smtp_reply, m.message_id
 FROM jobs.mail AS m
-WHERE jobs.sees_role(m.role, NULL);
+WHERE jobs.sees_role(m.role, m.role_oid);
 COMMENT ON VIEW jobs.portal_mail IS 'portal pack: how the mails of the reader''s roles ended';
 
 /* ---- Composing mail: text, and HTML for mail clients ---- */
