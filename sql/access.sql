@@ -127,11 +127,19 @@ REVOKE regress_mj_root FROM regress_mj_alice;
 SELECT jobs.unschedule('root');
 
 -- history: whose rows, and what of them
-INSERT INTO jobs.run_log (run_id, attempt, job_id, job, role, trigger, due_at, started_at, finished_at, status, result, error, error_context)
-SELECT 9000000 + j.job_id, 1, j.job_id, j.name, j.role, 'manual', jobs.clock(), jobs.clock(), jobs.clock(), 'failed', 'result', 'error', 'SQL statement "' || j.command || '"'
-FROM jobs.job j;
-INSERT INTO jobs.run_log (run_id, attempt, job_id, job, role, trigger, due_at, finished_at, status)
-VALUES (8999999, 0, 0, 'old', 'regress_mj_dropped', 'manual', jobs.clock(), jobs.clock(), 'failed');
+INSERT INTO jobs.run_log (run_id, attempt, job_id, job, role, role_oid, trigger, due_at, started_at, finished_at, status, result, error, error_context)
+SELECT 9000000 + j.job_id, 1, j.job_id, j.name, j.role, s.role_oid, 'manual', jobs.clock(), jobs.clock(), jobs.clock(), 'failed', 'result', 'error', 'SQL statement "' || j.command || '"'
+FROM jobs.job j JOIN jobs.job_state s USING (job_id);
+INSERT INTO jobs.run_log (run_id, attempt, job_id, job, role, role_oid, trigger, due_at, finished_at, status)
+VALUES (8999999, 0, 0, 'old', 'regress_mj_dropped', 1, 'manual', jobs.clock(), jobs.clock(), 'failed');
+-- a namesake made later sees nothing of what ran as the dropped role
+CREATE ROLE regress_mj_dropped;
+SELECT jobs.grant_usage('regress_mj_dropped', 'user');
+SET ROLE regress_mj_dropped;
+SELECT job FROM jobs.history;
+RESET ROLE;
+SELECT jobs.revoke_usage('regress_mj_dropped', 'user');
+DROP ROLE regress_mj_dropped;
 SET ROLE regress_mj_alice;
 SELECT job, role, error, error_context FROM jobs.history ORDER BY run_id;
 SET ROLE regress_mj_viewer;

@@ -12,10 +12,10 @@ SELECT jobs.schedule('counted', '0 2 29 2 *', 'SELECT 1', 'counts', job_group =>
 CREATE FUNCTION pg_temp.log(run_id bigint, attempt integer, status text, ago interval, seconds integer,
 							result text DEFAULT NULL) RETURNS void
 LANGUAGE sql AS $$
-	INSERT INTO jobs.run_log (run_id, attempt, job_id, job, job_group, role, trigger, due_at, started_at, finished_at, status, result)
-	SELECT 9000000 + run_id, attempt, j.job_id, j.name, j.job_group, j.role, 'schedule', c.now - ago - interval '1 s' * (seconds + 1),
+	INSERT INTO jobs.run_log (run_id, attempt, job_id, job, job_group, role, role_oid, trigger, due_at, started_at, finished_at, status, result)
+	SELECT 9000000 + run_id, attempt, j.job_id, j.name, j.job_group, j.role, s.role_oid, 'schedule', c.now - ago - interval '1 s' * (seconds + 1),
 		   CASE WHEN status <> 'skipped' THEN c.now - ago - interval '1 s' * seconds END, c.now - ago, status, result
-	FROM jobs.job j, jobs.clock() c(now) WHERE j.name = 'counted'
+	FROM jobs.job j JOIN jobs.job_state s USING (job_id), jobs.clock() c(now) WHERE j.name = 'counted'
 $$;
 CREATE TEMP VIEW figures AS
 SELECT last_status, last_result, running, runs_24h, failures_24h, success_rate, avg_duration, p95_duration, consecutive_failures
