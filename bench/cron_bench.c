@@ -16,13 +16,23 @@
 #define SAMPLES 2001
 #define ROUNDS 50 /* calls per sample: the clock is coarse */
 
-static const char *const schedules[] = {
-	"* * * * *", "*/5 * * * *", "0 * * * *", "0 2 * * *", "10 4 * * 0",
-	"0 9 * * MON-FRI", "0 10 1,L * *", "0 9 15W * *", "0 18 * * MON#2",
-	"*/10 * * * * *", "@every 90 seconds", "0 0 13 * 5",
-	"0 9 * * 1-5; 0 12 * * 6; 30 6 1 * *",
-	"0 0 29 2 *", "0 0 31 2 *", "0 0 29 2 */7", "* 2 * 3 0L"
-};
+static const char *const schedules[] = { "* * * * *",
+										 "*/5 * * * *",
+										 "0 * * * *",
+										 "0 2 * * *",
+										 "10 4 * * 0",
+										 "0 9 * * MON-FRI",
+										 "0 10 1,L * *",
+										 "0 9 15W * *",
+										 "0 18 * * MON#2",
+										 "*/10 * * * * *",
+										 "@every 90 seconds",
+										 "0 0 13 * 5",
+										 "0 9 * * 1-5; 0 12 * * 6; 30 6 1 * *",
+										 "0 0 29 2 *",
+										 "0 0 31 2 *",
+										 "0 0 29 2 */7",
+										 "* 2 * 3 0L" };
 
 /* Monotonic time in nanoseconds. */
 static int64
@@ -55,7 +65,9 @@ measure_round(const MjSchedule *schedule, MjZone *zone, bool far, int sample)
 		int64 next;
 
 		if (far)
-			mj_cron_next(schedule, zone, at + ((i * 7919) % 3650) * INT64CONST(86400000000), &next);
+			mj_cron_next(schedule, zone,
+						 at + ((i * 7919) % 3650) * INT64CONST(86400000000),
+						 &next);
 		else if (mj_cron_next(schedule, zone, at, &next))
 			at = next;
 	}

@@ -137,10 +137,10 @@ check_choice(const char *option, const char *value, const char *const *choices)
 			return;
 		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", choices[i]);
 	}
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid value for option \"%s\": \"%s\"", option,
-						   value),
-					errhint("Available values: %s.", list.data)));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"%s\": \"%s\"", option, value),
+			 errhint("Available values: %s.", list.data)));
 }
 
 static int
@@ -185,12 +185,14 @@ static void
 check_times(const MjJob *job)
 {
 	if (TIMESTAMP_NOT_FINITE(job->anchor))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("option \"anchor\" must be finite")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"anchor\" must be finite")));
 	if (job->max_runs < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("option \"max_runs\" is out of range"),
-						errdetail("It must be at least 1; 0 takes it away.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"max_runs\" is out of range"),
+				 errdetail("It must be at least 1; 0 takes it away.")));
 }
 
 /* Error context callback: an error's position is in the command. */
@@ -436,8 +438,8 @@ find_planned(MjJob *job)
 	MjJob stored;
 
 	if (mj_schedule_override[0] == '\0')
-		job->planned = job->schedule_override ? job->schedule_override :
-												job->schedule;
+		job->planned =
+			job->schedule_override ? job->schedule_override : job->schedule;
 	else if (mj_job_by_id(job->job_id, &stored))
 		job->planned = stored.planned;
 }

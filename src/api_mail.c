@@ -225,7 +225,8 @@ mj_api_send_mail(PG_FUNCTION_ARGS)
 	send_at = take_send_at(fcinfo, mail.created_at);
 	check_mail(&mail, send_at);
 	if (mail.source_key != NULL &&
-		(existing = mj_mail_find_source_key(mail.role_oid, mail.source_key)) != 0)
+		(existing = mj_mail_find_source_key(mail.role_oid, mail.source_key)) !=
+			0)
 		PG_RETURN_INT64(existing);
 	mail.mail_id = mj_mail_next_id();
 	mail.run_id = mj_queue_next_run_id();
@@ -233,7 +234,8 @@ mj_api_send_mail(PG_FUNCTION_ARGS)
 		mj_mail_message_id(mail.mail_id,
 						   mail.sender ? mail.sender : mj_mail_from);
 	if (!mj_mail_insert(&mail))
-		PG_RETURN_INT64(mj_mail_find_source_key(mail.role_oid, mail.source_key));
+		PG_RETURN_INT64(
+			mj_mail_find_source_key(mail.role_oid, mail.source_key));
 	queue_run(&mail, send_at,
 			  PG_ARGISNULL(ARG_PRIORITY) ? 0 : PG_GETARG_INT32(ARG_PRIORITY));
 	PG_RETURN_INT64(mail.mail_id);

@@ -56,9 +56,9 @@ PG_FUNCTION_INFO_V1(mj_run_now);
 typedef struct Waiting
 {
 	const MjJob *job;
-	MjRequest  *request;		/* in shared memory */
-	int64		run_id;
-	MjOutcome	outcome;
+	MjRequest *request; /* in shared memory */
+	int64 run_id;
+	MjOutcome outcome;
 	TimestampTz started_at;
 } Waiting;
 
@@ -69,21 +69,27 @@ check_workers(void)
 	const char *database = get_database_name(MyDatabaseId);
 
 	if (!mj_shmem_available())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("motionify_jobs is not preloaded"),
-				 errhint("Add motionify_jobs to shared_preload_libraries and restart the server.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("motionify_jobs is not preloaded"),
+			 errhint(
+				 "Add motionify_jobs to shared_preload_libraries and restart the server.")));
 	if (!mj_enabled || !mj_guc_database_is_served(database))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("jobs are switched off in database \"%s\"", database),
-				 errhint("See motionify_jobs.enabled and motionify_jobs.databases.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("jobs are switched off in database \"%s\"", database),
+			 errhint(
+				 "See motionify_jobs.enabled and motionify_jobs.databases.")));
 	if (!mj_instance_is_own())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("database \"%s\" is a copy of another one, its jobs do not run here",
-						database),
-				 errhint("SELECT jobs.adopt() makes them this database's own.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg(
+				 "database \"%s\" is a copy of another one, its jobs do not run here",
+				 database),
+			 errhint("SELECT jobs.adopt() makes them this database's own.")));
 }
 
 /* Raise unless the run can be waited for. */
@@ -91,10 +97,12 @@ static void
 check_wait(const MjJob *job)
 {
 	if (mj_my_slot != NULL && mj_my_slot->kind == MJ_WORKER_EXECUTOR)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a job cannot wait for another job"),
-				 errhint("Put it in the queue: jobs.run_now(..., wait => false).")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("a job cannot wait for another job"),
+			 errhint(
+				 "Put it in the queue: jobs.run_now(..., wait => false).")));
 	if (job->changed_here)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -107,8 +115,8 @@ check_wait(const MjJob *job)
 static MjRequest *
 post_request(const MjJob *job, int64 run_id, dsm_segment *segment, Size size)
 {
-	MjRequest  *request = NULL;
-	int			i;
+	MjRequest *request = NULL;
+	int i;
 
 	mj_lock();
 	for (i = 0; i < MJ_MAX_REQUESTS && request == NULL; i++)
@@ -120,8 +128,8 @@ post_request(const MjJob *job, int64 run_id, dsm_segment *segment, Size size)
 		request->database = MyDatabaseId;
 		request->job_id = job->job_id;
 		request->run_id = run_id;
-		request->args = segment ? dsm_segment_handle(segment) :
-			DSM_HANDLE_INVALID;
+		request->args =
+			segment ? dsm_segment_handle(segment) : DSM_HANDLE_INVALID;
 		request->args_size = size;
 		request->caller_procno = mj_my_procno();
 	}
@@ -138,7 +146,7 @@ post_request(const MjJob *job, int64 run_id, dsm_segment *segment, Size size)
 static void
 free_request(int code, Datum arg)
 {
-	MjRequest  *request = (MjRequest *) DatumGetPointer(arg);
+	MjRequest *request = (MjRequest *) DatumGetPointer(arg);
 
 	mj_lock();
 	memset(request, 0, sizeof(MjRequest));
@@ -149,8 +157,8 @@ free_request(int code, Datum arg)
 static int
 pid_of_run(int64 run_id)
 {
-	MjSlot	   *slot;
-	int			pid;
+	MjSlot *slot;
+	int pid;
 
 	mj_lock();
 	slot = mj_slot_of_run(run_id);
@@ -163,12 +171,11 @@ pid_of_run(int64 run_id)
 static bool
 is_blocked_by_me(int pid)
 {
-	Datum		blockers = DirectFunctionCall1(pg_blocking_pids,
-											   Int32GetDatum(pid));
-	ArrayType  *array = DatumGetArrayTypeP(blockers);
-	int32	   *pids = (int32 *) ARR_DATA_PTR(array);
-	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	int			i;
+	Datum blockers = DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(pid));
+	ArrayType *array = DatumGetArrayTypeP(blockers);
+	int32 *pids = (int32 *) ARR_DATA_PTR(array);
+	int n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	int i;
 
 	for (i = 0; i < n; i++)
 		if (pids[i] == MyProcPid)
@@ -183,7 +190,7 @@ is_blocked_by_me(int pid)
 static void
 check_launcher(int looks)
 {
-	bool		launched;
+	bool launched;
 
 	mj_lock();
 	launched = mj_shared->launcher_procno >= 0;
@@ -223,7 +230,7 @@ static int
 pid_of_blocker(void)
 {
 	MjDatabase *entry;
-	int			pid;
+	int pid;
 
 	mj_lock();
 	entry = mj_database_find(MyDatabaseId);
@@ -239,31 +246,36 @@ pid_of_blocker(void)
 static void
 look_at_run(Waiting *waiting, int looks)
 {
-	int			pid = pid_of_run(waiting->run_id);
-	int			blocker = pid == 0 ? pid_of_blocker() : 0;
+	int pid = pid_of_run(waiting->run_id);
+	int blocker = pid == 0 ? pid_of_blocker() : 0;
 
 	check_launcher(looks);
 	if (pid == 0 && is_gone(waiting))
 		raise_unscheduled(waiting->job);
 	if (pid == 0 && looks == MJ_LOOKS_BEFORE_NOTICE)
 		ereport(NOTICE,
-				(errmsg("run " INT64_FORMAT " of job \"%s\" waits for a free executor",
+				(errmsg("run " INT64_FORMAT
+						" of job \"%s\" waits for a free executor",
 						waiting->run_id, waiting->job->name)));
 	if (blocker != 0 && is_blocked_by_me(blocker))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
-				 errmsg("job \"%s\" waits for DDL that waits for this transaction",
-						waiting->job->name),
-				 errhint("Commit before you call jobs.run_now(), or use wait => false.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+			 errmsg("job \"%s\" waits for DDL that waits for this transaction",
+					waiting->job->name),
+			 errhint(
+				 "Commit before you call jobs.run_now(), or use wait => false.")));
 	if (pid == 0 || !is_blocked_by_me(pid))
 		return;
 	mj_run_cancel(waiting->run_id);
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
-			 errmsg("job \"%s\" waits for a lock that this transaction holds",
-					waiting->job->name),
-			 errdetail("Run " INT64_FORMAT " was cancelled.", waiting->run_id),
-			 errhint("Commit before you call jobs.run_now(), or use wait => false.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+		 errmsg("job \"%s\" waits for a lock that this transaction holds",
+				waiting->job->name),
+		 errdetail("Run " INT64_FORMAT " was cancelled.", waiting->run_id),
+		 errhint(
+			 "Commit before you call jobs.run_now(), or use wait => false.")));
 }
 
 /*
@@ -289,14 +301,14 @@ has_ended(Waiting *waiting, bool look)
 static void
 wait_for_end(Waiting *waiting)
 {
-	bool		look = false;
-	int			looks = 0;
+	bool look = false;
+	int looks = 0;
 
 	while (!has_ended(waiting, look))
 	{
-		int			events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
-									   WL_EXIT_ON_PM_DEATH, MJ_LOOK_EVERY_MS,
-									   PG_WAIT_EXTENSION);
+		int events =
+			WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					  MJ_LOOK_EVERY_MS, PG_WAIT_EXTENSION);
 
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -310,7 +322,7 @@ wait_for_end(Waiting *waiting)
 static dsm_segment *
 share_args(Datum args, bool isnull, Size *size)
 {
-	Jsonb	   *jsonb;
+	Jsonb *jsonb;
 	dsm_segment *segment;
 
 	*size = 0;
@@ -327,11 +339,11 @@ share_args(Datum args, bool isnull, Size *size)
 static void
 run_and_wait(Waiting *waiting, Datum args, bool args_isnull)
 {
-	Size		size;
+	Size size;
 	dsm_segment *segment = share_args(args, args_isnull, &size);
 
-	waiting->request = post_request(waiting->job, waiting->run_id, segment,
-									size);
+	waiting->request =
+		post_request(waiting->job, waiting->run_id, segment, size);
 	PG_ENSURE_ERROR_CLEANUP(free_request, PointerGetDatum(waiting->request));
 	{
 		mj_wake_database(MyDatabaseId, 0);
@@ -348,7 +360,7 @@ run_and_wait(Waiting *waiting, Datum args, bool args_isnull)
 static void
 enqueue_run(const MjJob *job, int64 run_id, Datum args, bool args_isnull)
 {
-	MjRun		run = {0};
+	MjRun run = { 0 };
 
 	run.run_id = run_id;
 	run.job_id = job->job_id;
@@ -373,12 +385,13 @@ raise_outcome(const MjJob *job, const MjOutcome *outcome)
 		return;
 	ereport(ERROR,
 			(errcode(s != NULL && strlen(s) == 5 ?
-					 MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]) :
-					 ERRCODE_OBJECT_IN_USE),
+						 MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]) :
+						 ERRCODE_OBJECT_IN_USE),
 			 errmsg("job \"%s\" %s: %s", job->name, outcome->status,
 					outcome->error ? outcome->error : ""),
 			 outcome->error_detail ? errdetail("%s", outcome->error_detail) : 0,
-			 outcome->error_context ? errcontext("%s", outcome->error_context) : 0));
+			 outcome->error_context ? errcontext("%s", outcome->error_context) :
+									  0));
 }
 
 /* Tell a caller whose run failed that this was not the end of it. */
@@ -391,7 +404,8 @@ notice_retry(const Waiting *waiting)
 		(at = mj_queue_retry_at(waiting->run_id)) == 0)
 		return;
 	ereport(NOTICE,
-			(errmsg("run " INT64_FORMAT " of job \"%s\" %s and is tried again at %s",
+			(errmsg("run " INT64_FORMAT
+					" of job \"%s\" %s and is tried again at %s",
 					waiting->run_id, waiting->job->name,
 					waiting->outcome.status, timestamptz_to_str(at))));
 }
@@ -408,9 +422,9 @@ static Datum
 make_row(FunctionCallInfo fcinfo, const Waiting *waiting)
 {
 	const MjOutcome *outcome = &waiting->outcome;
-	TupleDesc	tupdesc;
-	Datum		values[6] = {0};
-	bool		nulls[6] = {false};
+	TupleDesc tupdesc;
+	Datum values[6] = { 0 };
+	bool nulls[6] = { false };
 
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -421,12 +435,13 @@ make_row(FunctionCallInfo fcinfo, const Waiting *waiting)
 	nulls[3] = outcome->rows_isnull;
 	nulls[4] = waiting->started_at == 0;
 	if (!nulls[4])
-		values[4] = DirectFunctionCall2(timestamp_mi,
-										TimestampTzGetDatum(outcome->finished_at),
-										TimestampTzGetDatum(waiting->started_at));
+		values[4] =
+			DirectFunctionCall2(timestamp_mi,
+								TimestampTzGetDatum(outcome->finished_at),
+								TimestampTzGetDatum(waiting->started_at));
 	values[5] = text_or_null(outcome->error, &nulls[5]);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values,
-											 nulls));
+	return HeapTupleGetDatum(
+		heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls));
 }
 
 /*
@@ -439,11 +454,11 @@ make_row(FunctionCallInfo fcinfo, const Waiting *waiting)
 Datum
 mj_run_now(PG_FUNCTION_ARGS)
 {
-	bool		wait = PG_ARGISNULL(2) || PG_GETARG_BOOL(2);
-	bool		raise = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
-	Datum		args = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
-	Waiting		waiting = {0};
-	MjJob		job;
+	bool wait = PG_ARGISNULL(2) || PG_GETARG_BOOL(2);
+	bool raise = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+	Datum args = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
+	Waiting waiting = { 0 };
+	MjJob job;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,

@@ -37,10 +37,9 @@ check_test_clock(char **newval, void **extra, GucSource source)
 	*value = 0;
 	if (**newval != '\0')
 		*value = DatumGetTimestampTz(
-									 DirectFunctionCall3(timestamptz_in,
-														 CStringGetDatum(*newval),
-														 ObjectIdGetDatum(InvalidOid),
-														 Int32GetDatum(-1)));
+			DirectFunctionCall3(timestamptz_in, CStringGetDatum(*newval),
+								ObjectIdGetDatum(InvalidOid),
+								Int32GetDatum(-1)));
 	*extra = value;
 	return true;
 }
@@ -57,10 +56,9 @@ mj_clock_init(void)
 {
 	DefineCustomStringVariable("motionify_jobs.test_clock",
 							   "The time of day, for tests.",
-							   "Empty: the real time.",
-							   &test_clock, "",
-							   PGC_SIGHUP, GUC_NOT_IN_SAMPLE,
-							   check_test_clock, assign_test_clock, NULL);
+							   "Empty: the real time.", &test_clock, "",
+							   PGC_SIGHUP, GUC_NOT_IN_SAMPLE, check_test_clock,
+							   assign_test_clock, NULL);
 }
 
 /* The time of day. */
@@ -79,7 +77,7 @@ clock_is_injected(void)
 	return test_clock_value != 0;
 }
 
-#else							/* !MJ_TESTING */
+#else /* !MJ_TESTING */
 
 void
 mj_clock_init(void)
@@ -99,7 +97,7 @@ clock_is_injected(void)
 	return false;
 }
 
-#endif							/* MJ_TESTING */
+#endif /* MJ_TESTING */
 
 /*
  * The real time, also where tests inject another: for how long processes stay

@@ -17,4 +17,4 @@ extern TimestampTz mj_clock_real(void);
 extern long mj_clock_ms_until(TimestampTz instant, long at_most_ms);
 extern void mj_clock_init(void);
 
-#endif							/* MJ_CLOCK_H */
+#endif /* MJ_CLOCK_H */

@@ -20,9 +20,9 @@
 
 /* 17: PGPROCs are known by number, no longer by a field of their own. */
 #if PG_VERSION_NUM >= 170000
-#define MJ_MY_PROCNO	((int) MyProcNumber)
+#define MJ_MY_PROCNO ((int) MyProcNumber)
 #else
-#define MJ_MY_PROCNO	(MyProc->pgprocno)
+#define MJ_MY_PROCNO (MyProc->pgprocno)
 #endif
 
 /* 16: ownership checks go through one function. */
@@ -32,34 +32,31 @@
 #define MJ_OWNS_EXTENSION(oid, role) \
 	object_ownercheck(ExtensionRelationId, (oid), (role))
 #else
-#define MJ_OWNS_DATABASE(oid, role) \
-	pg_database_ownercheck((oid), (role))
-#define MJ_OWNS_EXTENSION(oid, role) \
-	pg_extension_ownercheck((oid), (role))
+#define MJ_OWNS_DATABASE(oid, role) pg_database_ownercheck((oid), (role))
+#define MJ_OWNS_EXTENSION(oid, role) pg_extension_ownercheck((oid), (role))
 #endif
 
 /* 16: what a GUC check hook allocates lies in a context of its own. */
 #if PG_VERSION_NUM >= 160000
-#define MJ_GUC_MALLOC(size)	guc_malloc(LOG, (size))
+#define MJ_GUC_MALLOC(size) guc_malloc(LOG, (size))
 #else
-#define MJ_GUC_MALLOC(size)	malloc(size)
+#define MJ_GUC_MALLOC(size) malloc(size)
 #endif
 
 /* 18: the flag run_once is gone. */
 #if PG_VERSION_NUM >= 180000
 #define MJ_PORTAL_RUN(portal, top_level, dest, completion) \
-	((void) PortalRun((portal), FETCH_ALL, (top_level), \
-					  (dest), (dest), (completion)))
+	((void) PortalRun((portal), FETCH_ALL, (top_level), (dest), (dest), \
+					  (completion)))
 #else
 #define MJ_PORTAL_RUN(portal, top_level, dest, completion) \
-	((void) PortalRun((portal), FETCH_ALL, (top_level), true, \
-					  (dest), (dest), (completion)))
+	((void) PortalRun((portal), FETCH_ALL, (top_level), true, (dest), (dest), \
+					  (completion)))
 #endif
 
 /* 17: a wait event set belongs to a resource owner, not a memory context. */
 #if PG_VERSION_NUM >= 170000
-#define MJ_CREATE_WAIT_EVENT_SET(nevents) \
-	CreateWaitEventSet(NULL, (nevents))
+#define MJ_CREATE_WAIT_EVENT_SET(nevents) CreateWaitEventSet(NULL, (nevents))
 #else
 #define MJ_CREATE_WAIT_EVENT_SET(nevents) \
 	CreateWaitEventSet(CurrentMemoryContext, (nevents))
@@ -67,9 +64,9 @@
 
 /* 16: memberships differ, and only those with SET let one act as the role. */
 #if PG_VERSION_NUM >= 160000
-#define MJ_ACT_AS	"SET"
+#define MJ_ACT_AS "SET"
 #else
-#define MJ_ACT_AS	"MEMBER"
+#define MJ_ACT_AS "MEMBER"
 #endif
 
 /* 16: JSON callbacks return a result; 17: the lexer's struct comes first. */
@@ -95,4 +92,4 @@
 #define MJ_DROP_TEMPORARY_SLOTS() ReplicationSlotCleanup()
 #endif
 
-#endif							/* MJ_COMPAT_H */
+#endif /* MJ_COMPAT_H */

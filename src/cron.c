@@ -21,20 +21,17 @@ static const struct
 {
 	const char *name;
 	const char *fields[5];
-} nicknames[] = {
-	{ "@yearly", { "0", "0", "1", "1", "*" } },
-	{ "@annually", { "0", "0", "1", "1", "*" } },
-	{ "@monthly", { "0", "0", "1", "*", "*" } },
-	{ "@weekly", { "0", "0", "*", "*", "0" } },
-	{ "@daily", { "0", "0", "*", "*", "*" } },
-	{ "@midnight", { "0", "0", "*", "*", "*" } },
-	{ "@hourly", { "0", "*", "*", "*", "*" } }
-};
+} nicknames[] = { { "@yearly", { "0", "0", "1", "1", "*" } },
+				  { "@annually", { "0", "0", "1", "1", "*" } },
+				  { "@monthly", { "0", "0", "1", "*", "*" } },
+				  { "@weekly", { "0", "0", "*", "*", "0" } },
+				  { "@daily", { "0", "0", "*", "*", "*" } },
+				  { "@midnight", { "0", "0", "*", "*", "*" } },
+				  { "@hourly", { "0", "*", "*", "*", "*" } } };
 
 /* Reads a nickname without an argument; sets *known if it is one. */
 static bool
-read_nickname(MjCronReader *reader, MjPiece word, MjCronPart *part,
-			  bool *known)
+read_nickname(MjCronReader *reader, MjPiece word, MjCronPart *part, bool *known)
 {
 	*known = true;
 	if (mj_cron_equals(word, "@reboot"))
@@ -76,13 +73,12 @@ read_at_sign(MjCronReader *reader, MjPiece text, MjCronPart *part)
 	if (!read_nickname(reader, word, part, &known))
 		return false;
 	if (!known)
-		return mj_cron_refuse(reader,
-							  "Known are @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly, @reboot, @every <interval> and @at <time>.",
-							  "The nickname %s is unknown.",
-							  mj_cron_quote(word).text);
+		return mj_cron_refuse(
+			reader,
+			"Known are @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly, @reboot, @every <interval> and @at <time>.",
+			"The nickname %s is unknown.", mj_cron_quote(word).text);
 	if (rest.len > 0)
-		return mj_cron_refuse(reader,
-							  "Separate several schedules by \";\".",
+		return mj_cron_refuse(reader, "Separate several schedules by \";\".",
 							  "%s follows the nickname %s.",
 							  mj_cron_quote(rest).text,
 							  mj_cron_quote(word).text);
@@ -128,11 +124,15 @@ hint_for_shape(MjPiece text, int words, char *hint, size_t size)
 	else if (is_bare_nickname(text))
 		snprintf(hint, size, "Write \"@%.*s\".", text.len, text.start);
 	else if (words == 7)
-		strlcpy(hint, "There is no field for the year; for one time write \"@at 2030-01-31 10:00\".",
-				size);
+		strlcpy(
+			hint,
+			"There is no field for the year; for one time write \"@at 2030-01-31 10:00\".",
+			size);
 	else if (begins_with_letter(text))
-		strlcpy(hint, "The name of a job comes first, then its schedule, then its command.",
-				size);
+		strlcpy(
+			hint,
+			"The name of a job comes first, then its schedule, then its command.",
+			size);
 	else
 		strlcpy(hint, "For example, \"30 4 * * *\" is every day at 04:30.",
 				size);
@@ -145,10 +145,11 @@ refuse_shape(MjCronReader *reader, MjPiece text, int words)
 	char hint[128];
 
 	hint_for_shape(text, words, hint, sizeof(hint));
-	return mj_cron_refuse(reader, hint,
-						  "It has %s%d field%s; a schedule has five (minute, hour, day of month, month, day of week), or six with the second first.",
-						  words >= MJ_CRON_MAX_WORDS ? "at least " : "",
-						  words, words == 1 ? "" : "s");
+	return mj_cron_refuse(
+		reader, hint,
+		"It has %s%d field%s; a schedule has five (minute, hour, day of month, month, day of week), or six with the second first.",
+		words >= MJ_CRON_MAX_WORDS ? "at least " : "", words,
+		words == 1 ? "" : "s");
 }
 
 /*
@@ -161,8 +162,8 @@ read_seconds(MjCronReader *reader, MjPiece text, const MjPiece *words,
 {
 	int seconds;
 
-	*done = count == 2 && mj_cron_number(words[0], &seconds) &&
-		seconds >= 1 && seconds <= 59 &&
+	*done = count == 2 && mj_cron_number(words[0], &seconds) && seconds >= 1 &&
+		seconds <= 59 &&
 		(mj_cron_equals(words[1], "seconds") ||
 		 mj_cron_equals(words[1], "second"));
 	return !*done || mj_cron_read_every(reader, text, part);
@@ -235,9 +236,9 @@ static bool
 check_text(MjCronReader *reader)
 {
 	if (reader->whole.len == 0)
-		return mj_cron_refuse(reader,
-							  "For example, \"30 4 * * *\" is every day at 04:30.",
-							  "The schedule is empty.");
+		return mj_cron_refuse(
+			reader, "For example, \"30 4 * * *\" is every day at 04:30.",
+			"The schedule is empty.");
 	if (reader->whole.len > MJ_CRON_MAX_TEXT)
 		return mj_cron_refuse(reader, NULL,
 							  "The schedule is longer than %d bytes.",

@@ -109,8 +109,8 @@ typedef struct MjCronNotes
 extern bool mj_cron_parse(const char *text, MjSchedule **out,
 						  MjCronNotes *notes, MjProblem *problem);
 
-extern bool mj_cron_next(const MjSchedule *schedule, MjZone *zone,
-						 int64 after, int64 *next);
+extern bool mj_cron_next(const MjSchedule *schedule, MjZone *zone, int64 after,
+						 int64 *next);
 extern bool mj_cron_next_split(const MjSchedule *schedule, MjZone *zone,
 							   int64 fixed_after, int64 wildcard_after,
 							   int64 *next);

@@ -42,8 +42,8 @@ mj_cron_day_number(int64 year, int month, int day)
 	int day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
 	int day_of_era;
 
-	day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 +
-		day_of_year;
+	day_of_era =
+		year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
 	return era * MJ_DAYS_PER_ERA + day_of_era - MJ_DAYS_TO_1970;
 }
 
@@ -61,8 +61,8 @@ mj_cron_day_civil(int64 number, int64 *year, int *month, int *day)
 	year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 -
 				   day_of_era / 146096) /
 		365;
-	day_of_year = day_of_era -
-		(365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	day_of_year =
+		day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
 	march_month = (5 * day_of_year + 2) / 153;
 
 	*day = day_of_year - (153 * march_month + 2) / 5 + 1;
@@ -81,10 +81,10 @@ mj_cron_day_weekday(int64 number)
 int
 mj_cron_month_length(int64 year, int month)
 {
-	static const uint8 length[13] = { 0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	static const uint8 length[13] = { 0,  31, 28, 31, 30, 31, 30,
+									  31, 31, 30, 31, 30, 31 };
 
-	if (month == 2 &&
-		year % 4 == 0 && (year % 100 != 0 || year % 400 == 0))
+	if (month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0))
 		return 29;
 	return length[month];
 }

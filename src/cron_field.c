@@ -37,14 +37,13 @@ typedef struct MjField
 } MjField;
 
 static const char *const month_words[] = {
-	"january", "february", "march", "april", "may", "june", "july",
-	"august", "september", "october", "november", "december", NULL
+	"january", "february",	"march",   "april",	   "may",	   "june", "july",
+	"august",  "september", "october", "november", "december", NULL
 };
 
-static const char *const weekday_words[] = {
-	"sunday", "monday", "tuesday", "wednesday", "thursday", "friday",
-	"saturday", NULL
-};
+static const char *const weekday_words[] = { "sunday",	  "monday",	  "tuesday",
+											 "wednesday", "thursday", "friday",
+											 "saturday",  NULL };
 
 static const MjField fields_known[] = {
 	{ MJ_FIELD_SECOND, "second", 0, 59, 59, NULL, "Use 0 to 59." },
@@ -143,13 +142,14 @@ refuse_value(MjCronReader *reader, const MjField *field, MjPiece piece,
 	char hint[64];
 
 	if (state == MJ_VALUE_OUT_OF_RANGE)
-		return mj_cron_refuse(reader, field->usage,
-							  "The value %s in the %s field is out of the range %d to %d.",
-							  quoted.text, field->name, field->min, field->max);
+		return mj_cron_refuse(
+			reader, field->usage,
+			"The value %s in the %s field is out of the range %d to %d.",
+			quoted.text, field->name, field->min, field->max);
 	if (piece.len == 1 && (piece.start[0] == '?' || piece.start[0] == '*'))
 		return mj_cron_refuse(reader, "Write \"*\" alone for every value.",
-							  "%s in the %s field is not a value.",
-							  quoted.text, field->name);
+							  "%s in the %s field is not a value.", quoted.text,
+							  field->name);
 	if (word >= 0)
 	{
 		snprintf(hint, sizeof(hint), "Write \"%.3s\" or \"%s\".",
@@ -158,11 +158,11 @@ refuse_value(MjCronReader *reader, const MjField *field, MjPiece piece,
 							  "The name %s in the %s field is unknown.",
 							  quoted.text, field->name);
 	}
-	return mj_cron_refuse(reader, field->usage,
-						  field->words ?
-							  "%s in the %s field is neither a number nor a name." :
-							  "%s in the %s field is not a number.",
-						  quoted.text, field->name);
+	return mj_cron_refuse(
+		reader, field->usage,
+		field->words ? "%s in the %s field is neither a number nor a name." :
+					   "%s in the %s field is not a number.",
+		quoted.text, field->name);
 }
 
 /* Reads a value or refuses it. */
@@ -172,8 +172,7 @@ need_value(MjCronReader *reader, const MjField *field, MjPiece piece,
 {
 	MjValueState state = read_value(field, piece, value);
 
-	return state == MJ_VALUE_OK ||
-		refuse_value(reader, field, piece, state);
+	return state == MJ_VALUE_OK || refuse_value(reader, field, piece, state);
 }
 
 /* Adds a value to its field's set. */
@@ -231,7 +230,8 @@ hint_for_wrap(const MjField *field, const MjRange *range, StringInfo hint)
 	{
 		for (int i = 0; i <= span; i += range->step)
 			appendStringInfo(hint, "%s%d", i > 0 ? "," : "",
-							 field->min + (range->low - field->min + i) % count);
+							 field->min +
+								 (range->low - field->min + i) % count);
 	}
 	else
 	{
@@ -421,10 +421,10 @@ read_nth_weekday(MjCronReader *reader, const MjField *field, MjPiece item,
 	if (!need_value(reader, field, name, &weekday))
 		return false;
 	if (!mj_cron_number(nth, &n) || n < 1 || n > 5)
-		return mj_cron_refuse(reader,
-							  "Write \"MON#1\" to \"MON#5\", or \"1L\" for the last one.",
-							  "%s in the day-of-week field does not say which of the month, 1 to 5.",
-							  mj_cron_quote(item).text);
+		return mj_cron_refuse(
+			reader, "Write \"MON#1\" to \"MON#5\", or \"1L\" for the last one.",
+			"%s in the day-of-week field does not say which of the month, 1 to 5.",
+			mj_cron_quote(item).text);
 	part->nth_weekdays[n - 1] |= (uint8) (1 << (weekday % 7));
 	return true;
 }
@@ -443,9 +443,10 @@ read_weekday_item(MjCronReader *reader, const MjField *field, MjPiece item,
 	if (rest.start != NULL)
 		return read_nth_weekday(reader, field, item, part, rest);
 	if (mj_cron_equals(item, "l"))
-		return mj_cron_refuse(reader,
-							  "Write \"6\" for Saturday, or \"6L\" for the last Saturday of the month.",
-							  "\"L\" in the day-of-week field does not say which weekday.");
+		return mj_cron_refuse(
+			reader,
+			"Write \"6\" for Saturday, or \"6L\" for the last Saturday of the month.",
+			"\"L\" in the day-of-week field does not say which weekday.");
 	head.len = item.len - 1;
 	if (!ends_in(item, 'l') ||
 		read_value(field, head, &weekday) == MJ_VALUE_UNKNOWN)
@@ -486,7 +487,8 @@ is_any(const MjField *field, MjPiece text)
 {
 	return text.len == 1 &&
 		(text.start[0] == '*' ||
-		 (text.start[0] == '?' && (field->id == MJ_FIELD_DAY || field->id == MJ_FIELD_WEEKDAY)));
+		 (text.start[0] == '?' &&
+		  (field->id == MJ_FIELD_DAY || field->id == MJ_FIELD_WEEKDAY)));
 }
 
 /* Reads a field. */
@@ -535,20 +537,20 @@ hint_for_both_days(const MjCronPart *part, char *hint, size_t size)
 			const char *word = weekday_words[weekday];
 
 			if (part->days == ((uint32) 0xFE << (7 * nth)) &&
-				part->near_days == 0 &&
-				part->weekdays == (1 << weekday))
+				part->near_days == 0 && part->weekdays == (1 << weekday))
 			{
-				snprintf(hint, size,
-						 "To require both, write \"*\" as day of month and \"%c%c%c#%d\" as day of week.",
-						 word[0] - 0x20, word[1] - 0x20, word[2] - 0x20,
-						 nth + 1);
+				snprintf(
+					hint, size,
+					"To require both, write \"*\" as day of month and \"%c%c%c#%d\" as day of week.",
+					word[0] - 0x20, word[1] - 0x20, word[2] - 0x20, nth + 1);
 				return;
 			}
 		}
 	}
-	strlcpy(hint,
-			"A weekday by its number in the month is written like \"MON#1\", with \"*\" as day of month.",
-			size);
+	strlcpy(
+		hint,
+		"A weekday by its number in the month is written like \"MON#1\", with \"*\" as day of month.",
+		size);
 }
 
 /* Describes both readings of a part that restricts both day fields. */

@@ -165,8 +165,7 @@ take_amount(MjPiece *rest, int64 *usecs)
 	name = take(&ahead, count_letters(ahead));
 	if (!find_unit(name, &unit))
 		return MJ_INTERVAL_UNREADABLE;
-	if (!take_whole(rest, &number) ||
-		!take_fraction(rest, unit, &fraction))
+	if (!take_whole(rest, &number) || !take_fraction(rest, unit, &fraction))
 		return MJ_INTERVAL_UNREADABLE;
 	*rest = mj_cron_trim(*rest);
 	if (rest->start != name.start)
@@ -200,8 +199,8 @@ take_clock(MjPiece *rest, int64 *usecs)
 	if (is_digit(&ahead, 0))
 		return MJ_INTERVAL_UNREADABLE;
 	*rest = ahead;
-	*usecs = (hours * INT64CONST(3600) + minutes * 60 + seconds) *
-			MJ_USECS_PER_SEC +
+	*usecs =
+		(hours * INT64CONST(3600) + minutes * 60 + seconds) * MJ_USECS_PER_SEC +
 		fraction;
 	return MJ_INTERVAL_OK;
 }
@@ -250,10 +249,11 @@ mj_cron_read_every(MjCronReader *reader, MjPiece text, MjCronPart *part)
 
 	part->kind = MJ_CRON_EVERY;
 	if (state == MJ_INTERVAL_CALENDAR)
-		return mj_cron_refuse(reader,
-							  "Use fields instead: \"0 0 1 * *\" is each month's first day, \"0 0 1 1 *\" each year's.",
-							  "The interval %s counts in months or years, which differ in length.",
-							  quoted.text);
+		return mj_cron_refuse(
+			reader,
+			"Use fields instead: \"0 0 1 * *\" is each month's first day, \"0 0 1 1 *\" each year's.",
+			"The interval %s counts in months or years, which differ in length.",
+			quoted.text);
 	if (state == MJ_INTERVAL_TOO_LONG)
 		return mj_cron_refuse(reader,
 							  "For one time, write \"@at 2030-01-31 10:00\".",
@@ -325,14 +325,13 @@ take_offset(MjPiece *rest, int64 *seconds)
 		return true;
 	}
 	west = take_char(rest, '-');
-	if ((!west && !take_char(rest, '+')) ||
-		!take_digits(rest, 1, 2, &hours) || hours > 15)
+	if ((!west && !take_char(rest, '+')) || !take_digits(rest, 1, 2, &hours) ||
+		hours > 15)
 		return false;
 	if ((take_char(rest, ':') || is_digit(rest, 0)) &&
 		(!take_digits(rest, 2, 2, &minutes) || minutes > 59))
 		return false;
-	if (take_char(rest, ':') &&
-		(!take_digits(rest, 2, 2, &odd) || odd > 59))
+	if (take_char(rest, ':') && (!take_digits(rest, 2, 2, &odd) || odd > 59))
 		return false;
 	*seconds = hours * 3600 + minutes * 60 + odd;
 	if (west)
@@ -355,16 +354,18 @@ mj_cron_read_at(MjCronReader *reader, MjPiece text, MjCronPart *part)
 	part->kind = MJ_CRON_AT;
 	if (!take_date(&rest, &day) || !take_time(&rest, &usecs))
 		return mj_cron_refuse(reader, MJ_AT_USAGE,
-							  text.len == 0 ? "\"@at\" lacks its time%.0s." :
-											  "The time %s is not a valid date and time.",
+							  text.len == 0 ?
+								  "\"@at\" lacks its time%.0s." :
+								  "The time %s is not a valid date and time.",
 							  mj_cron_quote(text).text);
 	rest = mj_cron_trim(rest);
 	part->at_local = rest.len == 0;
 	if (!part->at_local && (!take_offset(&rest, &offset) || rest.len > 0))
-		return mj_cron_refuse(reader,
-							  "Write an offset such as \"+01:00\" or \"Z\", or nothing and give the zone in the argument timezone.",
-							  "The time %s does not end in an offset from UTC.",
-							  mj_cron_quote(text).text);
+		return mj_cron_refuse(
+			reader,
+			"Write an offset such as \"+01:00\" or \"Z\", or nothing and give the zone in the argument timezone.",
+			"The time %s does not end in an offset from UTC.",
+			mj_cron_quote(text).text);
 	part->at = (day * MJ_SECS_PER_DAY - offset) * MJ_USECS_PER_SEC + usecs;
 	return true;
 }

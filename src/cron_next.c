@@ -218,8 +218,7 @@ makes_up(const MjCronPart *part, const MjStretch *stretch, int64 until)
  * fixed schedule not one of a second pass.
  */
 static int64
-first_of_stretch(const MjCronPart *part, const MjStretch *stretch,
-				 int64 first)
+first_of_stretch(const MjCronPart *part, const MjStretch *stretch, int64 first)
 {
 	int64 start = stretch->start;
 
@@ -237,8 +236,7 @@ first_of_stretch(const MjCronPart *part, const MjStretch *stretch,
  * of offset turns the clock back by MJ_CRON_FAR.
  */
 static bool
-next_of_fields(const MjCronPart *part, MjZone *zone, int64 first,
-			   int64 *next)
+next_of_fields(const MjCronPart *part, MjZone *zone, int64 first, int64 *next)
 {
 	int64 until = first + MJ_CRON_HORIZON;
 	MjStretch stretch = stretch_at(zone, first - MJ_CRON_SMALL_SHIFT);
@@ -348,8 +346,8 @@ part_is_wildcard(const MjCronPart *part)
  * time that it shows now.  False if there is none.
  */
 bool
-mj_cron_next_split(const MjSchedule *schedule, MjZone *zone,
-				   int64 fixed_after, int64 wildcard_after, int64 *next)
+mj_cron_next_split(const MjSchedule *schedule, MjZone *zone, int64 fixed_after,
+				   int64 wildcard_after, int64 *next)
 {
 	bool found = false;
 
@@ -374,8 +372,7 @@ mj_cron_next_split(const MjSchedule *schedule, MjZone *zone,
  * the server's start.  Allocates nothing, raises nothing.
  */
 bool
-mj_cron_next(const MjSchedule *schedule, MjZone *zone, int64 after,
-			 int64 *next)
+mj_cron_next(const MjSchedule *schedule, MjZone *zone, int64 after, int64 *next)
 {
 	return mj_cron_next_split(schedule, zone, after, after, next);
 }

@@ -68,8 +68,7 @@ extern bool mj_cron_is_interval(MjPiece text);
 
 /* cron_day.c */
 extern int64 mj_cron_day_number(int64 year, int month, int day);
-extern void mj_cron_day_civil(int64 number, int64 *year, int *month,
-							  int *day);
+extern void mj_cron_day_civil(int64 number, int64 *year, int *month, int *day);
 extern int mj_cron_day_weekday(int64 number);
 extern int mj_cron_month_length(int64 year, int month);
 extern uint32 mj_cron_month_days(const MjCronPart *part, int length,

@@ -52,8 +52,7 @@ mj_cron_quote(MjPiece piece)
 			break;
 		}
 		foreign = !plain && !is_space(c);
-		quoted.text[n++] = plain ? c : is_space(c) ? ' ' :
-													 '?';
+		quoted.text[n++] = plain ? c : is_space(c) ? ' ' : '?';
 	}
 	quoted.text[n++] = '"';
 	quoted.text[n] = '\0';
@@ -70,8 +69,8 @@ mj_cron_refuse(MjCronReader *reader, const char *hint, const char *detail, ...)
 	MjProblem *problem = reader->problem;
 	va_list args;
 
-	snprintf(problem->message, sizeof(problem->message),
-			 "invalid schedule %s", mj_cron_quote(reader->whole).text);
+	snprintf(problem->message, sizeof(problem->message), "invalid schedule %s",
+			 mj_cron_quote(reader->whole).text);
 	va_start(args, detail);
 	vsnprintf(problem->detail, sizeof(problem->detail), detail, args);
 	va_end(args);

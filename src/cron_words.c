@@ -18,14 +18,13 @@
 /* A time phrase lists up to this many times of day */
 #define MJ_MAX_LISTED_TIMES 6
 
-static const char *const weekday_names[] = {
-	"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday",
-	"Saturday"
-};
+static const char *const weekday_names[] = { "Sunday",	  "Monday",	  "Tuesday",
+											 "Wednesday", "Thursday", "Friday",
+											 "Saturday" };
 
 static const char *const month_names[] = {
-	"", "January", "February", "March", "April", "May", "June", "July",
-	"August", "September", "October", "November", "December"
+	"",		"January", "February",	"March",   "April",	   "May",	  "June",
+	"July", "August",  "September", "October", "November", "December"
 };
 
 /* Writes one value of a set. */
@@ -50,8 +49,8 @@ shape_of(uint64 set)
 	shape.count = pg_popcount64(set);
 	shape.low = pg_rightmost_one_pos64(set);
 	shape.high = pg_leftmost_one_pos64(set);
-	shape.step = shape.count == 1 ? 1 :
-									(shape.high - shape.low) / (shape.count - 1);
+	shape.step =
+		shape.count == 1 ? 1 : (shape.high - shape.low) / (shape.count - 1);
 	previous = shape.low;
 	for (int value = shape.low + 1; value <= shape.high; value++)
 	{
@@ -194,8 +193,7 @@ write_time(StringInfo out, int hour, int minute, int second)
 static bool
 write_few_times(StringInfo out, const MjCronPart *part)
 {
-	int total = pg_popcount64(part->minutes) *
-		pg_popcount32(part->hours);
+	int total = pg_popcount64(part->minutes) * pg_popcount32(part->hours);
 	int done = 0;
 
 	if (total > MJ_MAX_LISTED_TIMES || pg_popcount64(part->seconds) > 1)
@@ -209,7 +207,8 @@ write_few_times(StringInfo out, const MjCronPart *part)
 				((part->minutes >> minute) & 1) == 0)
 				continue;
 			write_comma(out, done++, total);
-			write_time(out, hour, minute, pg_rightmost_one_pos64(part->seconds));
+			write_time(out, hour, minute,
+					   pg_rightmost_one_pos64(part->seconds));
 		}
 	}
 	return true;
@@ -395,8 +394,8 @@ write_days(StringInfo out, const MjCronPart *part)
 	int total;
 	int done = 0;
 
-	total = (stepped ? 1 : count_runs(days)) +
-		pg_popcount32(part->near_days) + (part->days & 1);
+	total = (stepped ? 1 : count_runs(days)) + pg_popcount32(part->near_days) +
+		(part->days & 1);
 	if (days != 0)
 	{
 		appendStringInfoString(out, shape.count > 1 ? "days " : "day ");
@@ -463,7 +462,8 @@ weekdays_to_list(uint8 weekdays)
 static void
 write_weekdays(StringInfo out, const MjCronPart *part)
 {
-	static const char *const ordinals[] = { "first", "second", "third", "fourth", "fifth" };
+	static const char *const ordinals[] = { "first", "second", "third",
+											"fourth", "fifth" };
 	uint32 weekdays = weekdays_to_list(part->weekdays);
 	int runs = count_runs(weekdays);
 	int total = runs + count_ordinals(part);
@@ -522,14 +522,12 @@ write_interval(StringInfo out, int64 usecs)
 	{
 		int64 usecs;
 		const char *name;
-	} units[] = {
-		{ MJ_SECS_PER_DAY * MJ_USECS_PER_SEC, "day" },
-		{ 3600 * MJ_USECS_PER_SEC, "hour" },
-		{ 60 * MJ_USECS_PER_SEC, "minute" },
-		{ MJ_USECS_PER_SEC, "second" },
-		{ 1000, "millisecond" },
-		{ 1, "microsecond" }
-	};
+	} units[] = { { MJ_SECS_PER_DAY * MJ_USECS_PER_SEC, "day" },
+				  { 3600 * MJ_USECS_PER_SEC, "hour" },
+				  { 60 * MJ_USECS_PER_SEC, "minute" },
+				  { MJ_USECS_PER_SEC, "second" },
+				  { 1000, "millisecond" },
+				  { 1, "microsecond" } };
 	bool written = false;
 
 	appendStringInfoString(out, "every");

@@ -33,16 +33,16 @@
 typedef struct Passed
 {
 	int count;
-	TimestampTz first; /* the stored one */
+	TimestampTz first;	/* the stored one */
 	TimestampTz second; /* the one after it; may be in the future; 0: none */
-	TimestampTz last; /* the latest that has passed */
-	TimestampTz next; /* the first that has not passed; 0: none comes */
+	TimestampTz last;	/* the latest that has passed */
+	TimestampTz next;	/* the first that has not passed; 0: none comes */
 } Passed;
 
 /* A run of a job, ready now; not yet in the queue. */
 void
 mj_due_new_run(const MjJob *job, TimestampTz due_at, const char *trigger,
-		TimestampTz now, MjRun *run)
+			   TimestampTz now, MjRun *run)
 {
 	memset(run, 0, sizeof(MjRun));
 	run->run_id = mj_queue_next_run_id();
@@ -58,8 +58,8 @@ mj_due_new_run(const MjJob *job, TimestampTz due_at, const char *trigger,
 
 /* Log an instant that does not become a run. */
 static void
-skip(const MjJob *job, TimestampTz due_at, const char *trigger,
-	 TimestampTz now, int missed, const char *reason)
+skip(const MjJob *job, TimestampTz due_at, const char *trigger, TimestampTz now,
+	 int missed, const char *reason)
 {
 	MjRun run;
 	MjRunOwner owner;
@@ -74,9 +74,10 @@ skip(const MjJob *job, TimestampTz due_at, const char *trigger,
 static void
 report_lost(const MjJob *job, const MjProblem *problem)
 {
-	ereport(LOG, (errmsg("job \"%s\" is not scheduled any more: %s", job->name,
-						 problem->message),
-				  problem->detail[0] ? errdetail("%s", problem->detail) : 0));
+	ereport(LOG,
+			(errmsg("job \"%s\" is not scheduled any more: %s", job->name,
+					problem->message),
+			 problem->detail[0] ? errdetail("%s", problem->detail) : 0));
 }
 
 /*
@@ -161,7 +162,7 @@ bool
 mj_due_is_off(const MjJob *job)
 {
 	return !job->enabled || job->paused ||
-		   mj_guc_group_is_disabled(job->job_group);
+		mj_guc_group_is_disabled(job->job_group);
 }
 
 /* When a run due at an instant is to start: up to the job's jitter later. */
@@ -195,7 +196,7 @@ static bool
 is_in_the_way(const MjJob *job)
 {
 	return strcmp(job->overlap, "skip") == 0 &&
-		   mj_queue_job_is_live(job->job_id);
+		mj_queue_job_is_live(job->job_id);
 }
 
 /* Has a job's schedule made the runs that it is to make? */
@@ -286,8 +287,7 @@ leave_out(const MjJob *job, Passed *passed, TimestampTz now)
  * Returns whether there is a run.
  */
 static bool
-fire_first(const MjJob *job, Passed *passed, TimestampTz now,
-		   TimestampTz *next)
+fire_first(const MjJob *job, Passed *passed, TimestampTz now, TimestampTz *next)
 {
 	bool missed = passed->count > 1 || is_late(passed->first, now);
 
@@ -295,8 +295,8 @@ fire_first(const MjJob *job, Passed *passed, TimestampTz now,
 		return false;
 	*next = passed->second;
 	passed->last = passed->first;
-	start(job, passed->first, missed ? "catch_up" : "schedule",
-		  missed ? 1 : 0, now);
+	start(job, passed->first, missed ? "catch_up" : "schedule", missed ? 1 : 0,
+		  now);
 	return true;
 }
 
@@ -316,8 +316,8 @@ fire(MjJob *job, TimestampTz now)
 	next = passed.next;
 	if (!mj_due_is_off(job))
 		made = strcmp(job->catch_up, "all") == 0 ?
-				   fire_first(job, &passed, now, &next) :
-				   fire_once(job, &passed, now);
+			fire_first(job, &passed, now, &next) :
+			fire_once(job, &passed, now);
 	if (made)
 		count_run(job);
 	mj_job_set_state(job->job_id, is_through(job) ? 0 : next, passed.last,

@@ -61,13 +61,13 @@
 /* The run at hand. */
 typedef struct Work
 {
-	MjRun		run;
-	MjJob		job;
-	MjRunOwner	owner;
+	MjRun run;
+	MjJob job;
+	MjRunOwner owner;
 } Work;
 
-static MemoryContext work_context = NULL;	/* reset for every run */
-static Work current;			/* valid while the slot names its run */
+static MemoryContext work_context = NULL; /* reset for every run */
+static Work current; /* valid while the slot names its run */
 static TimeoutId cancel_timeout;
 static TimeoutId terminate_timeout;
 static volatile sig_atomic_t run_timed_out = false;
@@ -95,7 +95,7 @@ terminate_run(void)
 static int
 timeout_ms(const MjJob *job)
 {
-	double		ms;
+	double ms;
 
 	if (job->timeout == NULL)
 		return 0;
@@ -106,7 +106,7 @@ timeout_ms(const MjJob *job)
 static void
 start_timeouts(const MjJob *job)
 {
-	int			ms = timeout_ms(job);
+	int ms = timeout_ms(job);
 
 	run_timed_out = false;
 	if (ms == 0)
@@ -126,13 +126,13 @@ stop_timeouts(void)
 static bool
 check_claim(Work *work)
 {
-	MjRun	   *run = &work->run;
+	MjRun *run = &work->run;
 	MjRoleProblem problem;
 
 	if (!mj_job_by_id(run->job_id, &work->job))
 	{
 		mj_queue_delete(run->run_id, run->worker_id);
-		return false;			/* a caller who waits finds it gone */
+		return false; /* a caller who waits finds it gone */
 	}
 	mj_runlog_owner(&work->job, &work->owner);
 	if (OidIsValid(work->job.role_oid) &&
@@ -158,13 +158,13 @@ check_claim(Work *work)
 static bool
 claim(Work *work, bool *fit)
 {
-	bool		found;
+	bool found;
 
 	MemoryContextReset(work_context);
 	mj_worker_begin(work_context, mj_worker_is_unsettled());
 	found = mj_store_installed() &&
-		mj_queue_claim(mj_my_slot->lane, mj_my_slot->worker_id,
-					   mj_clock_now(), &work->run);
+		mj_queue_claim(mj_my_slot->lane, mj_my_slot->worker_id, mj_clock_now(),
+					   &work->run);
 	*fit = found && check_claim(work);
 	mj_worker_commit(work_context);
 	return found;
@@ -190,7 +190,7 @@ must_commit_first(void)
 static void
 record_success(Work *work, const MjCommandResult *result)
 {
-	MjOutcome	outcome = {0};
+	MjOutcome outcome = { 0 };
 
 	if (must_commit_first())
 	{
@@ -213,7 +213,7 @@ record_success(Work *work, const MjCommandResult *result)
 	mj_history_insert(&work->run, &work->owner, &outcome);
 	mj_xact_run_ended(work->run.run_id);
 	if (strcmp(work->job.catch_up, "all") == 0)
-		mj_xact_wake(0, MJ_LANE_NONE);	/* its next missed instant waits */
+		mj_xact_wake(0, MJ_LANE_NONE); /* its next missed instant waits */
 	mj_worker_commit(work_context);
 	mj_worker_cancellable = false;
 	QueryCancelPending = false;
@@ -224,7 +224,7 @@ record_success(Work *work, const MjCommandResult *result)
 static void
 perform(Work *work)
 {
-	MjCommand	command;
+	MjCommand command;
 	MjCommandResult result;
 
 	command.job_id = work->job.job_id;
@@ -250,7 +250,7 @@ perform(Work *work)
 static ErrorData *
 take_error(void)
 {
-	ErrorData  *error;
+	ErrorData *error;
 
 	HOLD_INTERRUPTS();
 	mj_worker_cancellable = false;
@@ -282,7 +282,8 @@ status_of_error(const ErrorData *error)
 static char *
 cut_text(const char *text)
 {
-	return text == NULL ? NULL :
+	return text == NULL ?
+		NULL :
 		mj_runner_cut(text, (Size) mj_max_result_length_kb * 1024);
 }
 
@@ -290,7 +291,7 @@ cut_text(const char *text)
 static void
 record_failure(Work *work, const ErrorData *error)
 {
-	MjOutcome	outcome = {0};
+	MjOutcome outcome = { 0 };
 
 	outcome.status = status_of_error(error);
 	outcome.rows_isnull = true;
@@ -303,8 +304,8 @@ record_failure(Work *work, const ErrorData *error)
 	outcome.finished_at = mj_clock_now();
 	mj_worker_begin(work_context, true);
 	mj_mailer_put_back_leftovers(work->run.worker_id);
-	mj_runlog_failed(&work->run, &work->owner, &outcome,
-					 work->job.max_attempts, work->job.backoff_base);
+	mj_runlog_failed(&work->run, &work->owner, &outcome, work->job.max_attempts,
+					 work->job.backoff_base);
 	mj_worker_commit(work_context);
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
@@ -313,10 +314,11 @@ record_failure(Work *work, const ErrorData *error)
 static void
 record_termination(void)
 {
-	ErrorData	error = {0};
+	ErrorData error = { 0 };
 
 	error.sqlerrcode = ERRCODE_QUERY_CANCELED;
-	error.detail = "It did not end when it was cancelled, so its process was ended.";
+	error.detail =
+		"It did not end when it was cancelled, so its process was ended.";
 	record_failure(&current, &error);
 }
 
@@ -328,9 +330,9 @@ record_termination(void)
 static void
 put_back_on_exit(int code, Datum arg)
 {
-	MjRun	   *runs;
-	int			n;
-	int			i;
+	MjRun *runs;
+	int n;
+	int i;
 
 	if (mj_my_slot == NULL ||
 		(mj_my_slot->run_id == 0 && mj_my_slot->lane != MJ_LANE_MAIL))
@@ -340,8 +342,8 @@ put_back_on_exit(int code, Datum arg)
 	if (run_timed_out && mj_my_slot->run_id != 0)
 		record_termination();
 	mj_worker_begin(work_context, true);
-	n = mj_store_installed() ?
-		mj_queue_running(mj_my_slot->worker_id, &runs) : 0;
+	n = mj_store_installed() ? mj_queue_running(mj_my_slot->worker_id, &runs) :
+							   0;
 	for (i = 0; i < n; i++)
 		if (mj_worker_told_to_end)
 			mj_runlog_interrupted(&runs[i], "the worker was told to end");
@@ -354,18 +356,19 @@ put_back_on_exit(int code, Datum arg)
 static void
 start(Datum main_arg)
 {
-	int64		lane;
+	int64 lane;
 
 	mj_worker_attach(main_arg);
 	lane = mj_my_slot->lane;
 	BackgroundWorkerInitializeConnectionByOid(mj_my_slot->database,
 											  lane == MJ_LANE_MAIL ?
-											  InvalidOid : (Oid) lane, 0);
+												  InvalidOid :
+												  (Oid) lane,
+											  0);
 	before_shmem_exit(put_back_on_exit, (Datum) 0);
 	cancel_timeout = RegisterTimeout(USER_TIMEOUT, cancel_run);
 	terminate_timeout = RegisterTimeout(USER_TIMEOUT, terminate_run);
-	work_context = AllocSetContextCreate(TopMemoryContext,
-										 "motionify_jobs run",
+	work_context = AllocSetContextCreate(TopMemoryContext, "motionify_jobs run",
 										 ALLOCSET_DEFAULT_SIZES);
 }
 
@@ -373,7 +376,7 @@ start(Datum main_arg)
 static void
 execute(Work *work)
 {
-	ErrorData  *volatile error = NULL;
+	ErrorData *volatile error = NULL;
 
 	debug_query_string = work->job.command;
 	pgstat_report_activity(STATE_RUNNING, work->job.command);
@@ -410,7 +413,7 @@ clean_session(void)
 static void
 take_in_hand(int64 run_id)
 {
-	MjLane	   *entry;
+	MjLane *entry;
 
 	mj_lock();
 	mj_my_slot->state = MJ_SLOT_BUSY;
@@ -425,7 +428,7 @@ take_in_hand(int64 run_id)
 static bool
 serve_run(void)
 {
-	bool		fit;
+	bool fit;
 
 	if (!claim(&current, &fit))
 		return false;
@@ -467,7 +470,7 @@ serve(void)
 static void
 note_empty_lane(void)
 {
-	MjLane	   *entry;
+	MjLane *entry;
 
 	mj_lock();
 	entry = mj_lane_find(mj_my_slot->database, mj_my_slot->lane);
@@ -487,7 +490,7 @@ note_empty_lane(void)
 static void
 leave_if_idle(void)
 {
-	bool		idle;
+	bool idle;
 
 	mj_lock();
 	idle = mj_my_slot->state == MJ_SLOT_IDLE;
@@ -513,13 +516,13 @@ wait_for_work(bool fresh)
 	TimestampTz linger = mj_linger_s * USECS_PER_SEC;
 	TimestampTz stay = mj_my_slot->idle_since +
 		(fresh ? Max(linger, MJ_FRESH_LINGER_US) : linger);
-	long		ms = (long) ((stay - mj_clock_real() + 999) / 1000);
-	bool		reloaded;
+	long ms = (long) ((stay - mj_clock_real() + 999) / 1000);
+	bool reloaded;
 
 	note_empty_lane();
 	if (ms <= 0)
 		leave_if_idle();
-	if (mj_my_slot->state == MJ_SLOT_IDLE)	/* else it was woken */
+	if (mj_my_slot->state == MJ_SLOT_IDLE) /* else it was woken */
 		(void) mj_worker_wait(Max(ms, 0), &reloaded);
 }
 
@@ -527,7 +530,7 @@ wait_for_work(bool fresh)
 void
 mj_executor_main(Datum main_arg)
 {
-	int			served = 0;
+	int served = 0;
 
 	start(main_arg);
 	while (served < MJ_MAX_RUNS_PER_EXECUTOR && !mj_worker_must_leave())

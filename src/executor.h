@@ -12,4 +12,4 @@
 
 extern PGDLLEXPORT void mj_executor_main(Datum main_arg);
 
-#endif							/* MJ_EXECUTOR_H */
+#endif /* MJ_EXECUTOR_H */

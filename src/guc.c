@@ -23,54 +23,54 @@
 #include "guc.h"
 #include "override.h"
 
-bool		mj_enabled = true;
-char	   *mj_databases = NULL;
-int			mj_max_workers = 4;
-int			mj_max_databases = 256;
-int			mj_linger_s = 120;
-int			mj_misfire_grace_s = 60;
-int			mj_log_runs = MJ_LOG_CHANGES;
-char	   *mj_instance = NULL;
-bool		mj_allow_superuser_jobs = true;
+bool mj_enabled = true;
+char *mj_databases = NULL;
+int mj_max_workers = 4;
+int mj_max_databases = 256;
+int mj_linger_s = 120;
+int mj_misfire_grace_s = 60;
+int mj_log_runs = MJ_LOG_CHANGES;
+char *mj_instance = NULL;
+bool mj_allow_superuser_jobs = true;
 
-char	   *mj_timezone = NULL;
-char	   *mj_disabled_groups = NULL;
-char	   *mj_schedule_override = NULL;
-int			mj_catch_up_limit = 1000;
-int			mj_history_retention_min = 30 * 24 * 60;
-int			mj_max_result_length_kb = 8;
-char	   *mj_smtp_url = NULL;
-char	   *mj_smtp_user = NULL;
-char	   *mj_smtp_password_file = NULL;
-int			mj_smtp_tls = MJ_TLS_REQUIRE;
-bool		mj_smtp_allow_plaintext = false;
-char	   *mj_smtp_ca_file = NULL;
-int			mj_smtp_timeout_s = 30;
-char	   *mj_mail_from = NULL;
-char	   *mj_mail_reply_to = NULL;
-char	   *mj_mail_redirect_to = NULL;
-int			mj_mail_max_attempts = 3;
-int			mj_mail_retry_delay_s = 120;
+char *mj_timezone = NULL;
+char *mj_disabled_groups = NULL;
+char *mj_schedule_override = NULL;
+int mj_catch_up_limit = 1000;
+int mj_history_retention_min = 30 * 24 * 60;
+int mj_max_result_length_kb = 8;
+char *mj_smtp_url = NULL;
+char *mj_smtp_user = NULL;
+char *mj_smtp_password_file = NULL;
+int mj_smtp_tls = MJ_TLS_REQUIRE;
+bool mj_smtp_allow_plaintext = false;
+char *mj_smtp_ca_file = NULL;
+int mj_smtp_timeout_s = 30;
+char *mj_mail_from = NULL;
+char *mj_mail_reply_to = NULL;
+char *mj_mail_redirect_to = NULL;
+int mj_mail_max_attempts = 3;
+int mj_mail_retry_delay_s = 120;
 
 static const struct config_enum_entry log_runs_options[] = {
-	{"none", MJ_LOG_NONE, false},
-	{"failures", MJ_LOG_FAILURES, false},
-	{"changes", MJ_LOG_CHANGES, false},
-	{"all", MJ_LOG_ALL, false},
-	{NULL, 0, false}
+	{ "none", MJ_LOG_NONE, false },
+	{ "failures", MJ_LOG_FAILURES, false },
+	{ "changes", MJ_LOG_CHANGES, false },
+	{ "all", MJ_LOG_ALL, false },
+	{ NULL, 0, false }
 };
 
 static const struct config_enum_entry tls_options[] = {
-	{"require", MJ_TLS_REQUIRE, false},
-	{"off", MJ_TLS_OFF, false},
-	{NULL, 0, false}
+	{ "require", MJ_TLS_REQUIRE, false },
+	{ "off", MJ_TLS_OFF, false },
+	{ NULL, 0, false }
 };
 
 /* GUC check hook: a time zone that PostgreSQL knows. */
 static bool
 check_timezone(char **newval, void **extra, GucSource source)
 {
-	pg_tz	   *zone = pg_tzset(*newval);
+	pg_tz *zone = pg_tzset(*newval);
 
 	if (zone == NULL || !pg_tz_acceptable(zone))
 	{
@@ -85,9 +85,9 @@ check_timezone(char **newval, void **extra, GucSource source)
 static bool
 check_list(char **newval, void **extra, GucSource source)
 {
-	char	   *copy = pstrdup(*newval);
-	List	   *names;
-	bool		ok = SplitGUCList(copy, ',', &names);
+	char *copy = pstrdup(*newval);
+	List *names;
+	bool ok = SplitGUCList(copy, ',', &names);
 
 	if (!ok)
 		GUC_check_errdetail("List syntax is invalid.");
@@ -98,27 +98,27 @@ check_list(char **newval, void **extra, GucSource source)
 
 static void
 define_string(const char *name, const char *what, const char *more,
-			  char **variable, const char *boot, GucContext context,
-			  int flags, GucStringCheckHook check)
+			  char **variable, const char *boot, GucContext context, int flags,
+			  GucStringCheckHook check)
 {
-	DefineCustomStringVariable(name, what, more, variable, boot, context,
-							   flags, check, NULL, NULL);
+	DefineCustomStringVariable(name, what, more, variable, boot, context, flags,
+							   check, NULL, NULL);
 }
 
 static void
-define_int(const char *name, const char *what, int *variable,
-		   int boot, int min, int max, GucContext context, int flags)
+define_int(const char *name, const char *what, int *variable, int boot, int min,
+		   int max, GucContext context, int flags)
 {
-	DefineCustomIntVariable(name, what, NULL, variable, boot, min, max,
-							context, flags, NULL, NULL, NULL);
+	DefineCustomIntVariable(name, what, NULL, variable, boot, min, max, context,
+							flags, NULL, NULL, NULL);
 }
 
 static void
 define_bool(const char *name, const char *what, bool *variable, bool boot,
 			GucContext context)
 {
-	DefineCustomBoolVariable(name, what, NULL, variable, boot, context, 0,
-							 NULL, NULL, NULL);
+	DefineCustomBoolVariable(name, what, NULL, variable, boot, context, 0, NULL,
+							 NULL, NULL);
 }
 
 /* Settings of the server as a whole. */
@@ -132,14 +132,13 @@ define_server_settings(void)
 				  "Databases that jobs run in; empty: all.", NULL,
 				  &mj_databases, "", PGC_SIGHUP, GUC_LIST_INPUT, check_list);
 	define_int("motionify_jobs.max_workers",
-			   "Executors that run at once on this server.",
-			   &mj_max_workers, 4, 1, 1024, PGC_SIGHUP, 0);
+			   "Executors that run at once on this server.", &mj_max_workers, 4,
+			   1, 1024, PGC_SIGHUP, 0);
 	if (process_shared_preload_libraries_in_progress)
 		define_int("motionify_jobs.max_databases",
 				   "Databases with jobs that are kept track of.",
 				   &mj_max_databases, 256, 1, 100000, PGC_POSTMASTER, 0);
-	define_int("motionify_jobs.linger",
-			   "How long an idle worker stays.",
+	define_int("motionify_jobs.linger", "How long an idle worker stays.",
 			   &mj_linger_s, 120, 0, 86400, PGC_SIGHUP, GUC_UNIT_S);
 	define_int("motionify_jobs.misfire_grace",
 			   "A due instant found later than this was missed.",
@@ -148,9 +147,10 @@ define_server_settings(void)
 							 "What the server log says of runs.", NULL,
 							 &mj_log_runs, MJ_LOG_CHANGES, log_runs_options,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
-	define_string("motionify_jobs.instance",
-				  "Name of this installation; a copy with another name runs nothing.",
-				  NULL, &mj_instance, "", PGC_SIGHUP, 0, NULL);
+	define_string(
+		"motionify_jobs.instance",
+		"Name of this installation; a copy with another name runs nothing.",
+		NULL, &mj_instance, "", PGC_SIGHUP, 0, NULL);
 	define_bool("motionify_jobs.allow_superuser_jobs",
 				"Lets superusers make jobs that run as a superuser.",
 				&mj_allow_superuser_jobs, true, PGC_SIGHUP);
@@ -161,36 +161,33 @@ static void
 define_run_settings(void)
 {
 	define_string("motionify_jobs.timezone",
-				  "Time zone of schedules that name none.", NULL,
-				  &mj_timezone, "UTC", PGC_SUSET, 0, check_timezone);
+				  "Time zone of schedules that name none.", NULL, &mj_timezone,
+				  "UTC", PGC_SUSET, 0, check_timezone);
 	define_string("motionify_jobs.disabled_groups",
-				  "Job groups that do not run.", NULL,
-				  &mj_disabled_groups, "", PGC_SUSET, GUC_LIST_INPUT,
-				  check_list);
-	define_string("motionify_jobs.schedule_override",
-				  "Schedules that take the place of jobs' own.",
-				  "A JSON object: {\"job\": \"schedule\", \"group:name\": \"schedule\"}.",
-				  &mj_schedule_override, "", PGC_SUSET, 0,
-				  mj_override_check);
+				  "Job groups that do not run.", NULL, &mj_disabled_groups, "",
+				  PGC_SUSET, GUC_LIST_INPUT, check_list);
+	define_string(
+		"motionify_jobs.schedule_override",
+		"Schedules that take the place of jobs' own.",
+		"A JSON object: {\"job\": \"schedule\", \"group:name\": \"schedule\"}.",
+		&mj_schedule_override, "", PGC_SUSET, 0, mj_override_check);
 	define_int("motionify_jobs.catch_up_limit",
 			   "Missed instants of a job that are caught up one by one.",
 			   &mj_catch_up_limit, 1000, 1, 100000, PGC_SUSET, 0);
 	define_int("motionify_jobs.history_retention",
-			   "How long ended runs are kept.",
-			   &mj_history_retention_min, 30 * 24 * 60, 1, INT_MAX,
-			   PGC_SUSET, GUC_UNIT_MIN);
+			   "How long ended runs are kept.", &mj_history_retention_min,
+			   30 * 24 * 60, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MIN);
 	define_int("motionify_jobs.max_result_length",
 			   "Results and errors are cut at this length.",
-			   &mj_max_result_length_kb, 8, 1, 1024 * 1024,
-			   PGC_SUSET, GUC_UNIT_KB);
+			   &mj_max_result_length_kb, 8, 1, 1024 * 1024, PGC_SUSET,
+			   GUC_UNIT_KB);
 }
 
 /* Settings of mail, by database. */
 static void
 define_mail_settings(void)
 {
-	define_string("motionify_jobs.smtp_url",
-				  "Server that mail is given to.",
+	define_string("motionify_jobs.smtp_url", "Server that mail is given to.",
 				  "smtp://host:port, smtps://host:port or file:///directory.",
 				  &mj_smtp_url, "", PGC_SUSET, 0, NULL);
 	define_string("motionify_jobs.smtp_user", "User for SMTP AUTH.", NULL,
@@ -213,20 +210,19 @@ define_mail_settings(void)
 	define_int("motionify_jobs.smtp_timeout",
 			   "How long the SMTP server may take to answer.",
 			   &mj_smtp_timeout_s, 30, 1, 3600, PGC_SUSET, GUC_UNIT_S);
-	define_string("motionify_jobs.mail_from", "Sender of mail.",
-				  NULL, &mj_mail_from, "", PGC_SUSET, 0, NULL);
-	define_string("motionify_jobs.mail_reply_to", "Reply-To of mail.",
-				  NULL, &mj_mail_reply_to, "", PGC_SUSET, 0, NULL);
+	define_string("motionify_jobs.mail_from", "Sender of mail.", NULL,
+				  &mj_mail_from, "", PGC_SUSET, 0, NULL);
+	define_string("motionify_jobs.mail_reply_to", "Reply-To of mail.", NULL,
+				  &mj_mail_reply_to, "", PGC_SUSET, 0, NULL);
 	define_string("motionify_jobs.mail_redirect_to",
-				  "One address that gets all mail instead; for staging.",
-				  NULL, &mj_mail_redirect_to, "", PGC_SUSET, 0, NULL);
+				  "One address that gets all mail instead; for staging.", NULL,
+				  &mj_mail_redirect_to, "", PGC_SUSET, 0, NULL);
 	define_int("motionify_jobs.mail_max_attempts",
 			   "Failed attempts after which a mail is given up.",
 			   &mj_mail_max_attempts, 3, 1, 1000, PGC_SUSET, 0);
 	define_int("motionify_jobs.mail_retry_delay",
-			   "Wait before a mail is tried again.",
-			   &mj_mail_retry_delay_s, 120, 1, 7 * 86400, PGC_SUSET,
-			   GUC_UNIT_S);
+			   "Wait before a mail is tried again.", &mj_mail_retry_delay_s,
+			   120, 1, 7 * 86400, PGC_SUSET, GUC_UNIT_S);
 }
 
 /* Define all settings; called once from _PG_init. */
@@ -246,17 +242,17 @@ mj_guc_init(void)
 bool
 mj_guc_list_has(const char *list, const char *item)
 {
-	char	   *copy;
-	List	   *names;
-	ListCell   *cell;
-	bool		found = false;
+	char *copy;
+	List *names;
+	ListCell *cell;
+	bool found = false;
 
 	if (list == NULL || list[0] == '\0' || item == NULL)
 		return false;
 	copy = pstrdup(list);
 	if (SplitGUCList(copy, ',', &names))
 	{
-		foreach(cell, names)
+		foreach (cell, names)
 			found = found || strcmp(lfirst(cell), item) == 0;
 		list_free(names);
 	}

@@ -20,9 +20,11 @@ static MjStatement insert_statement = {
 	" sqlstate, error, error_detail, error_context, pid, missed, role_oid)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
 	" $15, $16, $17, $18, $19, $20) ON CONFLICT (run_id, attempt) DO NOTHING",
-	20, {INT8OID, INT4OID, INT8OID, TEXTOID, TEXTOID, NAMEOID, TEXTOID,
-		TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID,
-	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, OIDOID}
+	20,
+	{ INT8OID, INT4OID, INT8OID,		TEXTOID,		TEXTOID,
+	  NAMEOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	  TEXTOID, INT8OID, TEXTOID,		TEXTOID,		TEXTOID,
+	  TEXTOID, TEXTOID, INT4OID,		INT4OID,		OIDOID }
 };
 
 static MjStatement last_statement = {
@@ -30,14 +32,16 @@ static MjStatement last_statement = {
 	" error_context, finished_at, started_at FROM jobs.run_log"
 	" WHERE run_id = $1 AND (status <> 'cancelled' OR sqlstate <> '57P01')"
 	" ORDER BY attempt DESC LIMIT 1",
-	1, {INT8OID}
+	1,
+	{ INT8OID }
 };
 
 static MjStatement prune_statement = {
 	"DELETE FROM jobs.run_log WHERE (run_id, attempt) IN ("
 	"  SELECT run_id, attempt FROM jobs.run_log WHERE finished_at < $1"
 	"  ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
-	2, {TIMESTAMPTZOID, INT8OID}
+	2,
+	{ TIMESTAMPTZOID, INT8OID }
 };
 
 /*
@@ -48,9 +52,9 @@ bool
 mj_history_insert(const MjRun *run, const MjRunOwner *owner,
 				  const MjOutcome *outcome)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	bool		inserted;
+	MjScope scope;
+	MjParams params = { 0 };
+	bool inserted;
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, run->run_id);
@@ -86,9 +90,9 @@ mj_history_insert(const MjRun *run, const MjRunOwner *owner,
 bool
 mj_history_last(int64 run_id, MjOutcome *outcome, TimestampTz *started_at)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	bool		found;
+	MjScope scope;
+	MjParams params = { 0 };
+	bool found;
 
 	memset(outcome, 0, sizeof(MjOutcome));
 	mj_store_enter(&scope);
@@ -115,9 +119,9 @@ mj_history_last(int64 run_id, MjOutcome *outcome, TimestampTz *started_at)
 int64
 mj_history_prune(TimestampTz before, int limit)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int64		n;
+	MjScope scope;
+	MjParams params = { 0 };
+	int64 n;
 
 	mj_store_enter(&scope);
 	mj_param_time(&params, before);

@@ -17,9 +17,9 @@
 /* How an attempt ended.  Strings may be NULL, status excepted. */
 typedef struct MjOutcome
 {
-	const char *status;			/* one of run_log.status */
-	int64		rows_affected;
-	bool		rows_isnull;
+	const char *status; /* one of run_log.status */
+	int64 rows_affected;
+	bool rows_isnull;
 	const char *result;
 	const char *sqlstate;
 	const char *error;
@@ -32,9 +32,9 @@ typedef struct MjOutcome
 typedef struct MjRunOwner
 {
 	const char *job;
-	const char *job_group;		/* may be NULL */
+	const char *job_group; /* may be NULL */
 	const char *role;
-	Oid			role_oid;		/* InvalidOid: nobody's any more */
+	Oid role_oid; /* InvalidOid: nobody's any more */
 } MjRunOwner;
 
 extern bool mj_history_insert(const MjRun *run, const MjRunOwner *owner,
@@ -43,4 +43,4 @@ extern bool mj_history_last(int64 run_id, MjOutcome *outcome,
 							TimestampTz *started_at);
 extern int64 mj_history_prune(TimestampTz before, int limit);
 
-#endif							/* MJ_HISTORY_STORE_H */
+#endif /* MJ_HISTORY_STORE_H */

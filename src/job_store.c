@@ -37,7 +37,8 @@
 	" j.timeout, j.max_attempts, j.backoff_base, j.priority, j.version," \
 	" j.paused_at IS NOT NULL, j.pause_reason, i.instance_id IS NULL," \
 	" s.next_run_at, s.last_due_at, s.role_oid, j.xmin," \
-	" " PLANNED_SCHEDULE ", j.schedule_override, j.anchor, j.jitter, j.max_runs," \
+	" " PLANNED_SCHEDULE \
+	", j.schedule_override, j.anchor, j.jitter, j.max_runs," \
 	" s.runs, i.clock_was "
 #define OWN_INSTANCE \
 	"i.instance_id = j.origin AND i.database_oid = $1 AND i.setting = $2 "
@@ -129,17 +130,17 @@ static MjStatement try_lock = {
 
 static MjStatement jobs_after = {
 	JOB_COLUMNS "FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
-	"JOIN jobs.job_state s ON s.job_id = j.job_id "
-	"WHERE j.job_id > $3 ORDER BY j.job_id LIMIT $4 "
-	"FOR UPDATE OF s SKIP LOCKED",
+				"JOIN jobs.job_state s ON s.job_id = j.job_id "
+				"WHERE j.job_id > $3 ORDER BY j.job_id LIMIT $4 "
+				"FOR UPDATE OF s SKIP LOCKED",
 	4,
 	{ OWN_TYPES, INT8OID, INT4OID },
 };
 
 static MjStatement jobs_on_reboot = {
 	JOB_COLUMNS "FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
-	"JOIN jobs.job_state s ON s.job_id = j.job_id "
-	"WHERE " PLANNED_SCHEDULE " ~* '@reboot' ORDER BY j.job_id",
+				"JOIN jobs.job_state s ON s.job_id = j.job_id "
+				"WHERE " PLANNED_SCHEDULE " ~* '@reboot' ORDER BY j.job_id",
 	2,
 	{ OWN_TYPES },
 };

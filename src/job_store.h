@@ -27,15 +27,15 @@ typedef struct MjJob
 {
 	int64 job_id;
 	const char *name;
-	const char *description; /* may be NULL */
-	const char *job_group;	 /* may be NULL */
-	const char *schedule;	 /* NULL: on demand */
+	const char *description;	   /* may be NULL */
+	const char *job_group;		   /* may be NULL */
+	const char *schedule;		   /* NULL: on demand */
 	const char *schedule_override; /* takes its place; may be NULL */
-	const char *planned; /* what it goes by: an override, else schedule */
-	const char *timezone;	 /* NULL: motionify_jobs.timezone */
-	TimestampTz anchor; /* of @every; 0: none of its own */
-	Interval *jitter; /* NULL: none */
-	int32 max_runs; /* of the schedule; 0: no end */
+	const char *planned;  /* what it goes by: an override, else schedule */
+	const char *timezone; /* NULL: motionify_jobs.timezone */
+	TimestampTz anchor;	  /* of @every; 0: none of its own */
+	Interval *jitter;	  /* NULL: none */
+	int32 max_runs;		  /* of the schedule; 0: no end */
 	const char *command;
 	const char *role;
 	bool enabled;
@@ -52,8 +52,8 @@ typedef struct MjJob
 	/* state; zero if there is no row, as after a restore */
 	TimestampTz next_run_at; /* 0: none */
 	TimestampTz last_due_at; /* 0: none */
-	int32 runs; /* that the schedule has made */
-	TimestampTz clock_was; /* of this database: see MjMemory */
+	int32 runs;				 /* that the schedule has made */
+	TimestampTz clock_was;	 /* of this database: see MjMemory */
 	Oid role_oid;
 	bool changed_here; /* written by the current transaction */
 } MjJob;
@@ -110,9 +110,9 @@ extern int64 mj_job_count_active(void);
 /* what the scheduler remembers of its database; strings may be NULL */
 typedef struct MjMemory
 {
-	const char *boot; /* server start that @reboot jobs have run for */
+	const char *boot;		   /* server start that @reboot jobs have run for */
 	const char *times_setting; /* settings that instants were computed with */
-	TimestampTz last_tick_at; /* 0: none */
+	TimestampTz last_tick_at;  /* 0: none */
 	TimestampTz clock_was; /* before it was set back a little; 0: it was not */
 } MjMemory;
 

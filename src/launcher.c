@@ -63,8 +63,8 @@ mj_launcher_register(void)
 	BackgroundWorker worker;
 
 	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = MJ_LAUNCHER_RESTART_S;
 	strlcpy(worker.bgw_library_name, "motionify_jobs", BGW_MAXLEN);
@@ -91,10 +91,11 @@ launcher_exit(int code, Datum arg)
 static void
 attach(void)
 {
-	int			i;
+	int i;
 
-	handles = MemoryContextAllocZero(TopMemoryContext, mj_shared->nslots *
-									 sizeof(BackgroundWorkerHandle *));
+	handles = MemoryContextAllocZero(TopMemoryContext,
+									 mj_shared->nslots *
+										 sizeof(BackgroundWorkerHandle *));
 	mj_lock();
 	mj_shared->launcher_procno = MJ_MY_PROCNO;
 	mj_shared->launcher_pid = MyProcPid;
@@ -115,7 +116,7 @@ static void
 probe(const FormData_pg_database *database)
 {
 	MjDatabase *entry;
-	bool		full;
+	bool full;
 
 	if (!database->datallowconn || database->datistemplate ||
 		database->datconnlimit == -2)
@@ -137,19 +138,22 @@ probe(const FormData_pg_database *database)
 	}
 	mj_unlock();
 	if (full)
-		ereport(LOG,
-				(errmsg("motionify_jobs: there are more databases than motionify_jobs.max_databases (%d)",
-						mj_max_databases),
-				 errhint("Increase motionify_jobs.max_databases and restart the server.")));
+		ereport(
+			LOG,
+			(errmsg(
+				 "motionify_jobs: there are more databases than motionify_jobs.max_databases (%d)",
+				 mj_max_databases),
+			 errhint(
+				 "Increase motionify_jobs.max_databases and restart the server.")));
 }
 
 /* Have every database that can be connected to looked at. */
 static void
 probe_databases(void)
 {
-	Relation	relation;
+	Relation relation;
 	TableScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -167,11 +171,11 @@ probe_databases(void)
 static void
 reap_failed_starts(void)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < mj_shared->nslots; i++)
 	{
-		pid_t		pid;
+		pid_t pid;
 
 		if (handles[i] == NULL)
 			continue;
@@ -191,15 +195,14 @@ reap_failed_starts(void)
 static bool
 evict_idle(MjWorkerKind kind)
 {
-	MjSlot	   *found = NULL;
-	int			i;
+	MjSlot *found = NULL;
+	int i;
 
 	for (i = 0; i < mj_shared->nslots; i++)
 	{
-		MjSlot	   *slot = &mj_slots[i];
+		MjSlot *slot = &mj_slots[i];
 
-		if (slot->state == MJ_SLOT_IDLE && slot->kind == kind &&
-			!slot->yield &&
+		if (slot->state == MJ_SLOT_IDLE && slot->kind == kind && !slot->yield &&
 			(found == NULL || slot->idle_since < found->idle_since))
 			found = slot;
 	}
@@ -217,17 +220,19 @@ evict_idle(MjWorkerKind kind)
 static void
 note_full(void)
 {
-	bool		evicted;
+	bool evicted;
 
 	mj_lock();
 	evicted = evict_idle(MJ_WORKER_EXECUTOR);
 	mj_unlock();
-	not_before = mj_clock_real() +
-		(evicted ? MJ_PATIENCE_MS * 1000 : MJ_RETRY_US);
+	not_before =
+		mj_clock_real() + (evicted ? MJ_PATIENCE_MS * 1000 : MJ_RETRY_US);
 	if (!full_logged)
-		ereport(LOG,
-				(errmsg("motionify_jobs: no background worker is free"),
-				 errhint("Increase max_worker_processes; jobs want 1 + 1.5 times motionify_jobs.max_workers.")));
+		ereport(
+			LOG,
+			(errmsg("motionify_jobs: no background worker is free"),
+			 errhint(
+				 "Increase max_worker_processes; jobs want 1 + 1.5 times motionify_jobs.max_workers.")));
 	full_logged = true;
 }
 
@@ -288,7 +293,7 @@ static MjDatabase *
 most_due_database(TimestampTz now, TimestampTz *next)
 {
 	MjDatabase *found = NULL;
-	int			i;
+	int i;
 
 	*next = DT_NOEND;
 	for (i = 0; i < mj_shared->ndatabases; i++)
@@ -318,8 +323,8 @@ max_schedulers(void)
 static int
 count_yielding(MjWorkerKind kind)
 {
-	int			n = 0;
-	int			i;
+	int n = 0;
+	int i;
 
 	for (i = 0; i < mj_shared->nslots; i++)
 		if (mj_slots[i].state != MJ_SLOT_FREE && mj_slots[i].kind == kind &&
@@ -336,7 +341,7 @@ count_yielding(MjWorkerKind kind)
 static TimestampTz
 replace_scheduler(const MjDatabase *entry, TimestampTz now)
 {
-	int			i;
+	int i;
 
 	if (!is_overdue(entry, now))
 		return entry->next_due;
@@ -353,7 +358,7 @@ replace_scheduler(const MjDatabase *entry, TimestampTz now)
 static void
 let_stay(MjWorkerKind kind)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < mj_shared->nslots; i++)
 		if (mj_slots[i].kind == kind)
@@ -371,16 +376,16 @@ start_schedulers(TimestampTz now)
 	{
 		TimestampTz next;
 		MjDatabase *entry;
-		MjSlot	   *slot = NULL;
+		MjSlot *slot = NULL;
 
 		mj_lock();
 		entry = most_due_database(now, &next);
 		if (entry != NULL &&
 			mj_slot_count(MJ_WORKER_SCHEDULER, InvalidOid, MJ_LANE_NONE) <
-			max_schedulers())
+				max_schedulers())
 		{
-			slot = mj_slot_reserve(MJ_WORKER_SCHEDULER, entry->oid,
-								   MJ_LANE_NONE);
+			slot =
+				mj_slot_reserve(MJ_WORKER_SCHEDULER, entry->oid, MJ_LANE_NONE);
 			entry->last_start = now;
 			let_stay(MJ_WORKER_SCHEDULER);
 		}
@@ -398,15 +403,14 @@ start_schedulers(TimestampTz now)
 static int
 count_free(const MjLane *entry)
 {
-	int			n = 0;
-	int			i;
+	int n = 0;
+	int i;
 
 	for (i = 0; i < mj_shared->nslots; i++)
 	{
 		const MjSlot *slot = &mj_slots[i];
 
-		if (slot->state != MJ_SLOT_FREE &&
-			slot->kind == MJ_WORKER_EXECUTOR &&
+		if (slot->state != MJ_SLOT_FREE && slot->kind == MJ_WORKER_EXECUTOR &&
 			slot->database == entry->database && slot->lane == entry->lane &&
 			slot->run_id == 0 && !slot->yield)
 			n++;
@@ -430,15 +434,14 @@ lane_lacks(const MjLane *entry)
 static bool
 is_served(const MjLane *entry)
 {
-	return mj_slot_count(MJ_WORKER_EXECUTOR, entry->database,
-						 entry->lane) > 0;
+	return mj_slot_count(MJ_WORKER_EXECUTOR, entry->database, entry->lane) > 0;
 }
 
 /* Is lane a to get an executor before lane b?  Lock held. */
 static bool
 goes_before(const MjLane *a, const MjLane *b)
 {
-	bool		a_served = is_served(a);
+	bool a_served = is_served(a);
 
 	if (a_served != is_served(b))
 		return !a_served;
@@ -452,13 +455,13 @@ goes_before(const MjLane *a, const MjLane *b)
 static MjLane *
 most_starved_lane(TimestampTz now, TimestampTz *next)
 {
-	MjLane	   *found = NULL;
-	int			i;
+	MjLane *found = NULL;
+	int i;
 
 	*next = DT_NOEND;
 	for (i = 0; i < MJ_MAX_LANES; i++)
 	{
-		MjLane	   *entry = &mj_shared->lanes[i];
+		MjLane *entry = &mj_shared->lanes[i];
 
 		if (lane_lacks(entry) <= 0)
 			continue;
@@ -478,8 +481,8 @@ most_starved_lane(TimestampTz now, TimestampTz *next)
 static int
 wealth(const MjSlot *slot)
 {
-	bool		serves = slot->lane == MJ_LANE_MAIL ?
-		slot->idle_since != 0 : slot->run_id != 0;
+	bool serves =
+		slot->lane == MJ_LANE_MAIL ? slot->idle_since != 0 : slot->run_id != 0;
 
 	if (slot->state != MJ_SLOT_BUSY || slot->kind != MJ_WORKER_EXECUTOR ||
 		!serves)
@@ -494,8 +497,8 @@ wealth(const MjSlot *slot)
 static void
 take_from_richest(void)
 {
-	int			most = 0;
-	int			i;
+	int most = 0;
+	int i;
 
 	for (i = 0; i < mj_shared->nslots; i++)
 		most = Max(most, wealth(&mj_slots[i]));
@@ -516,7 +519,7 @@ make_room(const MjLane *starved, TimestampTz now)
 
 	if (count_yielding(MJ_WORKER_EXECUTOR) > 0 ||
 		evict_idle(MJ_WORKER_EXECUTOR) || is_served(starved))
-		return DT_NOEND;		/* a worker that leaves wakes us */
+		return DT_NOEND; /* a worker that leaves wakes us */
 	if (now < patient_until)
 		return patient_until;
 	take_from_richest();
@@ -533,14 +536,14 @@ start_executors(TimestampTz now)
 	for (;;)
 	{
 		TimestampTz next;
-		MjLane	   *entry;
-		MjSlot	   *slot = NULL;
+		MjLane *entry;
+		MjSlot *slot = NULL;
 
 		mj_lock();
 		entry = most_starved_lane(now, &next);
 		if (entry != NULL &&
 			mj_slot_count(MJ_WORKER_EXECUTOR, InvalidOid, MJ_LANE_NONE) <
-			mj_max_workers)
+				mj_max_workers)
 		{
 			slot = mj_slot_reserve(MJ_WORKER_EXECUTOR, entry->database,
 								   entry->lane);
@@ -600,7 +603,7 @@ start_workers(void)
 static void
 wake_workers(void)
 {
-	int			i;
+	int i;
 
 	mj_lock();
 	for (i = 0; i < mj_shared->nslots; i++)
@@ -643,12 +646,11 @@ settings_changed(bool was_enabled, const char *were)
 static void
 wait_until(TimestampTz next)
 {
-	bool		was_enabled = mj_enabled;
-	char	   *were = relevant_settings();
-	bool		reloaded;
+	bool was_enabled = mj_enabled;
+	char *were = relevant_settings();
+	bool reloaded;
 
-	(void) mj_worker_wait(mj_clock_ms_until(next, MJ_MAX_SLEEP_MS),
-						  &reloaded);
+	(void) mj_worker_wait(mj_clock_ms_until(next, MJ_MAX_SLEEP_MS), &reloaded);
 	if (reloaded)
 		settings_changed(was_enabled, were);
 	pfree(were);

@@ -14,4 +14,4 @@
 extern void mj_launcher_register(void);
 extern PGDLLEXPORT void mj_launcher_main(Datum main_arg);
 
-#endif							/* MJ_LAUNCHER_H */
+#endif /* MJ_LAUNCHER_H */

@@ -23,7 +23,7 @@ static MjStatement next_id_statement = {
 
 static MjStatement find_source_key_statement = {
 	.sql = "SELECT mail_id FROM jobs.mail WHERE role_oid = $1"
-			 " AND source_key = $2",
+		   " AND source_key = $2",
 	.nparams = 2,
 	.types = { OIDOID, TEXTOID },
 };

@@ -74,7 +74,8 @@ typedef struct MjMailProgress
 } MjMailProgress;
 
 extern int64 mj_mail_next_id(void);
-extern int64 mj_mail_find_source_key(Oid role_oid, const char *source_key); /* 0: none */
+extern int64 mj_mail_find_source_key(Oid role_oid,
+									 const char *source_key); /* 0: none */
 extern bool mj_mail_insert(const MjMail *mail);
 extern int mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails);
 extern bool mj_mail_load_bodies(MjMail *mail);

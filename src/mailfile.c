@@ -80,7 +80,8 @@ decode_path(const char *from, char *to, MjProblem *problem)
 			int low = high < 0 ? -1 : hex_value(from[2]);
 
 			if (low < 0)
-				return refuse(problem, "mail directory has a malformed %% code");
+				return refuse(problem,
+							  "mail directory has a malformed %% code");
 			c = (char) (high * 16 + low);
 			from += 2;
 		}
@@ -206,13 +207,12 @@ name_from_id(const char *id, char *name, size_t size)
 		if (is_name_char(id[i], n == 0))
 			name[n++] = id[i];
 		else
-			n += snprintf(name + n, size - n, "%%%02X",
-						  (unsigned char) id[i]);
+			n += snprintf(name + n, size - n, "%%%02X", (unsigned char) id[i]);
 	}
 	name[n] = '\0';
 	if (i < length)
-		snprintf(name + n, size - n, "~%08x%08x",
-				 (uint32) (hash_id(id) >> 32), (uint32) hash_id(id));
+		snprintf(name + n, size - n, "~%08x%08x", (uint32) (hash_id(id) >> 32),
+				 (uint32) hash_id(id));
 }
 
 static bool

@@ -24,7 +24,7 @@
 extern bool mj_mailfile_open(const char *url, const char *forbidden_prefix,
 							 char *dir, MjProblem *problem);
 extern bool mj_mailfile_write(const char *dir, const char *id,
-							  const char *content, size_t length,
-							  char *path, MjProblem *problem);
+							  const char *content, size_t length, char *path,
+							  MjProblem *problem);
 
 #endif /* MJ_MAILFILE_H */

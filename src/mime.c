@@ -22,11 +22,11 @@
 #define MAX_LINE 998	/* bytes without CRLF, RFC 5322 */
 #define ENCODED_LINE 76 /* with encoded-words, RFC 2047 */
 #define ENCODED_WORD 75
-#define ENCODED_FRAME 12				  /* "=?UTF-8?Q?" and "?=" */
-#define BODY_LINE 76					  /* of quoted-printable and base64 */
-#define MAX_UNENCODED_WORD 800			  /* a longer one could overfill a line */
-#define MAX_QUOTED_NAME 60				  /* a longer one is encoded, to be folded */
-#define MAX_ITEM 1024					  /* bytes of a mailbox as written */
+#define ENCODED_FRAME 12	   /* "=?UTF-8?Q?" and "?=" */
+#define BODY_LINE 76		   /* of quoted-printable and base64 */
+#define MAX_UNENCODED_WORD 800 /* a longer one could overfill a line */
+#define MAX_QUOTED_NAME 60	   /* a longer one is encoded, to be folded */
+#define MAX_ITEM 1024		   /* bytes of a mailbox as written */
 #define MAX_DATE INT64CONST(253402300799) /* end of 9999 */
 
 /* A header under construction */
@@ -51,14 +51,13 @@ typedef struct Part
 	StringInfoData data; /* encoded */
 } Part;
 
-static const char *const encoding_names[] = {
-	"7bit", "quoted-printable", "base64"
-};
+static const char *const encoding_names[] = { "7bit", "quoted-printable",
+											  "base64" };
 
 /* Headers that are written here, or by the servers on the way */
 static const char *const reserved_headers[] = {
-	"From", "Reply-To", "To", "Cc", "Bcc", "Subject", "Date", "Message-ID",
-	"MIME-Version", "Return-Path", "Received"
+	"From", "Reply-To",	  "To",			  "Cc",			 "Bcc",		"Subject",
+	"Date", "Message-ID", "MIME-Version", "Return-Path", "Received"
 };
 
 /* Everything that begins like this is reserved as well */
@@ -111,8 +110,8 @@ refuse_address(MjProblem *problem, const char *field, const char *value,
 	shown[n] = '\0';
 	snprintf(detail, sizeof(detail), "The value %s \"%s\".",
 			 n < length ? "begins with" : "is", shown);
-	return refuse(problem, detail, NULL, "invalid address in \"%s\": %s",
-				  field, what);
+	return refuse(problem, detail, NULL, "invalid address in \"%s\": %s", field,
+				  what);
 }
 
 /* ------------------------------------------------------------------------
@@ -166,7 +165,9 @@ is_control(const char *s, int length)
 		return c < 0x20 || c == 0x7f;
 	if (length == 2)
 		return c == 0xc2 && (unsigned char) s[1] < 0xa0;
-	return length == 3 && (memcmp(s, "\xe2\x80\xa8", 3) == 0 || memcmp(s, "\xe2\x80\xa9", 3) == 0);
+	return length == 3 &&
+		(memcmp(s, "\xe2\x80\xa8", 3) == 0 ||
+		 memcmp(s, "\xe2\x80\xa9", 3) == 0);
 }
 
 static bool
@@ -217,14 +218,14 @@ check_characters(const char *what, const char *value, size_t length,
 		}
 		if (is_control(value + at, n))
 		{
-			snprintf(detail, sizeof(detail),
-					 "At byte %zu there is %s.", at + 1,
+			snprintf(detail, sizeof(detail), "At byte %zu there is %s.", at + 1,
 					 value[at] == '\r' || value[at] == '\n' ?
 						 "a line break" :
 						 "a control character");
-			return refuse(problem, detail, NULL,
-						  "line breaks and control characters are not allowed in %s",
-						  what);
+			return refuse(
+				problem, detail, NULL,
+				"line breaks and control characters are not allowed in %s",
+				what);
 		}
 		at += n;
 	}
@@ -325,10 +326,11 @@ take_address(const char *field, const char *spec, size_t length, char *to,
 	memcpy(to, spec, length);
 	to[length] = '\0';
 	if (!is_ascii(to))
-		return refuse(problem,
-					  "Sending to such an address needs an extension of SMTP that is not supported.",
-					  "Write an internationalized domain in its ASCII form (xn--...).",
-					  "non-ASCII address in \"%s\"", field);
+		return refuse(
+			problem,
+			"Sending to such an address needs an extension of SMTP that is not supported.",
+			"Write an internationalized domain in its ASCII form (xn--...).",
+			"non-ASCII address in \"%s\"", field);
 	at = strrchr(to, '@');
 	if (at == NULL)
 		return refuse_address(problem, field, to, length,
@@ -410,8 +412,7 @@ take_mailbox(const char *field, const char *item, const char *end,
 		if (memchr(item, '>', end - item))
 			return refuse_address(problem, field, item, end - item,
 								  "unbalanced \"<\" and \">\"");
-		return take_address(field, item, end - item, mailbox->address,
-							problem);
+		return take_address(field, item, end - item, mailbox->address, problem);
 	}
 
 	close = memchr(open, '>', end - open);
@@ -435,8 +436,8 @@ take_mailbox(const char *field, const char *item, const char *end,
  * An empty list is not a problem here.
  */
 int
-mj_mime_next_mailbox(const char *field, const char **cursor,
-					 MjMailbox *mailbox, MjProblem *problem)
+mj_mime_next_mailbox(const char *field, const char **cursor, MjMailbox *mailbox,
+					 MjProblem *problem)
 {
 	const char *item = skip_blanks(*cursor);
 	const char *all_end = item + strlen(item);
@@ -475,8 +476,7 @@ mj_mime_next_mailbox(const char *field, const char **cursor,
  * Check a list of mailboxes; adds their number to *count.
  */
 static bool
-check_list(const char *field, const char *list, int *count,
-		   MjProblem *problem)
+check_list(const char *field, const char *list, int *count, MjProblem *problem)
 {
 	const char *cursor = list;
 	MjMailbox mailbox;
@@ -486,8 +486,7 @@ check_list(const char *field, const char *list, int *count,
 	while ((got = mj_mime_next_mailbox(field, &cursor, &mailbox, problem)) > 0)
 	{
 		if (++*count > MJ_MIME_MAX_RECIPIENTS)
-			return refuse(problem,
-						  "A message can have 1000 recipients.",
+			return refuse(problem, "A message can have 1000 recipients.",
 						  "Send several messages.",
 						  "too many recipients in \"%s\"", field);
 	}
@@ -512,8 +511,8 @@ mj_mime_check_address(const char *field, const char *address,
  * Take apart a value that must be exactly one mailbox.
  */
 bool
-mj_mime_parse_mailbox(const char *field, const char *value,
-					  MjMailbox *mailbox, MjProblem *problem)
+mj_mime_parse_mailbox(const char *field, const char *value, MjMailbox *mailbox,
+					  MjProblem *problem)
 {
 	const char *cursor = value;
 	int got = mj_mime_next_mailbox(field, &cursor, mailbox, problem);
@@ -580,14 +579,16 @@ mj_mime_check_header(const char *name, const char *value, MjProblem *problem)
 	for (size_t i = 0; i < length; i++)
 	{
 		if (name[i] <= 0x20 || name[i] >= 0x7f || name[i] == ':')
-			return refuse(problem,
-						  "A header name consists of printable ASCII characters without blank and colon.",
-						  NULL, "invalid header name");
+			return refuse(
+				problem,
+				"A header name consists of printable ASCII characters without blank and colon.",
+				NULL, "invalid header name");
 	}
 	if (is_reserved(name))
-		return refuse(problem, NULL,
-					  "Headers of address, subject, date and content are made from the message's own fields.",
-					  "header \"%s\" cannot be set", name);
+		return refuse(
+			problem, NULL,
+			"Headers of address, subject, date and content are made from the message's own fields.",
+			"header \"%s\" cannot be set", name);
 	snprintf(what, sizeof(what), "header \"%s\"", name);
 	return check_value(what, value, problem);
 }
@@ -660,7 +661,8 @@ static bool
 check_recipients(const MjMessage *message, MjProblem *problem)
 {
 	static const char *const fields[] = { "to", "cc", "bcc" };
-	const MjAddressList *lists[] = { &message->to, &message->cc, &message->bcc };
+	const MjAddressList *lists[] = { &message->to, &message->cc,
+									 &message->bcc };
 	int count = 0;
 
 	for (size_t i = 0; i < lengthof(lists); i++)
@@ -1069,13 +1071,11 @@ put_addresses(StringInfo out, const char *name, const char *const *items,
 static void
 put_date(StringInfo out, int64 date)
 {
-	static const char *const days[] = {
-		"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"
-	};
-	static const char *const months[] = {
-		"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-		"Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
-	};
+	static const char *const days[] = { "Sun", "Mon", "Tue", "Wed",
+										"Thu", "Fri", "Sat" };
+	static const char *const months[] = { "Jan", "Feb", "Mar", "Apr",
+										  "May", "Jun", "Jul", "Aug",
+										  "Sep", "Oct", "Nov", "Dec" };
 	time_t seconds = (time_t) date;
 	struct tm tm;
 
@@ -1277,8 +1277,7 @@ static void
 choose_boundary(char *boundary, size_t size, const char *message_id,
 				const Part *parts, int nparts)
 {
-	uint64 hash = hash_string(message_id,
-							  UINT64CONST(0xcbf29ce484222325));
+	uint64 hash = hash_string(message_id, UINT64CONST(0xcbf29ce484222325));
 	bool found;
 
 	do

@@ -16,11 +16,11 @@
 
 #include "pure.h"
 
-#define MJ_MIME_MAX_ADDRESS 254				/* bytes of an addr-spec, RFC 5321 */
-#define MJ_MIME_MAX_NAME 320				/* bytes of a display name */
-#define MJ_MIME_MAX_HEADER 8192				/* bytes of a header's value */
-#define MJ_MIME_MAX_MESSAGE_ID 250			/* bytes, with the angle brackets */
-#define MJ_MIME_MAX_RECIPIENTS 1000			/* to, cc and bcc together */
+#define MJ_MIME_MAX_ADDRESS 254		/* bytes of an addr-spec, RFC 5321 */
+#define MJ_MIME_MAX_NAME 320		/* bytes of a display name */
+#define MJ_MIME_MAX_HEADER 8192		/* bytes of a header's value */
+#define MJ_MIME_MAX_MESSAGE_ID 250	/* bytes, with the angle brackets */
+#define MJ_MIME_MAX_RECIPIENTS 1000 /* to, cc and bcc together */
 #define MJ_MIME_MAX_BODY (64 * 1024 * 1024) /* text and html together */
 
 /* A mailbox taken apart: "Name <a@b>" */
@@ -64,8 +64,7 @@ extern bool mj_mime_check_address(const char *field, const char *address,
 								  MjProblem *problem);
 extern bool mj_mime_check_header(const char *name, const char *value,
 								 MjProblem *problem);
-extern bool mj_mime_check_message(const MjMessage *message,
-								  MjProblem *problem);
+extern bool mj_mime_check_message(const MjMessage *message, MjProblem *problem);
 extern int mj_mime_next_mailbox(const char *field, const char **cursor,
 								MjMailbox *mailbox, MjProblem *problem);
 extern bool mj_mime_parse_mailbox(const char *field, const char *value,

@@ -23,7 +23,7 @@
 /* The parse under way. */
 typedef struct OverrideCheck
 {
-	int depth; /* of objects */
+	int depth;		   /* of objects */
 	bool shape_is_bad; /* something but an object of strings */
 	MjProblem problem; /* of the first schedule that is not understood */
 } OverrideCheck;

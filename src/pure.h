@@ -29,9 +29,9 @@
  */
 typedef struct MjProblem
 {
-	char		message[256];	/* lower case, no full stop */
-	char		detail[512];	/* full sentences */
-	char		hint[512];		/* full sentences */
+	char message[256]; /* lower case, no full stop */
+	char detail[512];  /* full sentences */
+	char hint[512];	   /* full sentences */
 } MjProblem;
 
-#endif							/* MJ_PURE_H */
+#endif /* MJ_PURE_H */

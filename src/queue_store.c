@@ -38,8 +38,9 @@ static MjStatement insert_statement = {
 	" $5, $6, $7, $8, $9, $10"
 	" WHERE NOT EXISTS (SELECT FROM jobs.run_log WHERE run_id = $1)"
 	" ON CONFLICT (run_id) DO NOTHING",
-	10, {INT8OID, INT8OID, INT8OID, BOOLOID, INT4OID, TIMESTAMPTZOID,
-	TIMESTAMPTZOID, TEXTOID, INT4OID, JSONBOID}
+	10,
+	{ INT8OID, INT8OID, INT8OID, BOOLOID, INT4OID, TIMESTAMPTZOID,
+	  TIMESTAMPTZOID, TEXTOID, INT4OID, JSONBOID }
 };
 
 static MjStatement claim_statement = {
@@ -49,13 +50,15 @@ static MjStatement claim_statement = {
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
 	"  ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED))"
 	" RETURNING " RUN_COLUMNS,
-	5, {INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID}
+	5,
+	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID }
 };
 
 static MjStatement delete_statement = {
 	"DELETE FROM jobs.queue"
 	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
-	2, {INT8OID, INT8OID}
+	2,
+	{ INT8OID, INT8OID }
 };
 
 static MjStatement put_back_statement = {
@@ -64,32 +67,37 @@ static MjStatement put_back_statement = {
 	" failures = $5, crashes = $6,"
 	" worker_id = NULL, pid = NULL, started_at = NULL"
 	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
-	6, {INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID, INT4OID, INT4OID}
+	6,
+	{ INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID, INT4OID, INT4OID }
 };
 
 static MjStatement move_lane_statement = {
 	"UPDATE jobs.queue SET state = 'ready', lane = $3, attempt = attempt - 1,"
 	" worker_id = NULL, pid = NULL, started_at = NULL"
 	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
-	3, {INT8OID, INT8OID, INT8OID}
+	3,
+	{ INT8OID, INT8OID, INT8OID }
 };
 
 static MjStatement relane_job_statement = {
 	"UPDATE jobs.queue SET lane = $2"
 	" WHERE job_id = $1 AND state <> 'running' AND lane <> $2",
-	2, {INT8OID, INT8OID}
+	2,
+	{ INT8OID, INT8OID }
 };
 
 static MjStatement delete_unstarted_statement = {
 	"DELETE FROM jobs.queue WHERE job_id = $1 AND state <> 'running'",
-	1, {INT8OID}
+	1,
+	{ INT8OID }
 };
 
 static MjStatement job_is_live_statement = {
 	"SELECT FROM jobs.queue WHERE job_id = $1"
 	" AND (state <> 'waiting' OR attempt > 0"
 	"  OR trigger IN ('schedule', 'catch_up')) LIMIT 1",
-	1, {INT8OID}
+	1,
+	{ INT8OID }
 };
 
 /*
@@ -108,22 +116,25 @@ static MjStatement take_overlapping_statement = {
 	"  AND (o.state <> 'waiting' OR o.attempt > 0"
 	"   OR (o.trigger = 'manual' AND o.run_id < q.run_id AND o.run_at <= $1)))"
 	" RETURNING " RUN_COLUMNS,
-	1, {TIMESTAMPTZOID}
+	1,
+	{ TIMESTAMPTZOID }
 };
 
 static MjStatement retry_at_statement = {
 	"SELECT run_at FROM jobs.queue"
 	" WHERE run_id = $1 AND state = 'waiting' AND attempt > 0",
-	1, {INT8OID}
+	1,
+	{ INT8OID }
 };
 
 static MjStatement promote_statement = {
 	"UPDATE jobs.queue SET state = 'ready'"
 	" WHERE run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE state = 'waiting' AND run_at <= $1"
-	"  ORDER BY run_at LIMIT " CppAsString2(MJ_PROMOTE_LIMIT)
-	"  FOR UPDATE SKIP LOCKED))",
-	1, {TIMESTAMPTZOID}
+	"  ORDER BY run_at LIMIT " CppAsString2(
+		MJ_PROMOTE_LIMIT) "  FOR UPDATE SKIP LOCKED))",
+	1,
+	{ TIMESTAMPTZOID }
 };
 
 static MjStatement promote_mails_statement = {
@@ -131,25 +142,27 @@ static MjStatement promote_mails_statement = {
 	" WHERE run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE state = 'waiting' AND run_at <= $1"
 	"  AND lane = 0 ORDER BY run_at LIMIT 1000 FOR UPDATE SKIP LOCKED))",
-	1, {TIMESTAMPTZOID}
+	1,
+	{ TIMESTAMPTZOID }
 };
 
 static MjStatement exists_statement = {
-	"SELECT FROM jobs.queue WHERE run_id = $1",
-	1, {INT8OID}
+	"SELECT FROM jobs.queue WHERE run_id = $1", 1, { INT8OID }
 };
 
 static MjStatement running_statement = {
 	"SELECT " RUN_COLUMNS " FROM jobs.queue q WHERE q.state = 'running'"
 	" AND ($1 = 0 OR q.worker_id = $1) ORDER BY q.run_id",
-	1, {INT8OID}
+	1,
+	{ INT8OID }
 };
 
 static MjStatement ready_of_lane_statement = {
 	"SELECT " RUN_COLUMNS " FROM jobs.queue q"
 	" WHERE q.lane = $1 AND q.state = 'ready'"
 	" ORDER BY q.priority, q.run_id LIMIT $2",
-	2, {INT8OID, INT8OID}
+	2,
+	{ INT8OID, INT8OID }
 };
 
 /*
@@ -200,7 +213,7 @@ run_from_row(MjScope *scope, uint64 row, MjRun *run)
 static int
 runs_from_rows(MjScope *scope, uint64 n, MjRun **runs)
 {
-	uint64		i;
+	uint64 i;
 
 	*runs = MemoryContextAlloc(scope->caller, Max(n, 1) * sizeof(MjRun));
 	for (i = 0; i < n; i++)
@@ -212,8 +225,8 @@ runs_from_rows(MjScope *scope, uint64 n, MjRun **runs)
 static uint64
 run_for_count(MjStatement *statement, MjParams *params)
 {
-	MjScope		scope;
-	uint64		n;
+	MjScope scope;
+	uint64 n;
 
 	mj_store_enter(&scope);
 	n = mj_store_run(statement, params);
@@ -225,8 +238,8 @@ run_for_count(MjStatement *statement, MjParams *params)
 int64
 mj_queue_next_run_id(void)
 {
-	MjScope		scope;
-	int64		run_id;
+	MjScope scope;
+	int64 run_id;
 
 	mj_store_enter(&scope);
 	mj_store_run(&next_run_id_statement, NULL);
@@ -242,7 +255,7 @@ mj_queue_next_run_id(void)
 bool
 mj_queue_insert(const MjRun *run)
 {
-	MjParams	params = {0};
+	MjParams params = { 0 };
 
 	mj_param_int64(&params, run->run_id);
 	mj_param_int64(&params, run->job_id);
@@ -265,9 +278,9 @@ int
 mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
 					MjRun **runs)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int			n;
+	MjScope scope;
+	MjParams params = { 0 };
+	int n;
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, lane);
@@ -284,7 +297,7 @@ mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
 bool
 mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now, MjRun *run)
 {
-	MjRun	   *runs;
+	MjRun *runs;
 
 	if (mj_queue_claim_many(lane, worker_id, now, 1, &runs) == 0)
 		return false;
@@ -301,17 +314,16 @@ int
 mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 					 MjRun *runs)
 {
-	MjRun	   *claimed;
-	int			n;
+	MjRun *claimed;
+	int n;
 
-	MjParams	params = {0};
+	MjParams params = { 0 };
 
 	if (!mj_instance_is_own())
 		return 0;
 	mj_param_time(&params, now);
 	run_for_count(&promote_mails_statement, &params);
-	n = mj_queue_claim_many(MJ_LANE_MAIL, worker_id, now, max_mails,
-							&claimed);
+	n = mj_queue_claim_many(MJ_LANE_MAIL, worker_id, now, max_mails, &claimed);
 	memcpy(runs, claimed, n * sizeof(MjRun));
 	return n;
 }
@@ -323,7 +335,7 @@ mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 bool
 mj_queue_delete(int64 run_id, int64 worker_id)
 {
-	MjParams	params = {0};
+	MjParams params = { 0 };
 
 	mj_param_int64(&params, run_id);
 	mj_param_int64(&params, worker_id);
@@ -337,7 +349,7 @@ mj_queue_delete(int64 run_id, int64 worker_id)
 bool
 mj_queue_put_back(const MjRun *run, TimestampTz run_at, bool ready)
 {
-	MjParams	params = {0};
+	MjParams params = { 0 };
 
 	mj_param_int64(&params, run->run_id);
 	mj_param_int64(&params, run->worker_id);
@@ -352,7 +364,7 @@ mj_queue_put_back(const MjRun *run, TimestampTz run_at, bool ready)
 bool
 mj_queue_move_lane(int64 run_id, int64 worker_id, int64 lane)
 {
-	MjParams	params = {0};
+	MjParams params = { 0 };
 
 	mj_param_int64(&params, run_id);
 	mj_param_int64(&params, worker_id);
@@ -364,7 +376,7 @@ mj_queue_move_lane(int64 run_id, int64 worker_id, int64 lane)
 void
 mj_queue_relane_job(int64 job_id, int64 lane)
 {
-	MjParams	params = {0};
+	MjParams params = { 0 };
 
 	mj_param_int64(&params, job_id);
 	mj_param_int64(&params, lane);
@@ -375,7 +387,7 @@ mj_queue_relane_job(int64 job_id, int64 lane)
 int64
 mj_queue_delete_unstarted(int64 job_id)
 {
-	MjParams	params = {0};
+	MjParams params = { 0 };
 
 	mj_param_int64(&params, job_id);
 	return (int64) run_for_count(&delete_unstarted_statement, &params);
@@ -385,7 +397,7 @@ mj_queue_delete_unstarted(int64 job_id)
 bool
 mj_queue_job_is_live(int64 job_id)
 {
-	MjParams	params = {0};
+	MjParams params = { 0 };
 
 	mj_param_int64(&params, job_id);
 	return run_for_count(&job_is_live_statement, &params) > 0;
@@ -395,9 +407,9 @@ mj_queue_job_is_live(int64 job_id)
 int
 mj_queue_take_overlapping(TimestampTz now, MjRun **runs)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int			n;
+	MjScope scope;
+	MjParams params = { 0 };
+	int n;
 
 	mj_store_enter(&scope);
 	mj_param_time(&params, now);
@@ -412,9 +424,9 @@ mj_queue_take_overlapping(TimestampTz now, MjRun **runs)
 bool
 mj_queue_exists(int64 run_id)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	bool		exists;
+	MjScope scope;
+	MjParams params = { 0 };
+	bool exists;
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, run_id);
@@ -427,8 +439,8 @@ mj_queue_exists(int64 run_id)
 TimestampTz
 mj_queue_retry_at(int64 run_id)
 {
-	MjScope		scope;
-	MjParams	params = {0};
+	MjScope scope;
+	MjParams params = { 0 };
 	TimestampTz at = 0;
 
 	mj_store_enter(&scope);
@@ -443,7 +455,7 @@ mj_queue_retry_at(int64 run_id)
 int
 mj_queue_promote(TimestampTz now)
 {
-	MjParams	params = {0};
+	MjParams params = { 0 };
 
 	mj_param_time(&params, now);
 	return (int) run_for_count(&promote_statement, &params);
@@ -453,14 +465,13 @@ mj_queue_promote(TimestampTz now)
 int
 mj_queue_running(int64 worker_id, MjRun **runs)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int			n;
+	MjScope scope;
+	MjParams params = { 0 };
+	int n;
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, worker_id);
-	n = runs_from_rows(&scope, mj_store_run(&running_statement, &params),
-					   runs);
+	n = runs_from_rows(&scope, mj_store_run(&running_statement, &params), runs);
 	mj_store_leave(&scope);
 	return n;
 }
@@ -469,15 +480,15 @@ mj_queue_running(int64 worker_id, MjRun **runs)
 int
 mj_queue_ready_of_lane(int64 lane, int limit, MjRun **runs)
 {
-	MjScope		scope;
-	MjParams	params = {0};
-	int			n;
+	MjScope scope;
+	MjParams params = { 0 };
+	int n;
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, lane);
 	mj_param_int64(&params, limit);
-	n = runs_from_rows(&scope,
-					   mj_store_run(&ready_of_lane_statement, &params), runs);
+	n = runs_from_rows(&scope, mj_store_run(&ready_of_lane_statement, &params),
+					   runs);
 	mj_store_leave(&scope);
 	return n;
 }
@@ -486,14 +497,13 @@ mj_queue_ready_of_lane(int64 lane, int limit, MjRun **runs)
 int
 mj_queue_lanes(MjLaneDemand **lanes)
 {
-	MjScope		scope;
-	uint64		n;
-	uint64		i;
+	MjScope scope;
+	uint64 n;
+	uint64 i;
 
 	mj_store_enter(&scope);
 	n = mj_store_run(&lanes_statement, NULL);
-	*lanes = MemoryContextAlloc(scope.caller,
-								Max(n, 1) * sizeof(MjLaneDemand));
+	*lanes = MemoryContextAlloc(scope.caller, Max(n, 1) * sizeof(MjLaneDemand));
 	for (i = 0; i < n; i++)
 	{
 		(*lanes)[i].lane = mj_row_int64(i, 1);
@@ -507,7 +517,7 @@ mj_queue_lanes(MjLaneDemand **lanes)
 TimestampTz
 mj_queue_next_waiting(void)
 {
-	MjScope		scope;
+	MjScope scope;
 	TimestampTz next = DT_NOEND;
 
 	mj_store_enter(&scope);

@@ -20,30 +20,30 @@
 /* A run, as the queue and the log know it.  Strings in the caller's context. */
 typedef struct MjRun
 {
-	int64		run_id;
-	int64		job_id;			/* 0: a mail */
-	int64		lane;
-	int32		priority;
-	TimestampTz run_at;			/* not before */
+	int64 run_id;
+	int64 job_id; /* 0: a mail */
+	int64 lane;
+	int32 priority;
+	TimestampTz run_at; /* not before */
 	TimestampTz due_at;
 	const char *trigger;
-	int32		missed;			/* due instants that a catch_up stands for */
-	int32		attempt;		/* starts so far, this one included */
-	int32		failures;		/* of max_attempts */
-	int32		crashes;
-	Datum		args;			/* jsonb */
-	bool		args_isnull;
-	int64		worker_id;		/* while running */
-	int32		pid;
+	int32 missed;	/* due instants that a catch_up stands for */
+	int32 attempt;	/* starts so far, this one included */
+	int32 failures; /* of max_attempts */
+	int32 crashes;
+	Datum args; /* jsonb */
+	bool args_isnull;
+	int64 worker_id; /* while running */
+	int32 pid;
 	TimestampTz started_at;
-	bool		ready;			/* for insertion: ready now, not waiting */
+	bool ready; /* for insertion: ready now, not waiting */
 } MjRun;
 
 /* How many runs a lane has ready. */
 typedef struct MjLaneDemand
 {
-	int64		lane;
-	int64		ready;
+	int64 lane;
+	int64 ready;
 } MjLaneDemand;
 
 /* callers' transactions, and the scheduler's */
@@ -58,21 +58,20 @@ extern int64 mj_queue_delete_unstarted(int64 job_id);
 /* who executes */
 extern bool mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now,
 						   MjRun *run);
-extern int	mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now,
-								int limit, MjRun **runs);
-extern int	mj_queue_claim_mails(int64 worker_id, TimestampTz now,
-								 int max_mails, MjRun *runs);
+extern int mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now,
+							   int limit, MjRun **runs);
+extern int mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
+								MjRun *runs);
 extern bool mj_queue_delete(int64 run_id, int64 worker_id);
-extern bool mj_queue_put_back(const MjRun *run, TimestampTz run_at,
-							  bool ready);
+extern bool mj_queue_put_back(const MjRun *run, TimestampTz run_at, bool ready);
 extern bool mj_queue_move_lane(int64 run_id, int64 worker_id, int64 lane);
-extern int	mj_queue_running(int64 worker_id, MjRun **runs);
+extern int mj_queue_running(int64 worker_id, MjRun **runs);
 
 /* the scheduler */
-extern int	mj_queue_take_overlapping(TimestampTz now, MjRun **runs);
-extern int	mj_queue_promote(TimestampTz now);
-extern int	mj_queue_lanes(MjLaneDemand **lanes);
-extern int	mj_queue_ready_of_lane(int64 lane, int limit, MjRun **runs);
+extern int mj_queue_take_overlapping(TimestampTz now, MjRun **runs);
+extern int mj_queue_promote(TimestampTz now);
+extern int mj_queue_lanes(MjLaneDemand **lanes);
+extern int mj_queue_ready_of_lane(int64 lane, int limit, MjRun **runs);
 extern TimestampTz mj_queue_next_waiting(void);
 
-#endif							/* MJ_QUEUE_STORE_H */
+#endif /* MJ_QUEUE_STORE_H */

@@ -36,8 +36,8 @@ mj_runlog_owner(const MjJob *job, MjRunOwner *owner)
 static void
 find_owner(const MjRun *run, MjRunOwner *owner)
 {
-	MjJob		job;
-	MjMail		mail;
+	MjJob job;
+	MjMail mail;
 
 	memset(owner, 0, sizeof(MjRunOwner));
 	owner->role = "";
@@ -60,8 +60,7 @@ find_owner(const MjRun *run, MjRunOwner *owner)
 static TimestampTz
 later(TimestampTz now, const Interval *delay)
 {
-	return DatumGetTimestampTz(
-							   DirectFunctionCall2(timestamptz_pl_interval,
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 												   TimestampTzGetDatum(now),
 												   IntervalPGetDatum(delay)));
 }
@@ -85,7 +84,7 @@ mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
 				 const MjOutcome *outcome, int32 max_attempts,
 				 const Interval *backoff)
 {
-	MjRun		next = *run;
+	MjRun next = *run;
 	TimestampTz run_at;
 
 	next.failures++;
@@ -107,7 +106,7 @@ void
 mj_runlog_refused(const MjRun *run, const MjRunOwner *owner,
 				  const MjRoleProblem *problem)
 {
-	MjOutcome	outcome = {0};
+	MjOutcome outcome = { 0 };
 
 	outcome.status = "failed";
 	outcome.rows_isnull = true;
@@ -134,8 +133,8 @@ interruptions(const MjRun *run)
 void
 mj_runlog_interrupted(const MjRun *run, const char *why)
 {
-	MjRunOwner	owner;
-	MjOutcome	outcome = {0};
+	MjRunOwner owner;
+	MjOutcome outcome = { 0 };
 
 	if (interruptions(run) > MJ_MAX_INTERRUPTIONS)
 	{
@@ -176,7 +175,8 @@ quarantine(const MjRun *run, const MjRunOwner *owner, MjOutcome *outcome)
 		mj_mail_end(run->run_id, "failed", 0, outcome->error);
 	else
 		mj_job_set_paused(run->job_id, true,
-						  psprintf("run " INT64_FORMAT " ended its process %d times",
+						  psprintf("run " INT64_FORMAT
+								   " ended its process %d times",
 								   run->run_id, MJ_MAX_CRASHES),
 						  mj_clock_now());
 }
@@ -188,20 +188,21 @@ quarantine(const MjRun *run, const MjRunOwner *owner, MjOutcome *outcome)
 void
 mj_runlog_crashed(const MjRun *run)
 {
-	MjRunOwner	owner;
-	MjRun		next = *run;
-	MjOutcome	outcome = {0};
+	MjRunOwner owner;
+	MjRun next = *run;
+	MjOutcome outcome = { 0 };
 
 	if (!can_pause(run, next.crashes + 1))
-		return;					/* its job is locked; the next sweep */
+		return; /* its job is locked; the next sweep */
 	find_owner(run, &owner);
 	next.crashes++;
 	outcome.status = "crashed";
 	outcome.rows_isnull = true;
 	outcome.sqlstate = "57P02";
 	outcome.error = "the process that ran it died";
-	outcome.error_detail = psprintf("Crash %d of this run; at %d its job is paused.",
-									next.crashes, MJ_MAX_CRASHES);
+	outcome.error_detail =
+		psprintf("Crash %d of this run; at %d its job is paused.", next.crashes,
+				 MJ_MAX_CRASHES);
 	outcome.finished_at = mj_clock_now();
 	if (next.crashes >= MJ_MAX_CRASHES)
 		quarantine(run, &owner, &outcome);
@@ -212,10 +213,9 @@ mj_runlog_crashed(const MjRun *run)
 
 /* A run that never was: an overlap, or a missed instant. */
 void
-mj_runlog_skipped(const MjRun *run, const MjRunOwner *owner,
-				  const char *reason)
+mj_runlog_skipped(const MjRun *run, const MjRunOwner *owner, const char *reason)
 {
-	MjOutcome	outcome = {0};
+	MjOutcome outcome = { 0 };
 
 	outcome.status = "skipped";
 	outcome.rows_isnull = true;
@@ -261,13 +261,13 @@ mj_runlog_report(const MjRun *run, const MjRunOwner *owner,
 	{
 		if (mj_log_runs == MJ_LOG_ALL ||
 			(mj_log_runs == MJ_LOG_CHANGES && changed_something(outcome)))
-			ereport(LOG,
-					(errmsg("job \"%s\" completed: %s, %.3f s (run "
-							INT64_FORMAT ")",
-							owner->job,
-							outcome->result ? outcome->result : "null",
-							seconds_of(run, outcome), run->run_id),
-					 errhidestmt(true)));
+			ereport(
+				LOG,
+				(errmsg("job \"%s\" completed: %s, %.3f s (run " INT64_FORMAT
+						")",
+						owner->job, outcome->result ? outcome->result : "null",
+						seconds_of(run, outcome), run->run_id),
+				 errhidestmt(true)));
 	}
 	else if (strcmp(outcome->status, "skipped") == 0)
 	{

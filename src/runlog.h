@@ -41,4 +41,4 @@ extern void mj_runlog_started(const MjRun *run, const MjRunOwner *owner);
 extern void mj_runlog_report(const MjRun *run, const MjRunOwner *owner,
 							 const MjOutcome *outcome);
 
-#endif							/* MJ_RUNLOG_H */
+#endif /* MJ_RUNLOG_H */

@@ -50,13 +50,13 @@
 /* The plans of one job's command, by job_id. */
 typedef struct CachedCommand
 {
-	int64		job_id;			/* hash key */
-	int32		version;
-	int			nstatements;
-	CachedPlanSource **plans;	/* saved; NULL until first executed */
-	RawStmt   **raw;			/* parse trees */
-	MemoryContext context;		/* owns the entry's arrays and text */
-	char	   *text;
+	int64 job_id; /* hash key */
+	int32 version;
+	int nstatements;
+	CachedPlanSource **plans; /* saved; NULL until first executed */
+	RawStmt **raw;			  /* parse trees */
+	MemoryContext context;	  /* owns the entry's arrays and text */
+	char *text;
 } CachedCommand;
 
 static HTAB *cached_commands = NULL;
@@ -65,11 +65,11 @@ static HTAB *cached_commands = NULL;
 typedef struct ResultReceiver
 {
 	DestReceiver pub;
-	MemoryContext context;		/* of the kept value */
-	Size		max_length;
-	uint64		rows;
-	bool		one_column;
-	char	   *value;			/* of the first row's only column; may be NULL */
+	MemoryContext context; /* of the kept value */
+	Size max_length;
+	uint64 rows;
+	bool one_column;
+	char *value; /* of the first row's only column; may be NULL */
 } ResultReceiver;
 
 static void
@@ -77,8 +77,8 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc tupdesc)
 {
 	ResultReceiver *receiver = (ResultReceiver *) self;
 
-	receiver->one_column = tupdesc->natts == 1 &&
-		TupleDescAttr(tupdesc, 0)->atttypid != VOIDOID;
+	receiver->one_column =
+		tupdesc->natts == 1 && TupleDescAttr(tupdesc, 0)->atttypid != VOIDOID;
 }
 
 /*
@@ -88,7 +88,7 @@ receiver_startup(DestReceiver *self, int operation, TupleDesc tupdesc)
 char *
 mj_runner_cut(const char *value, Size max_length)
 {
-	Size		length = strlen(value);
+	Size length = strlen(value);
 
 	if (length > max_length)
 		length = pg_mbcliplen(value, (int) length, (int) max_length);
@@ -101,11 +101,11 @@ keep_value(ResultReceiver *receiver, TupleTableSlot *slot)
 {
 	Form_pg_attribute attribute = TupleDescAttr(slot->tts_tupleDescriptor, 0);
 	MemoryContext old;
-	Oid			output;
-	bool		is_varlena;
-	bool		isnull;
-	Datum		value = slot_getattr(slot, 1, &isnull);
-	char	   *text;
+	Oid output;
+	bool is_varlena;
+	bool isnull;
+	Datum value = slot_getattr(slot, 1, &isnull);
+	char *text;
 
 	if (isnull)
 		return;
@@ -133,8 +133,7 @@ receiver_nothing(DestReceiver *self)
 }
 
 static void
-receiver_init(ResultReceiver *receiver, MemoryContext context,
-			  Size max_length)
+receiver_init(ResultReceiver *receiver, MemoryContext context, Size max_length)
 {
 	memset(receiver, 0, sizeof(ResultReceiver));
 	receiver->pub.receiveSlot = receiver_receive;
@@ -150,7 +149,7 @@ receiver_init(ResultReceiver *receiver, MemoryContext context,
 static void
 forget_command(CachedCommand *entry)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < entry->nstatements; i++)
 		if (entry->plans[i] != NULL)
@@ -173,7 +172,7 @@ forget_all_commands(void)
 static void
 make_cache(void)
 {
-	HASHCTL		control;
+	HASHCTL control;
 
 	memset(&control, 0, sizeof(control));
 	control.keysize = sizeof(int64);
@@ -186,15 +185,15 @@ make_cache(void)
 static CachedCommand *
 enter_command(const MjCommand *command)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
-												  "motionify_jobs command",
-												  ALLOCSET_SMALL_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(TopMemoryContext, "motionify_jobs command",
+							  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	char	   *text = pstrdup(command->text);
+	char *text = pstrdup(command->text);
 	CachedCommand *entry;
-	List	   *raw;
-	ListCell   *cell;
-	int			i = 0;
+	List *raw;
+	ListCell *cell;
+	int i = 0;
 
 	/* until the parse has succeeded the context goes with the caller's */
 	MemoryContextSetParent(context, old);
@@ -207,7 +206,7 @@ enter_command(const MjCommand *command)
 	entry->nstatements = list_length(raw);
 	entry->plans = palloc0(entry->nstatements * sizeof(CachedPlanSource *));
 	entry->raw = palloc(entry->nstatements * sizeof(RawStmt *));
-	foreach(cell, raw)
+	foreach (cell, raw)
 		entry->raw[i++] = lfirst_node(RawStmt, cell);
 	MemoryContextSwitchTo(old);
 	MemoryContextSetParent(context, TopMemoryContext);
@@ -242,18 +241,18 @@ find_command(const MjCommand *command)
 static CachedPlanSource *
 plan_of_statement(CachedCommand *entry, int i)
 {
-	RawStmt    *raw = copyObject(entry->raw[i]);
-	Oid			types[] = {JSONBOID};
+	RawStmt *raw = copyObject(entry->raw[i]);
+	Oid types[] = { JSONBOID };
 	CachedPlanSource *source;
-	List	   *queries;
+	List *queries;
 
 	if (entry->plans[i] != NULL)
 		return entry->plans[i];
 	source = CreateCachedPlan(raw, entry->text, CreateCommandTag(raw->stmt));
 	if (analyze_requires_snapshot(raw))
 		PushActiveSnapshot(GetTransactionSnapshot());
-	queries = pg_analyze_and_rewrite_fixedparams(raw, entry->text, types, 1,
-												 NULL);
+	queries =
+		pg_analyze_and_rewrite_fixedparams(raw, entry->text, types, 1, NULL);
 	if (analyze_requires_snapshot(raw))
 		PopActiveSnapshot();
 	CompleteCachedPlan(source, queries, NULL, types, 1, NULL, NULL,
@@ -282,7 +281,7 @@ execute_statement(CachedPlanSource *source, const MjCommand *command,
 				  bool top_level, ResultReceiver *receiver,
 				  QueryCompletion *completion)
 {
-	Portal		portal = CreatePortal("", true, true);
+	Portal portal = CreatePortal("", true, true);
 	MemoryContext old = MemoryContextSwitchTo(portal->portalContext);
 	ParamListInfo params = make_params(command);
 	CachedPlan *plan;
@@ -308,7 +307,7 @@ set_result(const ResultReceiver *receiver, const QueryCompletion *completion,
 		   MemoryContext context, MjCommandResult *result)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
-	bool		counts = command_tag_display_rowcount(completion->commandTag);
+	bool counts = command_tag_display_rowcount(completion->commandTag);
 
 	result->rows_affected = (int64) completion->nprocessed;
 	result->rows_isnull = !counts;
@@ -316,7 +315,8 @@ set_result(const ResultReceiver *receiver, const QueryCompletion *completion,
 		result->result = receiver->value;
 	else if (counts)
 		result->result = psprintf(completion->commandTag == CMDTAG_INSERT ?
-								  "%s 0 " UINT64_FORMAT : "%s " UINT64_FORMAT,
+									  "%s 0 " UINT64_FORMAT :
+									  "%s " UINT64_FORMAT,
 								  GetCommandTagName(completion->commandTag),
 								  completion->nprocessed);
 	else
@@ -334,7 +334,7 @@ mj_runner_execute(const MjCommand *command, MjCommandResult *result)
 {
 	MemoryContext context = CurrentMemoryContext;
 	CachedCommand *entry = find_command(command);
-	int			i;
+	int i;
 
 	memset(result, 0, sizeof(MjCommandResult));
 	result->rows_isnull = true;

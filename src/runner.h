@@ -15,20 +15,20 @@
 /* A command to execute. */
 typedef struct MjCommand
 {
-	int64		job_id;			/* plans are kept by job and version */
-	int32		version;
+	int64 job_id; /* plans are kept by job and version */
+	int32 version;
 	const char *text;
-	Datum		args;			/* jsonb, $1 of the command */
-	bool		args_isnull;
-	Size		max_result;		/* bytes; a longer result is cut */
+	Datum args; /* jsonb, $1 of the command */
+	bool args_isnull;
+	Size max_result; /* bytes; a longer result is cut */
 } MjCommand;
 
 /* What it came to.  result in the context that was current at the call. */
 typedef struct MjCommandResult
 {
-	char	   *result;			/* the one value, else the command tag */
-	int64		rows_affected;
-	bool		rows_isnull;	/* the tag counts nothing */
+	char *result; /* the one value, else the command tag */
+	int64 rows_affected;
+	bool rows_isnull; /* the tag counts nothing */
 } MjCommandResult;
 
 extern void mj_runner_execute(const MjCommand *command,
@@ -36,4 +36,4 @@ extern void mj_runner_execute(const MjCommand *command,
 extern void mj_runner_reset_session(void);
 extern char *mj_runner_cut(const char *value, Size max_length);
 
-#endif							/* MJ_RUNNER_H */
+#endif /* MJ_RUNNER_H */

@@ -183,5 +183,5 @@ double
 mj_interval_usecs(const Interval *interval)
 {
 	return (double) interval->time +
-		   ((double) interval->day + 30.0 * interval->month) * USECS_PER_DAY;
+		((double) interval->day + 30.0 * interval->month) * USECS_PER_DAY;
 }

@@ -39,18 +39,18 @@
 /* How long a tick waits for a lock that somebody holds. */
 #define MJ_TICK_LOCK_TIMEOUT "1s"
 
-static MemoryContext tick_context = NULL;	/* reset for every tick */
+static MemoryContext tick_context = NULL; /* reset for every tick */
 static char *database_name = NULL;
 
 /* What the scheduler knows between two ticks. */
 static struct
 {
-	bool		ticked;			/* at least once */
-	TimestampTz next_due;		/* DT_NOEND: nothing */
-	TimestampTz next_look;		/* next_due, or earlier to start executors */
-	TimestampTz last_seen;		/* time at the last look at the clock */
+	bool ticked;		   /* at least once */
+	TimestampTz next_due;  /* DT_NOEND: nothing */
+	TimestampTz next_look; /* next_due, or earlier to start executors */
+	TimestampTz last_seen; /* time at the last look at the clock */
 	TimestampTz next_prune;
-	TimestampTz last_busy;		/* when something was last done; real time */
+	TimestampTz last_busy; /* when something was last done; real time */
 } known;
 
 /* Attach, connect, and learn the database's name. */
@@ -58,15 +58,15 @@ static void
 start(Datum main_arg)
 {
 	mj_worker_attach(main_arg);
-	BackgroundWorkerInitializeConnectionByOid(mj_my_slot->database,
-											  InvalidOid, 0);
-	tick_context = AllocSetContextCreate(TopMemoryContext,
-										 "motionify_jobs tick",
-										 ALLOCSET_DEFAULT_SIZES);
+	BackgroundWorkerInitializeConnectionByOid(mj_my_slot->database, InvalidOid,
+											  0);
+	tick_context =
+		AllocSetContextCreate(TopMemoryContext, "motionify_jobs tick",
+							  ALLOCSET_DEFAULT_SIZES);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	database_name = MemoryContextStrdup(TopMemoryContext,
-										get_database_name(MyDatabaseId));
+	database_name =
+		MemoryContextStrdup(TopMemoryContext, get_database_name(MyDatabaseId));
 	mj_worker_commit(TopMemoryContext);
 	known.last_busy = mj_clock_real();
 }
@@ -79,7 +79,7 @@ static bool
 take_wake(bool *report)
 {
 	MjDatabase *entry;
-	bool		wake = false;
+	bool wake = false;
 
 	*report = false;
 	mj_lock();
@@ -98,7 +98,7 @@ take_wake(bool *report)
 static bool
 must_tick(TimestampTz now, bool woken)
 {
-	bool		stepped_back = now < known.last_seen;
+	bool stepped_back = now < known.last_seen;
 
 	return woken || !known.ticked || stepped_back || now >= known.next_look;
 }
@@ -108,8 +108,8 @@ static void
 publish_lanes(const MjTick *tick)
 {
 	TimestampTz now = mj_clock_real();
-	bool		full = false;
-	int			i;
+	bool full = false;
+	int i;
 
 	mj_lock();
 	for (i = 0; i < MJ_MAX_LANES; i++)
@@ -117,7 +117,7 @@ publish_lanes(const MjTick *tick)
 			mj_shared->lanes[i].wanted = 0;
 	for (i = 0; i < tick->nlanes; i++)
 	{
-		MjLane	   *entry = mj_lane_enter(MyDatabaseId, tick->lanes[i].lane);
+		MjLane *entry = mj_lane_enter(MyDatabaseId, tick->lanes[i].lane);
 
 		if (entry == NULL)
 		{
@@ -130,7 +130,7 @@ publish_lanes(const MjTick *tick)
 	}
 	for (i = 0; i < MJ_MAX_LANES; i++)
 	{
-		MjLane	   *entry = &mj_shared->lanes[i];
+		MjLane *entry = &mj_shared->lanes[i];
 
 		if (entry->database == MyDatabaseId && entry->wanted == 0 &&
 			entry->not_before <= now)
@@ -147,8 +147,8 @@ publish_lanes(const MjTick *tick)
 static void
 wake_executors(const MjTick *tick)
 {
-	int			i;
-	int			k;
+	int i;
+	int k;
 
 	for (i = 0; i < tick->nlanes; i++)
 		for (k = 0; k < Min(tick->lanes[i].ready, mj_max_workers); k++)
@@ -160,7 +160,7 @@ static void
 report(const MjTick *tick)
 {
 	MjDatabase *entry;
-	bool		known_copy = false;
+	bool known_copy = false;
 
 	mj_lock();
 	entry = mj_database_find(MyDatabaseId);
@@ -172,14 +172,18 @@ report(const MjTick *tick)
 	}
 	mj_unlock();
 	if (tick->own)
-		ereport(LOG,
-				(errmsg("motionify_jobs: active jobs in database \"%s\": "
-						INT64_FORMAT, database_name, tick->active_jobs)));
+		ereport(
+			LOG,
+			(errmsg(
+				"motionify_jobs: active jobs in database \"%s\": " INT64_FORMAT,
+				database_name, tick->active_jobs)));
 	else if (!known_copy)
-		ereport(LOG,
-				(errmsg("motionify_jobs: database \"%s\" is a copy of another one, its jobs do not run here",
-						database_name),
-				 errhint("SELECT jobs.adopt() makes them this database's own.")));
+		ereport(
+			LOG,
+			(errmsg(
+				 "motionify_jobs: database \"%s\" is a copy of another one, its jobs do not run here",
+				 database_name),
+			 errhint("SELECT jobs.adopt() makes them this database's own.")));
 }
 
 /* This database has no jobs, or is not to run any: forget it, and end. */
@@ -187,7 +191,7 @@ static void
 leave_for_good(void)
 {
 	MjDatabase *entry;
-	bool		forget;
+	bool forget;
 
 	mj_lock();
 	entry = mj_database_find(MyDatabaseId);
@@ -221,7 +225,7 @@ try_tick(TimestampTz now, bool first, MjTick *found)
 	}
 	PG_CATCH();
 	{
-		int			sqlstate = geterrcode();
+		int sqlstate = geterrcode();
 
 		mj_worker_cancellable = false;
 		if (sqlstate != ERRCODE_LOCK_NOT_AVAILABLE &&
@@ -251,7 +255,7 @@ try_tick(TimestampTz now, bool first, MjTick *found)
 static void
 tick(TimestampTz now, bool first)
 {
-	MjTick		found;
+	MjTick found;
 
 	MemoryContextReset(tick_context);
 	MemoryContextSwitchTo(tick_context);
@@ -281,7 +285,7 @@ tick(TimestampTz now, bool first)
 static void
 prune(TimestampTz now)
 {
-	bool		more;
+	bool more;
 
 	if (now < known.next_prune || mj_worker_must_leave())
 		return;
@@ -314,7 +318,7 @@ static void
 leave(void)
 {
 	MjDatabase *entry;
-	bool		woken = false;
+	bool woken = false;
 
 	mj_lock();
 	entry = mj_database_find(MyDatabaseId);
@@ -343,8 +347,8 @@ sleep_ms(TimestampTz now)
 {
 	TimestampTz until = known.next_look;
 	TimestampTz stay = known.last_busy + mj_linger_s * USECS_PER_SEC;
-	long		ms = mj_clock_ms_until(until, MJ_MAX_SLEEP_MS);
-	long		linger_ms = (long) ((stay - mj_clock_real()) / 1000) + 1;
+	long ms = mj_clock_ms_until(until, MJ_MAX_SLEEP_MS);
+	long linger_ms = (long) ((stay - mj_clock_real()) / 1000) + 1;
 
 	if (known.next_prune <= now)
 		return 0;
@@ -361,7 +365,7 @@ static bool
 become_idle(void)
 {
 	MjDatabase *entry;
-	bool		woken;
+	bool woken;
 
 	mj_lock();
 	entry = mj_database_find(MyDatabaseId);
@@ -376,14 +380,14 @@ become_idle(void)
 static void
 sleep_a_while(TimestampTz now)
 {
-	bool		reloaded;
+	bool reloaded;
 
 	if (!become_idle())
 		return;
 	(void) mj_worker_wait(sleep_ms(now), &reloaded);
 	mj_slot_set_state(MJ_SLOT_BUSY, 0);
 	if (reloaded)
-		known.ticked = false;	/* settings may have changed what is due */
+		known.ticked = false; /* settings may have changed what is due */
 }
 
 /* Main function of a scheduler; started by the launcher. */
@@ -394,8 +398,8 @@ mj_scheduler_main(Datum main_arg)
 	for (;;)
 	{
 		TimestampTz now = mj_clock_now();
-		bool		first;
-		bool		woken = take_wake(&first);
+		bool first;
+		bool woken = take_wake(&first);
 
 		if (must_tick(now, woken))
 			tick(now, first);

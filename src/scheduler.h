@@ -12,4 +12,4 @@
 
 extern PGDLLEXPORT void mj_scheduler_main(Datum main_arg);
 
-#endif							/* MJ_SCHEDULER_H */
+#endif /* MJ_SCHEDULER_H */

@@ -24,10 +24,10 @@
 
 #define MJ_TRANCHE "motionify_jobs"
 
-MjShared   *mj_shared = NULL;
-MjSlot	   *mj_slots = NULL;
+MjShared *mj_shared = NULL;
+MjSlot *mj_slots = NULL;
 MjDatabase *mj_database_table = NULL;
-MjSlot	   *mj_my_slot = NULL;
+MjSlot *mj_my_slot = NULL;
 
 static shmem_request_hook_type previous_shmem_request_hook = NULL;
 static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
@@ -42,7 +42,7 @@ slot_count(void)
 static Size
 shared_size(void)
 {
-	Size		size = MAXALIGN(sizeof(MjShared));
+	Size size = MAXALIGN(sizeof(MjShared));
 
 	size = add_size(size, MAXALIGN(mul_size(slot_count(), sizeof(MjSlot))));
 	return add_size(size, mul_size(mj_max_databases, sizeof(MjDatabase)));
@@ -68,14 +68,14 @@ initialize_shared_memory(void)
 	mj_shared->ndatabases = mj_max_databases;
 	if (!pg_strong_random(&mj_shared->boot_id, sizeof(mj_shared->boot_id)))
 		mj_shared->boot_id = (uint32) mj_clock_real();
-	mj_shared->boot_id &= 0x7fffffff;	/* worker ids are positive bigints */
+	mj_shared->boot_id &= 0x7fffffff; /* worker ids are positive bigints */
 }
 
 static void
 startup_shared_memory(void)
 {
-	bool		found;
-	char	   *base;
+	bool found;
+	char *base;
 
 	if (previous_shmem_startup_hook)
 		previous_shmem_startup_hook();
@@ -140,19 +140,19 @@ mj_my_procno(void)
 MjSlot *
 mj_slot_reserve(MjWorkerKind kind, Oid database, int64 lane)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < mj_shared->nslots; i++)
 	{
-		MjSlot	   *slot = &mj_slots[i];
+		MjSlot *slot = &mj_slots[i];
 
 		if (slot->state != MJ_SLOT_FREE)
 			continue;
 		memset(slot, 0, sizeof(MjSlot));
 		slot->state = MJ_SLOT_STARTING;
 		slot->kind = kind;
-		slot->worker_id = ((int64) mj_shared->boot_id << 32) |
-			++mj_shared->worker_counter;
+		slot->worker_id =
+			((int64) mj_shared->boot_id << 32) | ++mj_shared->worker_counter;
 		slot->database = database;
 		slot->lane = lane;
 		slot->procno = -1;
@@ -193,8 +193,8 @@ mj_slot_acquire_guest(void)
 	mj_lock();
 	if (mj_slot_count(MJ_WORKER_GUEST, InvalidOid, MJ_LANE_NONE) <
 		MJ_MAX_GUESTS)
-		mj_my_slot = mj_slot_reserve(MJ_WORKER_GUEST, MyDatabaseId,
-									 MJ_LANE_MAIL);
+		mj_my_slot =
+			mj_slot_reserve(MJ_WORKER_GUEST, MyDatabaseId, MJ_LANE_MAIL);
 	if (mj_my_slot != NULL)
 	{
 		mj_my_slot->state = MJ_SLOT_BUSY;
@@ -222,7 +222,7 @@ mj_slot_release_guest(void)
 MjSlot *
 mj_slot_find(int64 worker_id)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < mj_shared->nslots; i++)
 		if (mj_slots[i].state != MJ_SLOT_FREE &&
@@ -235,7 +235,7 @@ mj_slot_find(int64 worker_id)
 MjSlot *
 mj_slot_of_run(int64 run_id)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < mj_shared->nslots; i++)
 		if (mj_slots[i].state != MJ_SLOT_FREE &&
@@ -252,8 +252,8 @@ mj_slot_of_run(int64 run_id)
 int
 mj_slot_count(MjWorkerKind kind, Oid database, int64 lane)
 {
-	int			n = 0;
-	int			i;
+	int n = 0;
+	int i;
 
 	for (i = 0; i < mj_shared->nslots; i++)
 		if (mj_slots[i].state != MJ_SLOT_FREE && mj_slots[i].kind == kind &&
@@ -267,8 +267,8 @@ mj_slot_count(MjWorkerKind kind, Oid database, int64 lane)
 int
 mj_slot_live_ids(int64 *ids, int max)
 {
-	int			n = 0;
-	int			i;
+	int n = 0;
+	int i;
 
 	mj_lock();
 	for (i = 0; i < mj_shared->nslots && n < max; i++)
@@ -303,7 +303,7 @@ mj_slot_set_state(MjSlotState state, int64 run_id)
 MjDatabase *
 mj_database_find(Oid oid)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < mj_shared->ndatabases; i++)
 		if (mj_database_table[i].oid == oid)
@@ -330,7 +330,7 @@ void
 mj_database_forget(Oid oid)
 {
 	MjDatabase *entry = OidIsValid(oid) ? mj_database_find(oid) : NULL;
-	int			i;
+	int i;
 
 	if (entry != NULL)
 		memset(entry, 0, sizeof(MjDatabase));
@@ -343,7 +343,7 @@ mj_database_forget(Oid oid)
 MjLane *
 mj_lane_find(Oid database, int64 lane)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < MJ_MAX_LANES; i++)
 		if (mj_shared->lanes[i].database == database &&
@@ -356,7 +356,7 @@ mj_lane_find(Oid database, int64 lane)
 MjLane *
 mj_lane_enter(Oid database, int64 lane)
 {
-	MjLane	   *entry = mj_lane_find(database, lane);
+	MjLane *entry = mj_lane_find(database, lane);
 
 	if (entry != NULL ||
 		(entry = mj_lane_find(InvalidOid, MJ_LANE_NONE)) == NULL)
@@ -371,7 +371,7 @@ mj_lane_enter(Oid database, int64 lane)
 void
 mj_wake_launcher(void)
 {
-	Latch	   *latch = mj_latch_of(mj_shared->launcher_procno);
+	Latch *latch = mj_latch_of(mj_shared->launcher_procno);
 
 	if (latch != NULL)
 		SetLatch(latch);
@@ -386,8 +386,8 @@ void
 mj_wake_database(Oid oid, TimestampTz due)
 {
 	MjDatabase *entry;
-	bool		woken = false;
-	int			i;
+	bool woken = false;
+	int i;
 
 	if (mj_shared == NULL)
 		return;
@@ -419,14 +419,14 @@ mj_wake_database(Oid oid, TimestampTz due)
 void
 mj_wake_lane(Oid database, int64 lane)
 {
-	int			i;
+	int i;
 
 	if (mj_shared == NULL)
 		return;
 	mj_lock();
 	for (i = 0; i < mj_shared->nslots; i++)
 	{
-		MjSlot	   *slot = &mj_slots[i];
+		MjSlot *slot = &mj_slots[i];
 
 		if (slot->state == MJ_SLOT_IDLE && slot->database == database &&
 			slot->kind == MJ_WORKER_EXECUTOR && slot->lane == lane &&
@@ -448,12 +448,12 @@ mj_wake_lane(Oid database, int64 lane)
 void
 mj_request_end(int64 run_id, MjRequestState state)
 {
-	int			i;
+	int i;
 
 	mj_lock();
 	for (i = 0; i < MJ_MAX_REQUESTS; i++)
 	{
-		MjRequest  *request = &mj_shared->requests[i];
+		MjRequest *request = &mj_shared->requests[i];
 
 		if (request->state != MJ_REQUEST_FREE && request->run_id == run_id &&
 			request->database == MyDatabaseId)

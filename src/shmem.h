@@ -25,15 +25,15 @@ typedef enum MjWorkerKind
 {
 	MJ_WORKER_SCHEDULER,
 	MJ_WORKER_EXECUTOR,
-	MJ_WORKER_GUEST				/* a client backend that sends mail itself */
+	MJ_WORKER_GUEST /* a client backend that sends mail itself */
 } MjWorkerKind;
 
 typedef enum MjSlotState
 {
 	MJ_SLOT_FREE,
-	MJ_SLOT_STARTING,			/* registered by the launcher, not attached */
-	MJ_SLOT_IDLE,				/* attached, waiting on its latch */
-	MJ_SLOT_BUSY				/* attached, at work */
+	MJ_SLOT_STARTING, /* registered by the launcher, not attached */
+	MJ_SLOT_IDLE,	  /* attached, waiting on its latch */
+	MJ_SLOT_BUSY	  /* attached, at work */
 } MjSlotState;
 
 /* One worker.  Written by its process, and by the launcher at start. */
@@ -41,98 +41,98 @@ typedef struct MjSlot
 {
 	MjSlotState state;
 	MjWorkerKind kind;
-	int64		worker_id;		/* boot id << 32 | counter: never used twice */
-	Oid			database;
-	int64		lane;			/* of an executor */
-	int			pid;			/* 0 until attached */
-	int			procno;			/* index of its PGPROC, for its latch */
-	int64		run_id;			/* run at hand, 0 = none */
-	bool		yield;			/* asked to leave when it is done */
-	bool		make_way;		/* as yield, but only if it is the first of
+	int64 worker_id; /* boot id << 32 | counter: never used twice */
+	Oid database;
+	int64 lane;				/* of an executor */
+	int pid;				/* 0 until attached */
+	int procno;				/* index of its PGPROC, for its latch */
+	int64 run_id;			/* run at hand, 0 = none */
+	bool yield;				/* asked to leave when it is done */
+	bool make_way;			/* as yield, but only if it is the first of
 								 * those that were asked */
-	TimestampTz idle_since;		/* while MJ_SLOT_IDLE */
+	TimestampTz idle_since; /* while MJ_SLOT_IDLE */
 } MjSlot;
 
 /* What is known of a database.  oid 0 = free entry. */
 typedef struct MjDatabase
 {
-	Oid			oid;
-	bool		wake;			/* something was committed; look at the tables */
-	bool		reported;		/* "n jobs active" was logged since the start */
-	bool copy_reported; /* that it is a copy was logged */
-	int			blocked;		/* DDL statements that keep workers away */
-	int			blocker_pid;	/* process of the last of them */
-	TimestampTz next_due;		/* DT_NOEND = nothing known to be due */
-	int			failures;		/* scheduler exits in error, in a row */
-	TimestampTz not_before;		/* no scheduler is started before */
-	TimestampTz last_start;		/* of a scheduler */
+	Oid oid;
+	bool wake;				/* something was committed; look at the tables */
+	bool reported;			/* "n jobs active" was logged since the start */
+	bool copy_reported;		/* that it is a copy was logged */
+	int blocked;			/* DDL statements that keep workers away */
+	int blocker_pid;		/* process of the last of them */
+	TimestampTz next_due;	/* DT_NOEND = nothing known to be due */
+	int failures;			/* scheduler exits in error, in a row */
+	TimestampTz not_before; /* no scheduler is started before */
+	TimestampTz last_start; /* of a scheduler */
 } MjDatabase;
 
 /* A lane that wants executors. database 0 = free entry. */
 typedef struct MjLane
 {
-	Oid			database;
-	int64		lane;
-	int			wanted;			/* free executors that its ready runs could
+	Oid database;
+	int64 lane;
+	int wanted;				/* free executors that its ready runs could
 								 * use */
-	TimestampTz since;			/* waiting for an executor since; 0 = has one */
-	int			failures;		/* executor starts that failed, in a row */
-	TimestampTz not_before;		/* no executor is started before */
+	TimestampTz since;		/* waiting for an executor since; 0 = has one */
+	int failures;			/* executor starts that failed, in a row */
+	TimestampTz not_before; /* no executor is started before */
 } MjLane;
 
 typedef enum MjRequestState
 {
 	MJ_REQUEST_FREE,
-	MJ_REQUEST_NEW,				/* the scheduler has not committed it yet */
-	MJ_REQUEST_QUEUED,			/* committed */
-	MJ_REQUEST_ENDED,			/* an attempt is in the log */
-	MJ_REQUEST_REFUSED			/* the scheduler could not: the job is gone */
+	MJ_REQUEST_NEW,	   /* the scheduler has not committed it yet */
+	MJ_REQUEST_QUEUED, /* committed */
+	MJ_REQUEST_ENDED,  /* an attempt is in the log */
+	MJ_REQUEST_REFUSED /* the scheduler could not: the job is gone */
 } MjRequestState;
 
 /* A run_now() that waits. */
 typedef struct MjRequest
 {
 	MjRequestState state;
-	Oid			database;
-	int64		job_id;
-	int64		run_id;			/* taken from the sequence by the caller */
-	dsm_handle	args;			/* jsonb; DSM_HANDLE_INVALID = none */
-	Size		args_size;		/* bytes */
-	int			caller_procno;
+	Oid database;
+	int64 job_id;
+	int64 run_id;	 /* taken from the sequence by the caller */
+	dsm_handle args; /* jsonb; DSM_HANDLE_INVALID = none */
+	Size args_size;	 /* bytes */
+	int caller_procno;
 } MjRequest;
 
-#define MJ_MAX_LANES	1024
+#define MJ_MAX_LANES 1024
 #define MJ_MAX_REQUESTS 128
-#define MJ_MAX_GUESTS	64
+#define MJ_MAX_GUESTS 64
 
 typedef struct MjShared
 {
-	LWLock	   *lock;
-	int			launcher_procno;	/* -1 = not running */
-	int			launcher_pid;
-	TimestampTz started_at;		/* of the launcher's first start */
-	uint32		boot_id;
-	uint32		worker_counter;
-	int			nslots;
-	int			ndatabases;
-	bool		databases_full_logged;
-	bool		lanes_full_logged;
-	MjRequest	requests[MJ_MAX_REQUESTS];
-	MjLane		lanes[MJ_MAX_LANES];
+	LWLock *lock;
+	int launcher_procno; /* -1 = not running */
+	int launcher_pid;
+	TimestampTz started_at; /* of the launcher's first start */
+	uint32 boot_id;
+	uint32 worker_counter;
+	int nslots;
+	int ndatabases;
+	bool databases_full_logged;
+	bool lanes_full_logged;
+	MjRequest requests[MJ_MAX_REQUESTS];
+	MjLane lanes[MJ_MAX_LANES];
 	/* arrays of nslots and ndatabases follow */
 } MjShared;
 
-extern MjShared *mj_shared;		/* NULL: not preloaded */
+extern MjShared *mj_shared; /* NULL: not preloaded */
 extern MjSlot *mj_slots;
 extern MjDatabase *mj_database_table;
-extern MjSlot *mj_my_slot;		/* NULL: this process has none */
+extern MjSlot *mj_my_slot; /* NULL: this process has none */
 
 extern void mj_shmem_init(void);
 extern bool mj_shmem_available(void);
 extern void mj_lock(void);
 extern void mj_unlock(void);
 extern Latch *mj_latch_of(int procno);
-extern int	mj_my_procno(void);
+extern int mj_my_procno(void);
 
 /* slots; lock held unless said otherwise */
 extern MjSlot *mj_slot_reserve(MjWorkerKind kind, Oid database, int64 lane);
@@ -141,8 +141,8 @@ extern void mj_slot_release_guest(void);	/* takes the lock */
 extern void mj_slot_clear(MjSlot *slot);
 extern MjSlot *mj_slot_find(int64 worker_id);
 extern MjSlot *mj_slot_of_run(int64 run_id);
-extern int	mj_slot_count(MjWorkerKind kind, Oid database, int64 lane);
-extern int	mj_slot_live_ids(int64 *ids, int max);	/* takes the lock */
+extern int mj_slot_count(MjWorkerKind kind, Oid database, int64 lane);
+extern int mj_slot_live_ids(int64 *ids, int max); /* takes the lock */
 extern void mj_slot_set_latch(const MjSlot *slot);
 extern void mj_slot_set_state(MjSlotState state, int64 run_id); /* takes it */
 
@@ -161,4 +161,4 @@ extern void mj_wake_database(Oid oid, TimestampTz due);
 extern void mj_wake_lane(Oid database, int64 lane);
 extern void mj_request_end(int64 run_id, MjRequestState state);
 
-#endif							/* MJ_SHMEM_H */
+#endif /* MJ_SHMEM_H */

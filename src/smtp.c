@@ -120,7 +120,8 @@ url_has(CURLU *handle, CURLUPart part)
 
 	if (curl_url_get(handle, part, &value, 0) != CURLUE_OK)
 		return false;
-	has = *value != '\0' && !(part == CURLUPART_PATH && strcmp(value, "/") == 0);
+	has =
+		*value != '\0' && !(part == CURLUPART_PATH && strcmp(value, "/") == 0);
 	curl_free(value);
 	return has;
 }
@@ -216,8 +217,9 @@ check_helo(const char *helo, MjProblem *problem)
 	size_t length = strlen(helo);
 
 	if (length > 253 ||
-		strspn(helo, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-					 "0123456789-._:[]") != length)
+		strspn(helo,
+			   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+			   "0123456789-._:[]") != length)
 		return refuse(problem, "invalid name of this host for SMTP", NULL);
 	return true;
 }
@@ -307,8 +309,7 @@ watch_reply(Watch *watch, const char *bytes, size_t length)
 		if (!watch->greeted && watch->last.code == 220)
 		{
 			watch->greeted = true;
-			strlcpy(watch->greeting, watch->last.text,
-					sizeof(watch->greeting));
+			strlcpy(watch->greeting, watch->last.text, sizeof(watch->greeting));
 		}
 		if (watch->auth_sent && watch->last.code == 235)
 			watch->auth_ok = true;
@@ -325,7 +326,8 @@ watch_command(Watch *watch, const char *bytes, size_t length)
 {
 	size_t skip = 0;
 
-	while (length > 0 && (bytes[length - 1] == '\n' || bytes[length - 1] == '\r'))
+	while (length > 0 &&
+		   (bytes[length - 1] == '\n' || bytes[length - 1] == '\r'))
 		length--;
 	if (length >= 8 && memcmp(bytes, "STARTTLS", 8) == 0)
 		watch->starttls_sent = watch->tls_begun = true;
@@ -441,9 +443,8 @@ fail(MjSmtpResult *result, MjSmtpError error, const char *message,
 	 const char *detail)
 {
 	memset(result, 0, sizeof(*result));
-	result->outcome = error == MJ_SMTP_ERR_INTERRUPTED ?
-		MJ_SMTP_INTERRUPTED :
-		MJ_SMTP_LOST;
+	result->outcome =
+		error == MJ_SMTP_ERR_INTERRUPTED ? MJ_SMTP_INTERRUPTED : MJ_SMTP_LOST;
 	result->error = error;
 	result->recipient = -1;
 	strlcpy(result->message, message, sizeof(result->message));
@@ -526,8 +527,8 @@ fail_curl(MjSmtp *smtp, MjSmtpResult *result)
 		[MJ_SMTP_ERR_MEMORY] = "out of memory",
 	};
 	MjSmtpError error = classify(smtp);
-	const char *why = smtp->curl_error[0] ? smtp->curl_error :
-											curl_easy_strerror(smtp->code);
+	const char *why =
+		smtp->curl_error[0] ? smtp->curl_error : curl_easy_strerror(smtp->code);
 	char reason[256];
 
 	fail(result, error, messages[error], "");
@@ -542,8 +543,8 @@ fail_curl(MjSmtp *smtp, MjSmtpResult *result)
 				 result->reply.text);
 	}
 	else
-		snprintf(result->detail, sizeof(result->detail),
-				 "The reason is: %s.", reason);
+		snprintf(result->detail, sizeof(result->detail), "The reason is: %s.",
+				 reason);
 	mask_result(smtp, result);
 	return false;
 }
@@ -560,8 +561,8 @@ fail_timeout(MjSmtp *smtp, MjSmtpResult *result)
 	if (smtp->watch.greeted)
 		return fail(result, MJ_SMTP_ERR_TIMEOUT,
 					"SMTP server did not answer in time", detail);
-	return fail(result, MJ_SMTP_ERR_CONNECT,
-				"could not connect to SMTP server", detail);
+	return fail(result, MJ_SMTP_ERR_CONNECT, "could not connect to SMTP server",
+				detail);
 }
 
 static bool
@@ -571,8 +572,8 @@ fail_garbage(MjSmtp *smtp, MjSmtpResult *result)
 
 	snprintf(detail, sizeof(detail), "The reason is: %s.",
 			 smtp->watch.parser.complaint);
-	return fail(result, MJ_SMTP_ERR_PROTOCOL,
-				"SMTP server broke the protocol", detail);
+	return fail(result, MJ_SMTP_ERR_PROTOCOL, "SMTP server broke the protocol",
+				detail);
 }
 
 /* ------------------------------------------------------------------------
@@ -701,7 +702,10 @@ set_security(MjSmtp *smtp)
 	code |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
 							 (long) (CURLPROTO_SMTP | CURLPROTO_SMTPS));
 #endif
-	code |= curl_easy_setopt(easy, CURLOPT_USE_SSL, smtp->tls == MJ_SMTP_TLS_OFF ? (long) CURLUSESSL_NONE : (long) CURLUSESSL_ALL);
+	code |=
+		curl_easy_setopt(easy, CURLOPT_USE_SSL,
+						 smtp->tls == MJ_SMTP_TLS_OFF ? (long) CURLUSESSL_NONE :
+														(long) CURLUSESSL_ALL);
 	code |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
 	code |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	code |= curl_easy_setopt(easy, CURLOPT_SSLVERSION,
@@ -888,8 +892,7 @@ verify_connection(MjSmtp *smtp, bool smtps, MjSmtpResult *result)
 					"could not secure the SMTP connection",
 					"The server did not begin TLS.");
 	if (smtp->user && !smtp->watch.auth_ok)
-		return fail(result, MJ_SMTP_ERR_AUTH,
-					"could not log in to SMTP server",
+		return fail(result, MJ_SMTP_ERR_AUTH, "could not log in to SMTP server",
 					"A user is set, but the server does not offer AUTH.");
 	return true;
 }
@@ -1057,8 +1060,7 @@ mj_smtp_open(MjSmtp *smtp, MjSmtpResult *result)
 		return fail(result, MJ_SMTP_ERR_MEMORY,
 					"could not set up the SMTP connection", "");
 	return connect_curl(smtp, result) &&
-		verify_connection(smtp, parsed.tls, result) &&
-		say_hello(smtp, result);
+		verify_connection(smtp, parsed.tls, result) && say_hello(smtp, result);
 }
 
 /*
@@ -1071,12 +1073,14 @@ describe_step(const MjSmtp *smtp, int step, MjSmtpStep *out)
 	const char *extensions = smtp->dialogue.extensions.list;
 
 	if (step == 0)
-		snprintf(out->detail, sizeof(out->detail),
-				 "greeting: %s%s%s", watch->greeting,
-				 extensions[0] ? "; extensions: " : "", extensions);
+		snprintf(out->detail, sizeof(out->detail), "greeting: %s%s%s",
+				 watch->greeting, extensions[0] ? "; extensions: " : "",
+				 extensions);
 	else if (step == 1)
-		strlcpy(out->detail, watch->tls[0] ? watch->tls : watch->tls_begun ? "verified" :
-																			 "off: the connection is plain text",
+		strlcpy(out->detail,
+				watch->tls[0]		 ? watch->tls :
+					watch->tls_begun ? "verified" :
+									   "off: the connection is plain text",
 				sizeof(out->detail));
 	else
 		snprintf(out->detail, sizeof(out->detail),

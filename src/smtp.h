@@ -99,8 +99,7 @@ extern bool mj_smtp_check_config(const MjSmtpConfig *config,
 extern MjSmtp *mj_smtp_new(const MjSmtpConfig *config, MjSmtpWait wait,
 						   void *arg);
 extern bool mj_smtp_open(MjSmtp *smtp, MjSmtpResult *result);
-extern int mj_smtp_check(MjSmtp *smtp, MjSmtpStep *steps,
-						 MjSmtpResult *result);
+extern int mj_smtp_check(MjSmtp *smtp, MjSmtpStep *steps, MjSmtpResult *result);
 extern bool mj_smtp_send(MjSmtp *smtp, const MjEnvelope *envelope,
 						 MjSmtpResult *result);
 extern bool mj_smtp_usable(const MjSmtp *smtp);

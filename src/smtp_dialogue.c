@@ -224,8 +224,7 @@ dot_may_be_seen(const MjDialogue *dialogue)
  * under way gets its outcome; what already has one keeps it.
  */
 void
-mj_dialogue_broken(MjDialogue *dialogue, MjSmtpError error,
-				   const char *message)
+mj_dialogue_broken(MjDialogue *dialogue, MjSmtpError error, const char *message)
 {
 	MjSmtpOutcome outcome = MJ_SMTP_LOST;
 	bool busy = mj_dialogue_busy(dialogue);
@@ -242,11 +241,12 @@ mj_dialogue_broken(MjDialogue *dialogue, MjSmtpError error,
 		decide(dialogue, outcome, error);
 		snprintf(dialogue->result.message, sizeof(dialogue->result.message),
 				 "%s", message);
-		snprintf(dialogue->result.detail, sizeof(dialogue->result.detail),
-				 outcome == MJ_SMTP_UNCERTAIN ?
-					 "The message was sent completely, but the server did not confirm it." :
-					 "This happened at %s.",
-				 rules[dialogue->state].verb);
+		snprintf(
+			dialogue->result.detail, sizeof(dialogue->result.detail),
+			outcome == MJ_SMTP_UNCERTAIN ?
+				"The message was sent completely, but the server did not confirm it." :
+				"This happened at %s.",
+			rules[dialogue->state].verb);
 	}
 	dialogue->state = MJ_DLG_CLOSED;
 }
@@ -269,7 +269,9 @@ decide_refused(MjDialogue *dialogue, const char *verb)
 {
 	MjSmtpResult *result = &dialogue->result;
 
-	decide(dialogue, result->reply.code >= 500 ? MJ_SMTP_PERMANENT : MJ_SMTP_TEMPORARY, MJ_SMTP_ERR_REFUSED);
+	decide(dialogue,
+		   result->reply.code >= 500 ? MJ_SMTP_PERMANENT : MJ_SMTP_TEMPORARY,
+		   MJ_SMTP_ERR_REFUSED);
 	if (dialogue->state == MJ_DLG_RCPT)
 		result->recipient = dialogue->rcpt;
 	snprintf(result->message, sizeof(result->message),
@@ -613,8 +615,9 @@ fits_server(MjDialogue *dialogue)
 		refuse_locally(dialogue, 552, "5.3.4",
 					   "message is larger than the SMTP server permits");
 	else if (dialogue->eightbit && !extensions->eightbitmime)
-		refuse_locally(dialogue, 554, "5.6.3",
-					   "message has 8-bit content, which the SMTP server does not take");
+		refuse_locally(
+			dialogue, 554, "5.6.3",
+			"message has 8-bit content, which the SMTP server does not take");
 	return !dialogue->decided;
 }
 
@@ -735,8 +738,7 @@ mj_dialogue_received(MjDialogue *dialogue, const char *bytes, size_t length)
 bool
 mj_dialogue_busy(const MjDialogue *dialogue)
 {
-	return dialogue->state != MJ_DLG_READY &&
-		dialogue->state != MJ_DLG_CLOSED;
+	return dialogue->state != MJ_DLG_READY && dialogue->state != MJ_DLG_CLOSED;
 }
 
 /*

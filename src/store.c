@@ -44,11 +44,11 @@ mj_store_installed(void)
 Oid
 mj_store_owner(void)
 {
-	Oid			schema = get_namespace_oid(MJ_SCHEMA, true);
-	Oid			table = OidIsValid(schema) ?
-		get_relname_relid("queue", schema) : InvalidOid;
-	HeapTuple	tuple;
-	Oid			owner;
+	Oid schema = get_namespace_oid(MJ_SCHEMA, true);
+	Oid table =
+		OidIsValid(schema) ? get_relname_relid("queue", schema) : InvalidOid;
+	HeapTuple tuple;
+	Oid owner;
 
 	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
 	if (!HeapTupleIsValid(tuple))
@@ -83,21 +83,22 @@ static const char *const scope_settings[][2] = {
 void
 mj_store_enter(MjScope *scope)
 {
-	Oid			owner = mj_store_owner();
-	int			i;
+	Oid owner = mj_store_owner();
+	int i;
 
 	scope->caller = CurrentMemoryContext;
 	GetUserIdAndSecContext(&scope->user, &scope->security_context);
-	SetUserIdAndSecContext(owner, scope->security_context |
-						   SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(owner,
+						   scope->security_context |
+							   SECURITY_LOCAL_USERID_CHANGE);
 	scope->guc_level = NewGUCNestLevel();
 	for (i = 0; i < lengthof(scope_settings); i++)
 		(void) set_config_option(scope_settings[i][0], scope_settings[i][1],
-								 PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	PushActiveSnapshot(GetTransactionSnapshot());	/* SPI wants one */
+	PushActiveSnapshot(GetTransactionSnapshot()); /* SPI wants one */
 }
 
 /*
@@ -118,8 +119,8 @@ statement_plan(MjStatement *statement)
 {
 	if (statement->plan == NULL)
 	{
-		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nparams,
-									   statement->types);
+		SPIPlanPtr plan =
+			SPI_prepare(statement->sql, statement->nparams, statement->types);
 
 		if (plan == NULL)
 			elog(ERROR, "could not prepare \"%s\": %s", statement->sql,
@@ -134,14 +135,12 @@ statement_plan(MjStatement *statement)
 static uint64
 statement_execute(MjStatement *statement, MjParams *params, bool read_only)
 {
-	SPIPlanPtr	plan = statement_plan(statement);
-	int			rc;
+	SPIPlanPtr plan = statement_plan(statement);
+	int rc;
 
 	Assert(statement->nparams == (params ? params->count : 0));
-	rc = SPI_execute_plan(plan,
-						  params ? params->values : NULL,
-						  params ? params->nulls : NULL,
-						  read_only, 0);
+	rc = SPI_execute_plan(plan, params ? params->values : NULL,
+						  params ? params->nulls : NULL, read_only, 0);
 	if (rc < 0)
 		elog(ERROR, "could not execute \"%s\": %s", statement->sql,
 			 SPI_result_code_string(rc));
@@ -165,7 +164,7 @@ mj_store_run(MjStatement *statement, MjParams *params)
 uint64
 mj_store_read_latest(MjStatement *statement, MjParams *params)
 {
-	uint64		rows;
+	uint64 rows;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	rows = statement_execute(statement, params, true);
@@ -240,15 +239,15 @@ static Datum
 row_value(uint64 row, int column, bool *isnull)
 {
 	Assert(SPI_tuptable != NULL && row < SPI_tuptable->numvals);
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-						 column, isnull);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column,
+						 isnull);
 }
 
 int64
 mj_row_int64(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		value = row_value(row, column, &isnull);
+	bool isnull;
+	Datum value = row_value(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
@@ -256,8 +255,8 @@ mj_row_int64(uint64 row, int column)
 int32
 mj_row_int32(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		value = row_value(row, column, &isnull);
+	bool isnull;
+	Datum value = row_value(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt32(value);
 }
@@ -265,8 +264,8 @@ mj_row_int32(uint64 row, int column)
 Oid
 mj_row_oid(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		value = row_value(row, column, &isnull);
+	bool isnull;
+	Datum value = row_value(row, column, &isnull);
 
 	return isnull ? InvalidOid : DatumGetObjectId(value);
 }
@@ -274,8 +273,8 @@ mj_row_oid(uint64 row, int column)
 bool
 mj_row_bool(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		value = row_value(row, column, &isnull);
+	bool isnull;
+	Datum value = row_value(row, column, &isnull);
 
 	return isnull ? false : DatumGetBool(value);
 }
@@ -283,8 +282,8 @@ mj_row_bool(uint64 row, int column)
 TimestampTz
 mj_row_time(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		value = row_value(row, column, &isnull);
+	bool isnull;
+	Datum value = row_value(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetTimestampTz(value);
 }
@@ -292,7 +291,7 @@ mj_row_time(uint64 row, int column)
 bool
 mj_row_isnull(uint64 row, int column)
 {
-	bool		isnull;
+	bool isnull;
 
 	(void) row_value(row, column, &isnull);
 	return isnull;
@@ -305,8 +304,8 @@ mj_row_isnull(uint64 row, int column)
 char *
 mj_row_text(MjScope *scope, uint64 row, int column)
 {
-	char	   *value = SPI_getvalue(SPI_tuptable->vals[row],
-									 SPI_tuptable->tupdesc, column);
+	char *value =
+		SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
 
 	return value ? MemoryContextStrdup(scope->caller, value) : NULL;
 }
@@ -315,11 +314,11 @@ mj_row_text(MjScope *scope, uint64 row, int column)
 Datum
 mj_row_datum(MjScope *scope, uint64 row, int column, bool *isnull)
 {
-	Datum		value = row_value(row, column, isnull);
-	Oid			type = SPI_gettypeid(SPI_tuptable->tupdesc, column);
+	Datum value = row_value(row, column, isnull);
+	Oid type = SPI_gettypeid(SPI_tuptable->tupdesc, column);
 	MemoryContext old;
-	bool		byval;
-	int16		len;
+	bool byval;
+	int16 len;
 
 	if (*isnull)
 		return (Datum) 0;

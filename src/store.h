@@ -22,29 +22,29 @@
 typedef struct MjStatement
 {
 	const char *sql;
-	int			nparams;
-	Oid			types[MJ_MAX_PARAMS];
-	SPIPlanPtr	plan;			/* saved at first use, for the session */
+	int nparams;
+	Oid types[MJ_MAX_PARAMS];
+	SPIPlanPtr plan; /* saved at first use, for the session */
 } MjStatement;
 
 /* What mj_store_enter() changed and mj_store_leave() puts back. */
 typedef struct MjScope
 {
-	Oid			user;
-	int			security_context;
-	int			guc_level;
-	MemoryContext caller;		/* context that results are copied into */
+	Oid user;
+	int security_context;
+	int guc_level;
+	MemoryContext caller; /* context that results are copied into */
 } MjScope;
 
 /* Parameters under construction: mj_param_xxx() append, NULL where noted. */
 typedef struct MjParams
 {
-	int			count;
-	Datum		values[MJ_MAX_PARAMS];
-	char		nulls[MJ_MAX_PARAMS];	/* 'n' or ' ' */
+	int count;
+	Datum values[MJ_MAX_PARAMS];
+	char nulls[MJ_MAX_PARAMS]; /* 'n' or ' ' */
 } MjParams;
 
-extern Oid	mj_store_owner(void);
+extern Oid mj_store_owner(void);
 extern bool mj_store_installed(void);
 extern void mj_store_enter(MjScope *scope);
 extern void mj_store_leave(MjScope *scope);
@@ -55,19 +55,19 @@ extern void mj_param_int64(MjParams *params, int64 value);
 extern void mj_param_int32(MjParams *params, int32 value);
 extern void mj_param_oid(MjParams *params, Oid value);
 extern void mj_param_bool(MjParams *params, bool value);
-extern void mj_param_time(MjParams *params, TimestampTz value);	/* 0 = NULL */
+extern void mj_param_time(MjParams *params, TimestampTz value); /* 0 = NULL */
 extern void mj_param_text(MjParams *params, const char *value); /* NULL ok */
 extern void mj_param_name(MjParams *params, const char *value);
 extern void mj_param_datum(MjParams *params, Datum value, bool isnull);
 
 /* Columns of row `row` of the last result; copied into scope->caller. */
-extern int64 mj_row_int64(uint64 row, int column);	/* NULL = 0 */
+extern int64 mj_row_int64(uint64 row, int column); /* NULL = 0 */
 extern int32 mj_row_int32(uint64 row, int column);
-extern Oid	mj_row_oid(uint64 row, int column);
+extern Oid mj_row_oid(uint64 row, int column);
 extern bool mj_row_bool(uint64 row, int column);
 extern TimestampTz mj_row_time(uint64 row, int column); /* NULL = 0 */
 extern bool mj_row_isnull(uint64 row, int column);
-extern char *mj_row_text(MjScope *scope, uint64 row, int column);	/* NULL ok */
+extern char *mj_row_text(MjScope *scope, uint64 row, int column); /* NULL ok */
 extern Datum mj_row_datum(MjScope *scope, uint64 row, int column, bool *isnull);
 
-#endif							/* MJ_STORE_H */
+#endif /* MJ_STORE_H */

@@ -43,14 +43,14 @@
 static void
 skip_overlapping(TimestampTz now)
 {
-	MjRun	   *runs;
-	int			n = mj_queue_take_overlapping(now, &runs);
-	int			i;
+	MjRun *runs;
+	int n = mj_queue_take_overlapping(now, &runs);
+	int i;
 
 	for (i = 0; i < n; i++)
 	{
-		MjJob		job;
-		MjRunOwner	owner;
+		MjJob job;
+		MjRunOwner owner;
 
 		if (!mj_job_by_id(runs[i].job_id, &job))
 			continue;
@@ -81,13 +81,13 @@ make_missing_states(void)
 static void
 sweep_dead_runs(void)
 {
-	MjRun	   *runs;
-	int			n = mj_queue_running(0, &runs);
-	int			i;
+	MjRun *runs;
+	int n = mj_queue_running(0, &runs);
+	int i;
 
 	for (i = 0; i < n; i++)
 	{
-		bool		live;
+		bool live;
 
 		mj_lock();
 		live = mj_slot_find(runs[i].worker_id) != NULL;
@@ -106,7 +106,7 @@ static bool
 read_request_args(const MjRequest *request, MjRun *run)
 {
 	dsm_segment *segment;
-	void	   *copy;
+	void *copy;
 
 	if (request->args == DSM_HANDLE_INVALID)
 		return true;
@@ -128,12 +128,12 @@ read_request_args(const MjRequest *request, MjRun *run)
 static MjRequestState
 accept_request(const MjRequest *request, TimestampTz now)
 {
-	MjJob		job;
-	MjRun		run;
-	MjRunOwner	owner;
+	MjJob job;
+	MjRun run;
+	MjRunOwner owner;
 
 	if (mj_queue_exists(request->run_id))
-		return MJ_REQUEST_QUEUED;	/* by a scheduler that died before it told */
+		return MJ_REQUEST_QUEUED; /* by a scheduler that died before it told */
 	if (!mj_job_by_id(request->job_id, &job) || !OidIsValid(job.role_oid))
 		return MJ_REQUEST_REFUSED;
 	mj_due_new_run(&job, now, "manual", now, &run);
@@ -155,7 +155,7 @@ accept_request(const MjRequest *request, TimestampTz now)
 static void
 accept_requests(TimestampTz now, MjTick *tick)
 {
-	int			i;
+	int i;
 
 	tick->requests = palloc(MJ_MAX_REQUESTS * sizeof(MjRequest));
 	tick->nrequests = 0;
@@ -167,7 +167,8 @@ accept_requests(TimestampTz now, MjTick *tick)
 	mj_unlock();
 	for (i = 0; i < tick->nrequests; i++)
 		tick->requests[i].state = tick->own ?
-			accept_request(&tick->requests[i], now) : MJ_REQUEST_REFUSED;
+			accept_request(&tick->requests[i], now) :
+			MJ_REQUEST_REFUSED;
 }
 
 /*
@@ -177,14 +178,14 @@ accept_requests(TimestampTz now, MjTick *tick)
 void
 mj_tick_answer(const MjTick *tick)
 {
-	int			i;
-	int			k;
+	int i;
+	int k;
 
 	mj_lock();
 	for (i = 0; i < tick->nrequests; i++)
 		for (k = 0; k < MJ_MAX_REQUESTS; k++)
 		{
-			MjRequest  *request = &mj_shared->requests[k];
+			MjRequest *request = &mj_shared->requests[k];
 
 			if (request->state != MJ_REQUEST_NEW ||
 				request->database != MyDatabaseId ||
@@ -200,15 +201,15 @@ mj_tick_answer(const MjTick *tick)
 static void
 refuse_lane(int64 lane, TimestampTz now)
 {
-	MjRun	   *runs;
-	int			n = mj_queue_claim_many(lane, mj_my_slot->worker_id, now,
-										MJ_DUE_LIMIT, &runs);
-	int			i;
+	MjRun *runs;
+	int n = mj_queue_claim_many(lane, mj_my_slot->worker_id, now, MJ_DUE_LIMIT,
+								&runs);
+	int i;
 
 	for (i = 0; i < n; i++)
 	{
-		MjJob		job;
-		MjRunOwner	owner;
+		MjJob job;
+		MjRunOwner owner;
 		MjRoleProblem problem;
 
 		if (!mj_job_by_id(runs[i].job_id, &job))
@@ -230,8 +231,8 @@ static void
 find_lanes(TimestampTz now, MjTick *tick)
 {
 	MjRoleProblem problem;
-	int			n = mj_queue_lanes(&tick->lanes);
-	int			i;
+	int n = mj_queue_lanes(&tick->lanes);
+	int i;
 
 	tick->nlanes = 0;
 	for (i = 0; i < n; i++)
@@ -250,12 +251,11 @@ find_lanes(TimestampTz now, MjTick *tick)
 static void
 add_upcoming_lanes(MjTick *tick, TimestampTz now)
 {
-	int64		lanes[64];
-	int			n = mj_job_upcoming_lanes(now + MJ_PRESTART_US,
-										  lengthof(lanes), lanes);
+	int64 lanes[64];
+	int n = mj_job_upcoming_lanes(now + MJ_PRESTART_US, lengthof(lanes), lanes);
 	MjLaneDemand *all = palloc((tick->nlanes + n + 1) * sizeof(MjLaneDemand));
-	int			i;
-	int			k;
+	int i;
+	int k;
 
 	memcpy(all, tick->lanes, tick->nlanes * sizeof(MjLaneDemand));
 	tick->lanes = all;
@@ -286,7 +286,7 @@ next_due(TimestampTz now, bool more)
 
 	if (more)
 		return now;
-	if (mj_job_any_due(now))	/* locked */
+	if (mj_job_any_due(now)) /* locked */
 		due = now + USECS_PER_SEC;
 	if (waiting <= now)
 		waiting = now + USECS_PER_SEC;
@@ -297,7 +297,7 @@ next_due(TimestampTz now, bool more)
 static void
 tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
-	bool		more;
+	bool more;
 
 	mj_changes_notice(now, seen);
 	if (thorough)
@@ -341,9 +341,9 @@ mj_tick(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 bool
 mj_tick_prune(TimestampTz now)
 {
-	TimestampTz before = now -
-		mj_history_retention_min * (SECS_PER_MINUTE * USECS_PER_SEC);
-	int64		n;
+	TimestampTz before =
+		now - mj_history_retention_min * (SECS_PER_MINUTE * USECS_PER_SEC);
+	int64 n;
 
 	if (!mj_store_installed())
 		return false;

@@ -16,14 +16,14 @@
 /* What a tick found, for the scheduler to act on after its commit. */
 typedef struct MjTick
 {
-	bool		installed;		/* the extension is there */
-	bool		own;			/* jobs of this database may run here */
-	int64		active_jobs;	/* counted when asked for */
-	TimestampTz next_due;		/* DT_NOEND: nothing is known to be due */
-	int			nlanes;			/* lanes with ready runs, or soon to have */
+	bool installed;		  /* the extension is there */
+	bool own;			  /* jobs of this database may run here */
+	int64 active_jobs;	  /* counted when asked for */
+	TimestampTz next_due; /* DT_NOEND: nothing is known to be due */
+	int nlanes;			  /* lanes with ready runs, or soon to have */
 	MjLaneDemand *lanes;
-	int			nrequests;		/* of run_now() that it accepted */
-	MjRequest  *requests;		/* copies; state: what to tell the caller */
+	int nrequests;		 /* of run_now() that it accepted */
+	MjRequest *requests; /* copies; state: what to tell the caller */
 } MjTick;
 
 /* Executors of a job that is due soon are started this long before. */
@@ -34,4 +34,4 @@ extern void mj_tick(TimestampTz now, TimestampTz seen, bool thorough,
 extern void mj_tick_answer(const MjTick *tick);
 extern bool mj_tick_prune(TimestampTz now);
 
-#endif							/* MJ_TICK_H */
+#endif /* MJ_TICK_H */

@@ -37,30 +37,30 @@ static ProcessUtility_hook_type previous_utility_hook = NULL;
 /* What a statement means to the workers. */
 typedef struct Effect
 {
-	Oid			blocks;			/* database whose workers must leave first */
-	bool		drops;			/* and is gone when it commits */
-	bool		wakes;			/* this database's workers must look */
+	Oid blocks; /* database whose workers must leave first */
+	bool drops; /* and is gone when it commits */
+	bool wakes; /* this database's workers must look */
 } Effect;
 
 /* A database by name, if the user owns it: else the statement will fail. */
 static Oid
 owned_database(const char *name)
 {
-	Oid			oid = get_database_oid(name, true);
+	Oid oid = get_database_oid(name, true);
 
-	return OidIsValid(oid) && MJ_OWNS_DATABASE(oid, GetUserId()) ?
-		oid : InvalidOid;
+	return OidIsValid(oid) && MJ_OWNS_DATABASE(oid, GetUserId()) ? oid :
+																   InvalidOid;
 }
 
 /* The template that CREATE DATABASE names, if the user owns it. */
 static Oid
 template_of(const CreatedbStmt *stmt)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, stmt->options)
+	foreach (cell, stmt->options)
 	{
-		DefElem    *option = lfirst_node(DefElem, cell);
+		DefElem *option = lfirst_node(DefElem, cell);
 
 		if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
 			return owned_database(defGetString(option));
@@ -72,7 +72,7 @@ template_of(const CreatedbStmt *stmt)
 static bool
 owns_extension(void)
 {
-	Oid			oid = get_extension_oid(MJ_EXTENSION, true);
+	Oid oid = get_extension_oid(MJ_EXTENSION, true);
 
 	return OidIsValid(oid) && MJ_OWNS_EXTENSION(oid, GetUserId());
 }
@@ -81,11 +81,11 @@ owns_extension(void)
 static bool
 drops_extension(const DropStmt *stmt)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (stmt->removeType != OBJECT_EXTENSION)
 		return false;
-	foreach(cell, stmt->objects)
+	foreach (cell, stmt->objects)
 		if (strcmp(strVal(lfirst(cell)), MJ_EXTENSION) == 0)
 			return true;
 	return false;
@@ -95,9 +95,9 @@ drops_extension(const DropStmt *stmt)
 static bool
 sets_tablespace(const AlterDatabaseStmt *stmt)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, stmt->options)
+	foreach (cell, stmt->options)
 		if (strcmp(lfirst_node(DefElem, cell)->defname, "tablespace") == 0)
 			return true;
 	return false;
@@ -107,7 +107,7 @@ sets_tablespace(const AlterDatabaseStmt *stmt)
 static Effect
 effect_of(Node *statement)
 {
-	Effect		effect = {InvalidOid, false, false};
+	Effect effect = { InvalidOid, false, false };
 
 	switch (nodeTag(statement))
 	{
@@ -146,7 +146,7 @@ effect_of(Node *statement)
 static bool
 is_known(Oid database)
 {
-	bool		known;
+	bool known;
 
 	mj_lock();
 	known = OidIsValid(database) && mj_database_find(database) != NULL;
@@ -168,7 +168,7 @@ commits_prepared(Node *statement)
 static void
 probe_created(Node *statement)
 {
-	Oid			oid;
+	Oid oid;
 
 	if (!IsA(statement, CreatedbStmt))
 		return;
@@ -184,9 +184,9 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 				ParamListInfo params, QueryEnvironment *environment,
 				DestReceiver *dest, QueryCompletion *completion)
 {
-	Node	   *statement = pstmt->utilityStmt;
-	bool		committing = commits_prepared(statement);
-	Effect		effect = effect_of(statement);
+	Node *statement = pstmt->utilityStmt;
+	bool committing = commits_prepared(statement);
+	Effect effect = effect_of(statement);
 
 	if (is_known(effect.blocks))
 	{
@@ -197,9 +197,8 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 	PG_TRY();
 	{
 		if (previous_utility_hook)
-			previous_utility_hook(pstmt, query_string, read_only_tree,
-								  context, params, environment, dest,
-								  completion);
+			previous_utility_hook(pstmt, query_string, read_only_tree, context,
+								  params, environment, dest, completion);
 		else
 			standard_ProcessUtility(pstmt, query_string, read_only_tree,
 									context, params, environment, dest,

@@ -12,4 +12,4 @@
 
 extern void mj_utility_init(void);
 
-#endif							/* MJ_UTILITY_H */
+#endif /* MJ_UTILITY_H */

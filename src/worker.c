@@ -50,11 +50,11 @@ bool
 mj_worker_register(MjSlot *slot, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker;
-	bool		scheduler = slot->kind == MJ_WORKER_SCHEDULER;
+	bool scheduler = slot->kind == MJ_WORKER_SCHEDULER;
 
 	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	strlcpy(worker.bgw_library_name, "motionify_jobs", BGW_MAXLEN);
@@ -72,7 +72,8 @@ mj_worker_register(MjSlot *slot, BackgroundWorkerHandle **handle)
 				 slot->database);
 	else
 		snprintf(worker.bgw_name, BGW_MAXLEN,
-				 "motionify_jobs executor of role " INT64_FORMAT " in database %u",
+				 "motionify_jobs executor of role " INT64_FORMAT
+				 " in database %u",
 				 slot->lane, slot->database);
 	worker.bgw_main_arg = Int32GetDatum((int32) (slot - mj_slots));
 	memcpy(worker.bgw_extra, &slot->worker_id, sizeof(slot->worker_id));
@@ -87,10 +88,9 @@ volatile sig_atomic_t mj_worker_told_to_end = false;
 static TimestampTz
 backoff_after(int failures)
 {
-	int			seconds = failures < 7 ? 1 << (failures - 1) : MJ_MAX_BACKOFF_S;
+	int seconds = failures < 7 ? 1 << (failures - 1) : MJ_MAX_BACKOFF_S;
 
-	return mj_clock_real() +
-		Min(seconds, MJ_MAX_BACKOFF_S) * USECS_PER_SEC;
+	return mj_clock_real() + Min(seconds, MJ_MAX_BACKOFF_S) * USECS_PER_SEC;
 }
 
 /*
@@ -115,7 +115,7 @@ note_failure(const MjSlot *slot)
 	}
 	else
 	{
-		MjLane	   *entry = mj_lane_find(slot->database, slot->lane);
+		MjLane *entry = mj_lane_find(slot->database, slot->lane);
 
 		if (entry != NULL)
 			entry->not_before = backoff_after(++entry->failures);
@@ -129,12 +129,12 @@ note_failure(const MjSlot *slot)
 static void
 worker_exit(int code, Datum arg)
 {
-	MjSlot	   *slot = mj_my_slot;
-	Oid			database;
-	bool		executor;
+	MjSlot *slot = mj_my_slot;
+	Oid database;
+	bool executor;
 
 	if (slot == NULL)
-		return;					/* left in good order */
+		return; /* left in good order */
 	database = slot->database;
 	executor = slot->kind == MJ_WORKER_EXECUTOR;
 	mj_my_slot = NULL;
@@ -186,10 +186,10 @@ mj_worker_signals(void)
 void
 mj_worker_attach(Datum main_arg)
 {
-	MjSlot	   *slot = &mj_slots[DatumGetInt32(main_arg)];
+	MjSlot *slot = &mj_slots[DatumGetInt32(main_arg)];
 	MjDatabase *entry;
-	int64		worker_id;
-	bool		mine;
+	int64 worker_id;
+	bool mine;
 
 	memcpy(&worker_id, MyBgworkerEntry->bgw_extra, sizeof(worker_id));
 	mj_lock();
@@ -231,8 +231,8 @@ mj_worker_reload(void)
 MjWake
 mj_worker_wait(long timeout_ms, bool *reloaded)
 {
-	int			flags = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
-	int			events;
+	int flags = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	int events;
 
 	if (timeout_ms >= 0)
 		flags |= WL_TIMEOUT;
@@ -310,7 +310,7 @@ bool
 mj_worker_must_leave(void)
 {
 	MjDatabase *entry;
-	bool		leave;
+	bool leave;
 
 	if (!mj_enabled)
 		return true;
@@ -330,8 +330,8 @@ mj_worker_must_leave(void)
 bool
 mj_run_cancel(int64 run_id)
 {
-	MjSlot	   *slot;
-	bool		sent;
+	MjSlot *slot;
+	bool sent;
 
 	if (!mj_shmem_available())
 		return false;
@@ -346,7 +346,7 @@ mj_run_cancel(int64 run_id)
 void
 mj_worker_yield_database(Oid database)
 {
-	int			i;
+	int i;
 
 	mj_lock();
 	for (i = 0; i < mj_shared->nslots; i++)
@@ -364,8 +364,8 @@ mj_worker_yield_database(Oid database)
 static int
 terminate_workers(Oid database)
 {
-	int			n = 0;
-	int			i;
+	int n = 0;
+	int i;
 
 	mj_lock();
 	for (i = 0; i < mj_shared->nslots; i++)
@@ -389,14 +389,15 @@ terminate_workers(Oid database)
 void
 mj_worker_evict_database(Oid database)
 {
-	long		waited;
+	long waited;
 
 	for (waited = 0; waited < MJ_EVICT_TIMEOUT_MS; waited += 10)
 	{
 		if (terminate_workers(database) == 0)
 			return;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
-						 WL_EXIT_ON_PM_DEATH, 10L, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10L,
+						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

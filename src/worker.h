@@ -46,4 +46,4 @@ extern bool mj_run_cancel(int64 run_id);
 extern void mj_worker_yield_database(Oid database);
 extern void mj_worker_evict_database(Oid database);
 
-#endif							/* MJ_WORKER_H */
+#endif /* MJ_WORKER_H */

@@ -26,17 +26,17 @@
 /* What the current transaction has to do when it commits. */
 static struct
 {
-	bool		wake;
-	Oid			other_database; /* has to be looked at too; or InvalidOid */
-	TimestampTz due;			/* earliest instant that somebody asked for */
-	int			nlanes;
-	int64		lanes[MJ_MAX_PENDING_LANES];	/* have runs that are ready */
-	int			nruns;
-	int64		runs[MJ_MAX_PENDING_RUNS];	/* have an attempt in the log */
+	bool wake;
+	Oid other_database; /* has to be looked at too; or InvalidOid */
+	TimestampTz due;	/* earliest instant that somebody asked for */
+	int nlanes;
+	int64 lanes[MJ_MAX_PENDING_LANES]; /* have runs that are ready */
+	int nruns;
+	int64 runs[MJ_MAX_PENDING_RUNS]; /* have an attempt in the log */
 } pending;
 
 /* The database that the current transaction keeps workers away from. */
-static Oid	blocked_database = InvalidOid;
+static Oid blocked_database = InvalidOid;
 static bool blocked_is_dropped;
 
 /*
@@ -66,7 +66,7 @@ mj_xact_block_database(Oid database_oid, bool dropped)
 static void
 unblock_database(bool committed)
 {
-	Oid			oid = blocked_database;
+	Oid oid = blocked_database;
 	MjDatabase *entry;
 
 	if (!OidIsValid(oid))
@@ -102,7 +102,7 @@ mj_xact_unblock_database(void)
 static void
 wake_after_commit(void)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < pending.nruns; i++)
 		mj_request_end(pending.runs[i], MJ_REQUEST_ENDED);
@@ -160,7 +160,7 @@ mj_xact_init(void)
 void
 mj_xact_wake(TimestampTz due, int64 lane)
 {
-	int			i;
+	int i;
 
 	if (!mj_shmem_available())
 		return;

@@ -13,9 +13,9 @@
 #include "datatype/timestamp.h"
 
 /* For mj_xact_wake(): no lane in particular, the scheduler looks. */
-#define MJ_LANE_NONE	PG_INT64_MIN
+#define MJ_LANE_NONE PG_INT64_MIN
 /* The lane of mails. */
-#define MJ_LANE_MAIL	INT64CONST(0)
+#define MJ_LANE_MAIL INT64CONST(0)
 
 extern void mj_xact_init(void);
 extern void mj_xact_wake(TimestampTz due, int64 lane);
@@ -24,4 +24,4 @@ extern void mj_xact_run_ended(int64 run_id);
 extern void mj_xact_unblock_database(void);
 extern void mj_xact_block_database(Oid database_oid, bool dropped);
 
-#endif							/* MJ_XACT_H */
+#endif /* MJ_XACT_H */

@@ -33,8 +33,8 @@ mj_zone_change(const MjZone *zone, int64 at, int64 *when, int32 *before,
 	int dst_after;
 	int found;
 
-	found = pg_next_dst_boundary(&start, &offset_before, &dst_before,
-								 &boundary, &offset_after, &dst_after,
+	found = pg_next_dst_boundary(&start, &offset_before, &dst_before, &boundary,
+								 &offset_after, &dst_after,
 								 (const pg_tz *) zone->data);
 	*before = found < 0 ? 0 : (int32) offset_before;
 	if (found <= 0)

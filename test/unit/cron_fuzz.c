@@ -18,7 +18,9 @@
 
 #define LIMIT_NSECS INT64CONST(1000000)
 
-static const char *const zone_names[] = { "UTC", "Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia" };
+static const char *const zone_names[] = { "UTC", "Europe/Berlin",
+										  "Australia/Lord_Howe",
+										  "Pacific/Apia" };
 
 static MjZone zones[lengthof(zone_names)];
 

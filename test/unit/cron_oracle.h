@@ -35,8 +35,10 @@ typedef struct Oracle
 static int
 oracle_value(const char *text)
 {
-	static const char *const names[] = { "sun", "mon", "tue", "wed", "thu", "fri", "sat", "jan", "feb", "mar",
-										 "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec" };
+	static const char *const names[] = { "sun", "mon", "tue", "wed", "thu",
+										 "fri", "sat", "jan", "feb", "mar",
+										 "apr", "may", "jun", "jul", "aug",
+										 "sep", "oct", "nov", "dec" };
 
 	if (isdigit((unsigned char) text[0]))
 		return atoi(text);
@@ -77,8 +79,7 @@ oracle_list(const char *list, int value, int min, int max)
 	for (char *item = strtok_r(copy, ",", &save); item != NULL;
 		 item = strtok_r(NULL, ",", &save))
 	{
-		if (strpbrk(item, "LW#$") == NULL &&
-			oracle_item(item, value, min, max))
+		if (strpbrk(item, "LW#$") == NULL && oracle_item(item, value, min, max))
 			return true;
 	}
 	return false;

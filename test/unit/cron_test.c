@@ -279,14 +279,17 @@ test_vectors(const char *path)
 
 /* Schedules that are refused: what the detail and the hint must hold. */
 static const char *const refused[][3] = {
-	{ "22-2 * * * *", "\"22-2\" in the minute field runs backwards", "\"22-59,0-2\"" },
-	{ "* 22-2 * * *", "\"22-2\" in the hour field runs backwards", "\"22-23,0-2\"" },
+	{ "22-2 * * * *", "\"22-2\" in the minute field runs backwards",
+	  "\"22-59,0-2\"" },
+	{ "* 22-2 * * *", "\"22-2\" in the hour field runs backwards",
+	  "\"22-23,0-2\"" },
 	{ "* 23-0 * * *", "hour field runs backwards", "\"23,0\"" },
 	{ "* 22-2/2 * * *", "hour field runs backwards", "\"22,0,2\"" },
 	{ "* * * NOV-FEB *", "month field runs backwards", "\"11-12,1-2\"" },
 	{ "* * * * SAT-SUN", "day-of-week field runs backwards", "\"6-7\"" },
 	{ "* * * * FRI-MON", "day-of-week field runs backwards", "\"5-6,0-1\"" },
-	{ "5/15 * * * *", "\"5/15\" in the minute field has no range", "\"5-59/15\"" },
+	{ "5/15 * * * *", "\"5/15\" in the minute field has no range",
+	  "\"5-59/15\"" },
 	{ "/30 * * * *", "has no range", "\"*/30\"" },
 	{ "*/0 * * * *", "is zero", "1 or more" },
 	{ "*/x * * * *", "\"x\" in the minute field is not a number", "*/5" },
@@ -295,7 +298,8 @@ static const char *const refused[][3] = {
 	{ "-5 * * * *", "lacks its start", "0 to 59" },
 	{ "5- * * * *", "lacks its end", "0 to 59" },
 	{ "1-2-3 * * * *", "\"2-3\"", "0 to 59" },
-	{ "60 * * * *", "\"60\" in the minute field is out of the range 0 to 59", "0 to 59" },
+	{ "60 * * * *", "\"60\" in the minute field is out of the range 0 to 59",
+	  "0 to 59" },
 	{ "61 * * * * *", "in the second field", "0 to 59" },
 	{ "* 24 * * *", "in the hour field", "0 to 23" },
 	{ "* * 32 * *", "in the day-of-month field", "1 to 31" },
@@ -326,7 +330,8 @@ static const char *const refused[][3] = {
 	{ "0 9 * * *;", "empty schedule", "semicolon" },
 	{ ";", "empty schedule", "semicolon" },
 	{ "0 9 * * *;;0 10 * * *", "empty schedule", "semicolon" },
-	{ "CRON_TZ=Europe/Berlin 0 5 * * *", "is not part of a schedule", "timezone" },
+	{ "CRON_TZ=Europe/Berlin 0 5 * * *", "is not part of a schedule",
+	  "timezone" },
 	{ "daily", "1 field;", "\"@daily\"" },
 	{ "nightly_cleanup", "1 field;", "name of a job comes first" },
 	{ "SELECT cleanup()", "2 fields", "name of a job comes first" },
@@ -373,7 +378,8 @@ test_refused(void)
 		if (mj_cron_parse(refused[i][0], &schedule, NULL, &problem))
 			complain("\"%s\" is accepted", refused[i][0]);
 		else if (strstr(problem.detail, refused[i][1]) == NULL)
-			complain("\"%s\" has the detail: %s", refused[i][0], problem.detail);
+			complain("\"%s\" has the detail: %s", refused[i][0],
+					 problem.detail);
 		else if (strstr(problem.hint, refused[i][2]) == NULL)
 			complain("\"%s\" has the hint: %s", refused[i][0], problem.hint);
 	}
@@ -429,7 +435,9 @@ test_same(void)
 		MjSchedule *a = schedule_of(same[i][0]);
 		MjSchedule *b = schedule_of(same[i][1]);
 
-		if (a && b && (a->nparts != b->nparts || memcmp(a->parts, b->parts, sizeof(MjCronPart)) != 0))
+		if (a && b &&
+			(a->nparts != b->nparts ||
+			 memcmp(a->parts, b->parts, sizeof(MjCronPart)) != 0))
 			complain("\"%s\" is not \"%s\"", same[i][0], same[i][1]);
 	}
 	done("%d pairs of schedules mean the same", (int) lengthof(same));
@@ -467,21 +475,25 @@ static void
 test_notes(void)
 {
 	static const char *const noted[][4] = {
-		{ "*/60 * * * *", "step that is larger", "\"*/60\" in the minute field stands for 0 only", "" },
+		{ "*/60 * * * *", "step that is larger",
+		  "\"*/60\" in the minute field stands for 0 only", "" },
 		{ "0 5-10/6 * * *", "step that is larger", "stands for 5 only", "" },
 		{ "0 0 31 2 *", "never fires", "ever has such a day", "" },
 		{ "0 0 30 FEB *", "never fires", "", "" },
 		{ "0 0 31 4,6,9,11 *", "never fires", "", "" },
 		{ "0 0 31W 2 *", "never fires", "", "" },
-		{ "0 0 13 * 5", "restricts both", "at 00:00 on day 13 of the month or on Friday", "MON#1" },
-		{ "0 9 1-7 * MON", "restricts both", "but only on Monday", "\"MON#1\" as day of week" },
+		{ "0 0 13 * 5", "restricts both",
+		  "at 00:00 on day 13 of the month or on Friday", "MON#1" },
+		{ "0 9 1-7 * MON", "restricts both", "but only on Monday",
+		  "\"MON#1\" as day of week" },
 		{ "0 9 22-28 * THU", "restricts both", "", "\"THU#4\" as day of week" },
 		{ "@daily; 0 0 31 2 *", "schedule \"0 0 31 2 *\" never fires", "", "" }
 	};
-	static const char *const quiet[] = {
-		"* * * * *", "0 0 29 2 *", "0 0 */2 * 1", "*/59 * * * *",
-		"5-5/3 * * * *", "0 0 1 * ?", "@daily", "0 0 * 2 1#5", "@reboot"
-	};
+	static const char *const quiet[] = { "* * * * *",	  "0 0 29 2 *",
+										 "0 0 */2 * 1",	  "*/59 * * * *",
+										 "5-5/3 * * * *", "0 0 1 * ?",
+										 "@daily",		  "0 0 * 2 1#5",
+										 "@reboot" };
 	MjSchedule *schedule;
 	MjProblem problem;
 	MjCronNotes notes;
@@ -530,21 +542,27 @@ static const char *const words[][2] = {
 	{ "0 9 * * 6,0", "at 09:00 on Saturday and Sunday" },
 	{ "0 9 * * 0-3", "at 09:00 on Sunday to Wednesday" },
 	{ "0 9 * * 1,3,5", "at 09:00 on Monday, Wednesday and Friday" },
-	{ "*/5 9-17 * * 1-5", "every 5 minutes from 09:00 to 17:55 on Monday to Friday" },
+	{ "*/5 9-17 * * 1-5",
+	  "every 5 minutes from 09:00 to 17:55 on Monday to Friday" },
 	{ "0 9-17 * * *", "every hour from 09:00 to 17:00" },
 	{ "* 2 * * *", "every minute from 02:00 to 02:59" },
 	{ "* */2 * * *", "every minute of hours 0 to 22 in steps of 2" },
 	{ "0 10 1,L * *", "at 10:00 on day 1 and the last day of the month" },
 	{ "0 0 L * *", "at 00:00 on the last day of the month" },
 	{ "0 0 L 2 *", "at 00:00 on the last day of February" },
-	{ "0 9 15W,LW * *", "at 09:00 on the weekday nearest day 15 and the last weekday of the month" },
+	{ "0 9 15W,LW * *",
+	  "at 09:00 on the weekday nearest day 15 and the last weekday of the month" },
 	{ "0 18 * * 5L", "at 18:00 on the last Friday of the month" },
-	{ "0 18 * 3,9 MON#2", "at 18:00 on the second Monday of March and September" },
-	{ "0 18 * * 3,MON#2", "at 18:00 on Wednesday and the second Monday of the month" },
+	{ "0 18 * 3,9 MON#2",
+	  "at 18:00 on the second Monday of March and September" },
+	{ "0 18 * * 3,MON#2",
+	  "at 18:00 on Wednesday and the second Monday of the month" },
 	{ "0 0 25 12 *", "at 00:00 on day 25 of December" },
-	{ "0 0 1,15 * 3", "at 00:00 on days 1 and 15 of the month or on Wednesday" },
+	{ "0 0 1,15 * 3",
+	  "at 00:00 on days 1 and 15 of the month or on Wednesday" },
 	{ "0 0 13 1 5", "at 00:00 on day 13 of January or on Friday in January" },
-	{ "0 0 */2 * 1", "at 00:00 on days 1 to 31 in steps of 2 of the month, but only on Monday" },
+	{ "0 0 */2 * 1",
+	  "at 00:00 on days 1 to 31 in steps of 2 of the month, but only on Monday" },
 	{ "0 0 1-31 * 1", "at 00:00 every day" },
 	{ "0 0 * * 0-7", "at 00:00 every day" },
 	{ "0 0 31 2 *", "at 00:00 on day 31 of February, which never comes" },
@@ -554,7 +572,8 @@ static const char *const words[][2] = {
 	{ "15 * * * * *", "at second 15 of every minute" },
 	{ "15 30 2 * * *", "at 02:30:15 every day" },
 	{ "0 30 2 * * *", "at 02:30 every day" },
-	{ "*/10 */5 2 * * *", "every 10 seconds of minutes 0 to 55 in steps of 5 of hour 2" },
+	{ "*/10 */5 2 * * *",
+	  "every 10 seconds of minutes 0 to 55 in steps of 5 of hour 2" },
 	{ "1,2 0 * * * *", "at seconds 1 and 2 of minute 0 of every hour" },
 	{ "@every 90 seconds", "every 1 minute 30 seconds" },
 	{ "@every 1 minute", "every minute" },
@@ -562,10 +581,12 @@ static const char *const words[][2] = {
 	{ "@every 1 day 1 second", "every 1 day 1 second" },
 	{ "@every 250 ms", "every 250 milliseconds" },
 	{ "@at 2030-01-31 10:00", "once at 2030-01-31 10:00:00" },
-	{ "@at 2030-01-31 10:00:00.5+01", "once at 2030-01-31 09:00:00.500000 UTC" },
+	{ "@at 2030-01-31 10:00:00.5+01",
+	  "once at 2030-01-31 09:00:00.500000 UTC" },
 	{ "@at 1969-12-31 23:59:59.5Z", "once at 1969-12-31 23:59:59.500000 UTC" },
 	{ "@reboot", "once after each start of the server" },
-	{ "0 9 * * 1-5; 0 12 * * 6", "at 09:00 on Monday to Friday; and at 12:00 on Saturday" }
+	{ "0 9 * * 1-5; 0 12 * * 6",
+	  "at 09:00 on Monday to Friday; and at 12:00 on Saturday" }
 };
 
 static void
@@ -681,8 +702,7 @@ test_steps(void)
 	expect_next("0 12,13 * * *", 0, noon, noon - hour, noon + hour);
 	expect_next("0 12,13 * * *; 30 * * * *", 0, noon, noon - hour,
 				noon - hour / 2);
-	expect_next("@every 10 minutes", 0, noon, noon - hour,
-				noon - 50 * minute);
+	expect_next("@every 10 minutes", 0, noon, noon - hour, noon - 50 * minute);
 	expect_next("@every 10 minutes", minute, noon, noon, noon + minute);
 	expect_next("@every 10 minutes", -minute, noon, noon, noon + 9 * minute);
 	expect_next("@every 1 minute", noon + 7, noon, noon, noon + 7);
@@ -701,19 +721,17 @@ test_kinds(void)
 		bool wildcard;
 		bool fixed;
 		bool reboot;
-	} kinds[] = {
-		{ "* * * * *", true, false, false },
-		{ "0 * * * *", true, false, false },
-		{ "*/5 3 * * *", true, false, false },
-		{ "0-59 0-23 * * *", false, true, false },
-		{ "* 5 3 * * *", false, true, false },
-		{ "@hourly", true, false, false },
-		{ "@daily", false, true, false },
-		{ "@every 1 hour", true, false, false },
-		{ "@at 2030-01-01", false, true, false },
-		{ "@reboot", false, false, true },
-		{ "@reboot; @daily; @hourly", true, true, true }
-	};
+	} kinds[] = { { "* * * * *", true, false, false },
+				  { "0 * * * *", true, false, false },
+				  { "*/5 3 * * *", true, false, false },
+				  { "0-59 0-23 * * *", false, true, false },
+				  { "* 5 3 * * *", false, true, false },
+				  { "@hourly", true, false, false },
+				  { "@daily", false, true, false },
+				  { "@every 1 hour", true, false, false },
+				  { "@at 2030-01-01", false, true, false },
+				  { "@reboot", false, false, true },
+				  { "@reboot; @daily; @hourly", true, true, true } };
 
 	for (int i = 0; i < (int) lengthof(kinds); i++)
 	{
@@ -732,8 +750,11 @@ test_kinds(void)
 static void
 test_ends_of_time(void)
 {
-	static const char *const texts[] = { "* * * * *", "0 0 29 2 *", "@every 1 us", "@every 36500 days", "@at 2030-01-01 00:00" };
-	static const int64 ends[] = { PG_INT64_MIN, PG_INT64_MIN + 1, -1, 0, PG_INT64_MAX - 1, PG_INT64_MAX };
+	static const char *const texts[] = { "* * * * *", "0 0 29 2 *",
+										 "@every 1 us", "@every 36500 days",
+										 "@at 2030-01-01 00:00" };
+	static const int64 ends[] = { PG_INT64_MIN,		PG_INT64_MIN + 1, -1, 0,
+								  PG_INT64_MAX - 1, PG_INT64_MAX };
 
 	for (int i = 0; i < (int) lengthof(texts); i++)
 	{
@@ -775,7 +796,9 @@ any_field(StringInfo out, int min, int max)
 
 	if (any(3) == 0)
 	{
-		appendStringInfoString(out, any(3) == 0 ? "* " : psprintf("*/%d ", 1 + any(max)));
+		appendStringInfoString(out,
+							   any(3) == 0 ? "* " :
+											 psprintf("*/%d ", 1 + any(max)));
 		return;
 	}
 	for (int i = 0; i < items; i++)
@@ -786,7 +809,9 @@ any_field(StringInfo out, int min, int max)
 		appendStringInfo(out, "%s%d", i > 0 ? "," : "", low);
 		if (any(2) == 0)
 			appendStringInfo(out, "-%d", high);
-		if (out->data[out->len - 1] != ',' && strrchr(out->data, '-') > strrchr(out->data, ',') && strrchr(out->data, '-') > strrchr(out->data, ' ') && any(3) == 0)
+		if (out->data[out->len - 1] != ',' &&
+			strrchr(out->data, '-') > strrchr(out->data, ',') &&
+			strrchr(out->data, '-') > strrchr(out->data, ' ') && any(3) == 0)
 			appendStringInfo(out, "/%d", 1 + any(5));
 	}
 	appendStringInfoChar(out, ' ');
@@ -796,8 +821,12 @@ any_field(StringInfo out, int min, int max)
 static char *
 any_schedule(bool with_seconds)
 {
-	static const char *const day_forms[] = { "L ", "LW ", "15W ", "1W ", "31W,2 ", "1,15,L ", "1-31 ", "? " };
-	static const char *const weekday_forms[] = { "5L", "mon#2", "0#1,sat", "7", "1-5", "sun-tue", "3#5", "?" };
+	static const char *const day_forms[] = { "L ",	  "LW ",	"15W ",
+											 "1W ",	  "31W,2 ", "1,15,L ",
+											 "1-31 ", "? " };
+	static const char *const weekday_forms[] = { "5L",	"mon#2", "0#1,sat",
+												 "7",	"1-5",	 "sun-tue",
+												 "3#5", "?" };
 	StringInfoData out;
 
 	initStringInfo(&out);
@@ -825,12 +854,17 @@ any_schedule(bool with_seconds)
 	return out.data;
 }
 
-static const char *const zones[] = {
-	"Europe/Berlin", "America/New_York", "Australia/Lord_Howe",
-	"Africa/Casablanca", "America/Sao_Paulo", "Pacific/Apia",
-	"Antarctica/Casey", "Antarctica/Troll", "Asia/Kathmandu",
-	"America/Caracas", "UTC"
-};
+static const char *const zones[] = { "Europe/Berlin",
+									 "America/New_York",
+									 "Australia/Lord_Howe",
+									 "Africa/Casablanca",
+									 "America/Sao_Paulo",
+									 "Pacific/Apia",
+									 "Antarctica/Casey",
+									 "Antarctica/Troll",
+									 "Asia/Kathmandu",
+									 "America/Caracas",
+									 "UTC" };
 
 /* One schedule: its series is increasing, and the same from any start. */
 static void
@@ -880,13 +914,16 @@ test_properties(void)
 #define ORACLES 32
 
 /* Schedules that every zone is compared on; random ones fill up. */
-static const char *const mix[] = {
-	"* * * * *", "*/5 * * * *", "0 * * * *", "30 2 * * *", "0 0 * * *",
-	"0,30 1-3 * * *", "*/10 2 * * *", "15 */2 * * *", "0-59 0-23 * * *",
-	"59 23 L * *", "0 9 15W * *", "0 9 LW,1W * *", "0 0 * * 5L",
-	"30 1 * * mon#1,sun#2,0L", "0 0 13 * 5", "0 0 */2 * 1", "0 12 29 2 *",
-	"0 3 * jan-mar,10 sun", "45 0-4 31 * *", "5 1 1-7 * sat"
-};
+static const char *const mix[] = { "* * * * *",		  "*/5 * * * *",
+								   "0 * * * *",		  "30 2 * * *",
+								   "0 0 * * *",		  "0,30 1-3 * * *",
+								   "*/10 2 * * *",	  "15 */2 * * *",
+								   "0-59 0-23 * * *", "59 23 L * *",
+								   "0 9 15W * *",	  "0 9 LW,1W * *",
+								   "0 0 * * 5L",	  "30 1 * * mon#1,sun#2,0L",
+								   "0 0 13 * 5",	  "0 0 */2 * 1",
+								   "0 12 29 2 *",	  "0 3 * jan-mar,10 sun",
+								   "45 0-4 31 * *",	  "5 1 1-7 * sat" };
 
 /* One compared schedule. */
 typedef struct Comparison
@@ -907,9 +944,8 @@ compare_tick(Comparison *c, const char *zone_name, MjZone *zone, int64 at,
 
 	if (c->failed || runs == (c->next == at * USECS))
 		return;
-	complain("\"%s\" in %s: next is %s, the oracle's %s %s", c->text,
-			 zone_name, text_of(c->next), runs ? "is" : "is not",
-			 text_of(at * USECS));
+	complain("\"%s\" in %s: next is %s, the oracle's %s %s", c->text, zone_name,
+			 text_of(c->next), runs ? "is" : "is not", text_of(at * USECS));
 	c->failed = true;
 }
 
@@ -932,8 +968,7 @@ compare_span(Comparison *all, int count, const char *zone_name, int64 from,
 	}
 	for (int64 at = from; at < until; at += step)
 	{
-		if (at >= change &&
-			!zone->change(zone, at, &change, &offset, &after))
+		if (at >= change && !zone->change(zone, at, &change, &offset, &after))
 			change = PG_INT64_MAX;
 		if (at == from)
 			virtual = at + offset - step;
@@ -969,7 +1004,9 @@ test_oracle(int zone, int years)
 	int64 from = instant_of("2009-05-10T00:00:00Z") / USECS;
 
 	for (int i = 0; i < ORACLES; i++)
-		open_comparison(&all[i], i < (int) lengthof(mix) ? pstrdup(mix[i]) : any_schedule(false));
+		open_comparison(&all[i],
+						i < (int) lengthof(mix) ? pstrdup(mix[i]) :
+												  any_schedule(false));
 	compare_span(all, ORACLES, zones[zone], from,
 				 from + (int64) years * 31557600 / 60 * 60, 60);
 	done("%d schedules agree with the oracle over %d years in %s", ORACLES,
@@ -995,7 +1032,9 @@ test_seconds(int zone)
 	for (; changes < 8 && z->change(z, at, &at, &before, &after); changes++)
 	{
 		for (int i = 0; i < (int) lengthof(all); i++)
-			open_comparison(&all[i], i == 0 ? pstrdup("*/7 30 2 * * *") : any_schedule(true));
+			open_comparison(&all[i],
+							i == 0 ? pstrdup("*/7 30 2 * * *") :
+									 any_schedule(true));
 		compare_span(all, lengthof(all), zones[zone], at - 30000, at + 30000,
 					 1);
 		for (int i = 0; i < (int) lengthof(all); i++)
@@ -1004,8 +1043,9 @@ test_seconds(int zone)
 			pfree(all[i].schedule);
 		}
 	}
-	done("%d schedules of seconds agree with the oracle around %d changes in %s",
-		 (int) lengthof(all), changes, zones[zone]);
+	done(
+		"%d schedules of seconds agree with the oracle around %d changes in %s",
+		(int) lengthof(all), changes, zones[zone]);
 }
 
 int

@@ -99,9 +99,8 @@ test_zone_open(const char *name, MjZone *zone)
 		while (test_zone_offset(at + step) != table->offset[table->count] &&
 			   table->count < TEST_ZONE_MAX_CHANGES)
 		{
-			int64 low = table->count > 0 ?
-				Max(at, table->when[table->count - 1]) :
-				at;
+			int64 low =
+				table->count > 0 ? Max(at, table->when[table->count - 1]) : at;
 
 			table->when[table->count] = test_zone_bisect(low, at + step);
 			table->count++;

@@ -22,10 +22,17 @@ extern int LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
 	} while (0)
 
 /* Names of the headers that may occur, before those of the body */
-static const char *const known[] = {
-	"Date", "From", "Reply-To", "To", "Cc", "Subject", "Message-ID", "X-Fuzz",
-	"MIME-Version", "Content-Type", "Content-Transfer-Encoding"
-};
+static const char *const known[] = { "Date",
+									 "From",
+									 "Reply-To",
+									 "To",
+									 "Cc",
+									 "Subject",
+									 "Message-ID",
+									 "X-Fuzz",
+									 "MIME-Version",
+									 "Content-Type",
+									 "Content-Transfer-Encoding" };
 
 static void
 check_header_line(const char *line)

@@ -151,8 +151,8 @@ test_dates(void)
 		   "date: beyond 32 bits");
 	tap_is(date(INT64CONST(253402300799)),
 		   "Date: Fri, 31 Dec 9999 23:59:59 +0000", "date: the last one");
-	tap_is(date(INT64CONST(253402300800)),
-		   "date of message is out of range", "date: too late");
+	tap_is(date(INT64CONST(253402300800)), "date of message is out of range",
+		   "date: too late");
 	tap_is(date(-1), "date of message is out of range", "date: too early");
 }
 
@@ -167,8 +167,7 @@ test_subject(void)
 	tap_is(header(&message, "Subject"), "(none)", "subject: none");
 	message.subject = "Gr\xc3\xbc\xc3\x9f"
 					  "e aus K\xc3\xb6ln";
-	tap_is(header(&message, "Subject"),
-		   " =?UTF-8?B?R3LDvMOfZSBhdXMgS8O2bG4=?=",
+	tap_is(header(&message, "Subject"), " =?UTF-8?B?R3LDvMOfZSBhdXMgS8O2bG4=?=",
 		   "subject: the shorter of B and Q (B)");
 	message.subject = "a rather long line with one \xc3\xbc in it";
 	tap_is(header(&message, "Subject"),
@@ -178,8 +177,8 @@ test_subject(void)
 	tap_is(header(&message, "Subject"), " =?UTF-8?B?PT9VVEYtOD9RP3g/PQ==?=",
 		   "subject: what looks encoded is encoded");
 	message.subject = " x ";
-	tap_is(header(&message, "Subject"), " =?UTF-8?Q?_x_?=",
-		   "subject: outer blanks are kept by encoding");
+	tap_is(header(&message, "Subject"),
+		   " =?UTF-8?Q?_x_?=", "subject: outer blanks are kept by encoding");
 	message.subject =
 		"one two three four five six seven eight nine ten eleven twelve thirteen  fourteen";
 	tap_is(header(&message, "Subject"),
@@ -257,9 +256,8 @@ test_names(void)
 static void
 test_lists(void)
 {
-	static const char *const to[] = {
-		"a@b.example, \"x, y\" <c@d.example>", "e@f.example"
-	};
+	static const char *const to[] = { "a@b.example, \"x, y\" <c@d.example>",
+									  "e@f.example" };
 	MjMessage message = plain;
 	const char *cursor = to[0];
 	MjMailbox mailbox;
@@ -301,7 +299,8 @@ test_bad_addresses(void)
 		{ "a@", "invalid address in \"to\": malformed domain after the \"@\"" },
 		{ "a@b..c",
 		  "invalid address in \"to\": malformed domain after the \"@\"" },
-		{ "a@-b", "invalid address in \"to\": malformed domain after the \"@\"" },
+		{ "a@-b",
+		  "invalid address in \"to\": malformed domain after the \"@\"" },
 		{ "a@b-.c",
 		  "invalid address in \"to\": malformed domain after the \"@\"" },
 		{ "a@b_c",
@@ -309,7 +308,8 @@ test_bad_addresses(void)
 		{ "a@[1.2.3.4",
 		  "invalid address in \"to\": malformed address literal" },
 		{ ".a@b", "invalid address in \"to\": misplaced dot before the \"@\"" },
-		{ "a..b@c", "invalid address in \"to\": misplaced dot before the \"@\"" },
+		{ "a..b@c",
+		  "invalid address in \"to\": misplaced dot before the \"@\"" },
 		{ "a b@c",
 		  "invalid address in \"to\": character not allowed before the \"@\"" },
 		{ "a@b@c",
@@ -322,11 +322,14 @@ test_bad_addresses(void)
 		{ "x <a@b", "invalid address in \"to\": unbalanced \"<\" and \">\"" },
 		{ "x a@b>", "invalid address in \"to\": unbalanced \"<\" and \">\"" },
 		{ "x <<a@b>", "invalid address in \"to\": unbalanced \"<\" and \">\"" },
-		{ "x <a@b>>", "invalid address in \"to\": something follows the \">\"" },
-		{ "x <a@b> y", "invalid address in \"to\": something follows the \">\"" },
+		{ "x <a@b>>",
+		  "invalid address in \"to\": something follows the \">\"" },
+		{ "x <a@b> y",
+		  "invalid address in \"to\": something follows the \">\"" },
 		{ "x> <a@b>",
 		  "invalid address in \"to\": the display name needs double quotes" },
-		{ "\"x <a@b>", "invalid address in \"to\": a double quote is not closed" },
+		{ "\"x <a@b>",
+		  "invalid address in \"to\": a double quote is not closed" },
 		{ "<>", "invalid address in \"to\": it is empty" },
 		{ "a\r\nBcc: x@y <a@b>",
 		  "line breaks and control characters are not allowed in address in \"to\"" },
@@ -400,7 +403,8 @@ test_limits(void)
 		many[i] = "a@b";
 	message.to.items = many;
 	message.to.nitems = 1000;
-	tap_ok(mj_mime_check_message(&message, &problem), "limits: 1000 recipients");
+	tap_ok(mj_mime_check_message(&message, &problem),
+		   "limits: 1000 recipients");
 	message.cc = (MjAddressList) ONE("x@y");
 	tap_ok(!mj_mime_check_message(&message, &problem), "limits: 1001");
 	tap_is(problem.message, "too many recipients in \"cc\"",
@@ -438,9 +442,10 @@ test_headers(void)
 	tap_is(header(&message, "X-Tag"), " a", "header: extra");
 	tap_is(header(&message, "List-Unsubscribe"), " <https://b.example/u?x=1>",
 		   "header: verbatim");
-	tap_is(check_header("X-Tag", "a\r\nBcc: x@y"),
-		   "line breaks and control characters are not allowed in header \"X-Tag\"",
-		   "header: line break in value");
+	tap_is(
+		check_header("X-Tag", "a\r\nBcc: x@y"),
+		"line breaks and control characters are not allowed in header \"X-Tag\"",
+		"header: line break in value");
 	tap_is(check_header("X-Tag", "a\x80"), "invalid UTF-8 in header \"X-Tag\"",
 		   "header: bad UTF-8");
 	tap_is(check_header("X Tag", "a"), "invalid header name", "header: blank");
@@ -459,8 +464,9 @@ static void
 test_messages(void)
 {
 	static const char *const bad_ids[] = {
-		"", "x", "<x>", "<@x>", "<x@>", "<a b@c>", "<a@b>\r\nX: y", "a@b",
-		"<a@b@c>", "<<a@b>", "<\xc3\xbc@b>"
+		"",		   "x",		  "<x>",		   "<@x>",
+		"<x@>",	   "<a b@c>", "<a@b>\r\nX: y", "a@b",
+		"<a@b@c>", "<<a@b>",  "<\xc3\xbc@b>"
 	};
 	MjMessage message = plain;
 

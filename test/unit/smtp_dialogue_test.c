@@ -66,8 +66,7 @@ test_reply(const char *bytes, const char *wanted, int code,
 		tap_ok(same, bytes[0] ? "reply" : "empty reply");
 		if (!same)
 			printf("# step %zu: got \"%s\" %d \"%s\" \"%s\"\n", steps[i], got,
-				   parser.reply.code, parser.reply.enhanced,
-				   parser.reply.text);
+				   parser.reply.code, parser.reply.enhanced, parser.reply.text);
 		return;
 	}
 }
@@ -93,8 +92,8 @@ test_replies(void)
 	test_reply("250-a\r\n", "more lines", 0, "", "");
 	test_reply("250 a", "more bytes", 0, "", "");
 	test_reply("250 a\r\nx", "bytes left", 0, "", "");
-	test_reply("250-a\r\n251 b\r\n",
-			   "reply whose lines differ in their codes", 0, "", "");
+	test_reply("250-a\r\n251 b\r\n", "reply whose lines differ in their codes",
+			   0, "", "");
 	test_reply("hello\r\n", bad, 0, "", "");
 	test_reply("\r\n", bad, 0, "", "");
 	test_reply("25\r\n", bad, 0, "", "");
@@ -220,15 +219,17 @@ test_hello(void)
 {
 	mj_dialogue_init(&dialogue);
 	mj_dialogue_hello(&dialogue, "me.example");
-	ANSWER(1, "250-mx.example hello\r\n250-SIZE 1000\r\n250-8BITMIME\r\n"
-			  "250-PIPELINING\r\n250-X-Odd a b\r\n250 smtputf8\r\n");
+	ANSWER(1,
+		   "250-mx.example hello\r\n250-SIZE 1000\r\n250-8BITMIME\r\n"
+		   "250-PIPELINING\r\n250-X-Odd a b\r\n250 smtputf8\r\n");
 	check(MJ_SMTP_ACCEPTED, MJ_SMTP_ERR_NONE, MJ_DLG_READY, "hello");
 	tap_is(said, "EHLO me.example\r\n", "hello: what is said");
-	tap_is(dialogue.extensions.list,
-		   "SIZE 8BITMIME PIPELINING X-Odd smtputf8", "hello: extensions");
+	tap_is(dialogue.extensions.list, "SIZE 8BITMIME PIPELINING X-Odd smtputf8",
+		   "hello: extensions");
 	tap_ok(dialogue.extensions.size && dialogue.extensions.size_limit == 1000 &&
-			   dialogue.extensions.eightbitmime && dialogue.extensions.pipelining &&
-			   dialogue.extensions.smtputf8 && !dialogue.extensions.starttls,
+			   dialogue.extensions.eightbitmime &&
+			   dialogue.extensions.pipelining && dialogue.extensions.smtputf8 &&
+			   !dialogue.extensions.starttls,
 		   "hello: what they mean");
 
 	nsaid = 0;
@@ -313,7 +314,8 @@ test_refusals(void)
 	tap_is(dialogue.result.reply.enhanced, "5.1.1", "the enhanced code");
 	tap_is(dialogue.result.message,
 		   "SMTP server refused RCPT TO: 550 5.1.1 no such user", "in words");
-	tap_is(said, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nRSET\r\n",
+	tap_is(said,
+		   "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nRSET\r\n",
 		   "what is said");
 
 	begin(rcpt_one, 1, "x\r\n");
@@ -325,7 +327,8 @@ test_refusals(void)
 	ANSWER(100, "250 ok\r\n", "250 ok\r\n", "554 no\r\n", "250 ok\r\n");
 	check(MJ_SMTP_PERMANENT, MJ_SMTP_ERR_REFUSED, MJ_DLG_READY, "DATA refused");
 	begin(rcpt_one, 1, "x\r\n");
-	ANSWER(100, "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "451 4.3.0 later\r\n");
+	ANSWER(100, "250 ok\r\n", "250 ok\r\n", "354 go\r\n",
+		   "451 4.3.0 later\r\n");
 	check(MJ_SMTP_TEMPORARY, MJ_SMTP_ERR_REFUSED, MJ_DLG_READY,
 		  "content refused for now");
 	begin(rcpt_one, 1, "x\r\n");
@@ -346,9 +349,8 @@ test_refusals(void)
 static void
 test_local(void)
 {
-	static const char *const bad[] = {
-		"", "c@d>\r\nDATA", "c d@e", "<c@d>", "c@d\xc3\xbc"
-	};
+	static const char *const bad[] = { "", "c@d>\r\nDATA", "c d@e", "<c@d>",
+									   "c@d\xc3\xbc" };
 
 	start("250-hello\r\n250 SIZE 10\r\n");
 	begin(rcpt_one, 1, "12345678\r\n");
@@ -390,9 +392,8 @@ test_local(void)
 static void
 break_after(int n, size_t unsent, MjSmtpError error)
 {
-	static const char *const answers[] = {
-		"250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 ok\r\n"
-	};
+	static const char *const answers[] = { "250 ok\r\n", "250 ok\r\n",
+										   "354 go\r\n", "250 ok\r\n" };
 	const char *bytes;
 	size_t length;
 
@@ -433,8 +434,7 @@ test_broken(void)
 			  "interrupted before the content");
 	}
 	break_after(3, 3, MJ_SMTP_ERR_LOST);
-	check(MJ_SMTP_LOST, MJ_SMTP_ERR_LOST, MJ_DLG_CLOSED,
-		  "lost before the dot");
+	check(MJ_SMTP_LOST, MJ_SMTP_ERR_LOST, MJ_DLG_CLOSED, "lost before the dot");
 	break_after(3, 3, MJ_SMTP_ERR_INTERRUPTED);
 	check(MJ_SMTP_INTERRUPTED, MJ_SMTP_ERR_INTERRUPTED, MJ_DLG_CLOSED,
 		  "interrupted before the dot");

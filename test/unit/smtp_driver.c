@@ -38,14 +38,15 @@ static const char *const outcomes[] = {
 	"ACCEPTED", "TEMPORARY", "PERMANENT", "LOST", "UNCERTAIN", "INTERRUPTED"
 };
 
-static const char *const errors[] = {
-	"NONE", "CONFIG", "CONNECT", "TLS", "AUTH", "REFUSED", "PROTOCOL",
-	"TIMEOUT", "LOST", "INTERRUPTED", "MEMORY"
-};
+static const char *const errors[] = { "NONE",		 "CONFIG",	"CONNECT",
+									  "TLS",		 "AUTH",	"REFUSED",
+									  "PROTOCOL",	 "TIMEOUT", "LOST",
+									  "INTERRUPTED", "MEMORY" };
 
 static MjSmtpConfig config = { .timeout_ms = 5000 };
 static const char *rcpt[MAX_RCPT];
-static MjEnvelope envelope = { .from = "sender@example.com", .recipients = rcpt };
+static MjEnvelope envelope = { .from = "sender@example.com",
+							   .recipients = rcpt };
 static int nsend = 1;
 static bool only_check = false;
 static bool polite = true;
@@ -69,8 +70,8 @@ is_blocked(int signal)
 
 /* In the place of the C library's, also for libcurl */
 int
-getaddrinfo(const char *node, const char *service,
-			const struct addrinfo *hints, struct addrinfo **result)
+getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+			struct addrinfo **result)
 {
 	Resolver real;
 
@@ -124,8 +125,7 @@ print_result(const char *what, const MjSmtpResult *result, int64 since)
 {
 	printf("what=%s\toutcome=%s\terror=%s\tcode=%d\tenhanced=%s\trecipient=%d\t"
 		   "stale=%d\tms=%lld\tmessage=%s\tdetail=%s\treply=%s\n",
-		   what,
-		   outcomes[result->outcome], errors[result->error],
+		   what, outcomes[result->outcome], errors[result->error],
 		   result->reply.code, result->reply.enhanced, result->recipient,
 		   result->stale, (long long) (now_ms() - since), result->message,
 		   result->detail, result->reply.text);
@@ -135,7 +135,8 @@ print_result(const char *what, const MjSmtpResult *result, int64 since)
 static char *
 make_content(size_t size)
 {
-	static const char line[] = "..0123456789 0123456789 0123456789 0123456789\r\n";
+	static const char line[] =
+		"..0123456789 0123456789 0123456789 0123456789\r\n";
 	char *content = malloc(size + sizeof(line));
 	size_t n = 0;
 
@@ -300,8 +301,8 @@ deliver_file(void)
 	ok = mj_mailfile_open(config.url, forbidden, dir, &problem);
 
 	for (int i = 0; ok && i < nsend; i++)
-		ok = mj_mailfile_write(dir, id, envelope.content, envelope.length,
-							   path, &problem);
+		ok = mj_mailfile_write(dir, id, envelope.content, envelope.length, path,
+							   &problem);
 	printf("what=file\tok=%d\tpath=%s\tmessage=%s\tdetail=%s\thint=%s\n", ok,
 		   path, problem.message, problem.detail, problem.hint);
 }

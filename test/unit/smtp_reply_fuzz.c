@@ -51,8 +51,7 @@ check_result(void)
 	check_printable(result->reply.text, sizeof(result->reply.text));
 	check_printable(result->reply.enhanced, sizeof(result->reply.enhanced));
 	check_printable(result->message, sizeof(result->message));
-	check_printable(dialogue.extensions.list,
-					sizeof(dialogue.extensions.list));
+	check_printable(dialogue.extensions.list, sizeof(dialogue.extensions.list));
 	CHECK(dialogue.out_at <= dialogue.out_length);
 	if (!dialogue.decided || dialogue.nmessages == 0)
 		return;
@@ -68,9 +67,11 @@ int
 LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 {
 	static const char *const rcpt[] = { "a@b", "c@d" };
-	static const MjEnvelope envelope = {
-		.from = "e@f", .recipients = rcpt, .nrecipients = 2, .content = "S: x\r\n\r\n.\r\n", .length = 11
-	};
+	static const MjEnvelope envelope = { .from = "e@f",
+										 .recipients = rcpt,
+										 .nrecipients = 2,
+										 .content = "S: x\r\n\r\n.\r\n",
+										 .length = 11 };
 	size_t step;
 	size_t ours;
 
