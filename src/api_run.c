@@ -318,8 +318,11 @@ wait_for_end(Waiting *waiting)
 	}
 }
 
-/* Arguments for the scheduler, in a segment of shared memory. */
-static dsm_segment *
+/*
+ * Arguments for the scheduler, in a segment of shared memory.  Not inlined: the
+ * compiler would fear for its variables in the caller's error handling.
+ */
+static pg_noinline dsm_segment *
 share_args(Datum args, bool isnull, Size *size)
 {
 	Jsonb *jsonb;

@@ -185,7 +185,6 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 				DestReceiver *dest, QueryCompletion *completion)
 {
 	Node *statement = pstmt->utilityStmt;
-	bool committing = commits_prepared(statement);
 	Effect effect = effect_of(statement);
 
 	if (is_known(effect.blocks))
@@ -214,7 +213,8 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 
 	if (effect.wakes)
 		mj_xact_wake(0, MJ_LANE_NONE);
-	if (committing && (is_known(MyDatabaseId) || mj_store_installed()))
+	if (commits_prepared(statement) &&
+		(is_known(MyDatabaseId) || mj_store_installed()))
 		mj_wake_database(MyDatabaseId, 0);
 	else
 		probe_created(statement);
