@@ -17,9 +17,11 @@
 
 #include "miscadmin.h"
 #include "pgtime.h"
+#include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
+#include "compat.h"
 #include "guc.h"
 #include "override.h"
 
@@ -37,7 +39,8 @@ char *mj_timezone = NULL;
 char *mj_disabled_groups = NULL;
 char *mj_schedule_override = NULL;
 int mj_catch_up_limit = 1000;
-int mj_history_retention_min = 30 * 24 * 60;
+static char *history_retention = NULL;
+int64 mj_history_retention_us = 0;
 int mj_max_result_length_kb = 8;
 char *mj_smtp_url = NULL;
 char *mj_smtp_user = NULL;
@@ -94,6 +97,55 @@ check_list(char **newval, void **extra, GucSource source)
 	list_free(names);
 	pfree(copy);
 	return ok;
+}
+
+/*
+ * The length of an interval as PostgreSQL writes it ("30 days", "36:00", "2
+ * weeks"), or with the units of settings ("30d"); a month is 30 days.  False
+ * if it is not understood.  Raises nothing, and needs no transaction.
+ */
+static bool
+read_interval(const char *text, int64 *usecs)
+{
+	char work[256];
+	char *field[MAXDATEFIELDS];
+	int ftype[MAXDATEFIELDS];
+	int nfields;
+	int dtype;
+	struct pg_itm_in itm = { 0 };
+
+	if (ParseDateTime(text, work, sizeof(work), field, ftype, MAXDATEFIELDS,
+					  &nfields) != 0 ||
+		DecodeInterval(field, ftype, nfields, INTERVAL_FULL_RANGE, &dtype,
+					   &itm) != 0 ||
+		dtype != DTK_DELTA)
+		return false;
+	*usecs = itm.tm_usec +
+		(itm.tm_mday + (itm.tm_year * INT64CONST(12) + itm.tm_mon) * 30) *
+			USECS_PER_DAY;
+	return true;
+}
+
+/* GUC check hook: an interval of at least a minute. */
+static bool
+check_retention(char **newval, void **extra, GucSource source)
+{
+	int64 *usecs = MJ_GUC_MALLOC(sizeof(int64));
+
+	if (usecs == NULL)
+		return false;
+	*extra = usecs;
+	if (read_interval(*newval, usecs) && *usecs >= USECS_PER_MINUTE)
+		return true;
+	GUC_check_errdetail("It is not an interval of a minute or more.");
+	GUC_check_errhint("For example \"30 days\".");
+	return false;
+}
+
+static void
+assign_retention(const char *newval, void *extra)
+{
+	mj_history_retention_us = *((int64 *) extra);
 }
 
 static void
@@ -174,9 +226,10 @@ define_run_settings(void)
 	define_int("motionify_jobs.catch_up_limit",
 			   "Missed instants of a job that are caught up one by one.",
 			   &mj_catch_up_limit, 1000, 1, 100000, PGC_SUSET, 0);
-	define_int("motionify_jobs.history_retention",
-			   "How long ended runs are kept.", &mj_history_retention_min,
-			   30 * 24 * 60, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MIN);
+	DefineCustomStringVariable("motionify_jobs.history_retention",
+							   "How long ended runs are kept.", NULL,
+							   &history_retention, "30 days", PGC_SUSET, 0,
+							   check_retention, assign_retention, NULL);
 	define_int("motionify_jobs.max_result_length",
 			   "Results and errors are cut at this length.",
 			   &mj_max_result_length_kb, 8, 1, 1024 * 1024, PGC_SUSET,

@@ -40,10 +40,10 @@ extern bool mj_allow_superuser_jobs;
 /* superuser-only, by database */
 extern char *mj_timezone;
 extern char *mj_disabled_groups;
-extern char *mj_schedule_override;	 /* JSON; '' = none */
-extern int mj_catch_up_limit;		 /* instants */
-extern int mj_history_retention_min; /* minutes */
-extern int mj_max_result_length_kb;	 /* kilobytes */
+extern char *mj_schedule_override; /* JSON; '' = none */
+extern int mj_catch_up_limit;	   /* instants */
+extern int64 mj_history_retention_us;
+extern int mj_max_result_length_kb; /* kilobytes */
 extern char *mj_smtp_url;
 extern char *mj_smtp_user;
 extern char *mj_smtp_password_file;

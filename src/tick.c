@@ -341,8 +341,7 @@ mj_tick(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 bool
 mj_tick_prune(TimestampTz now)
 {
-	TimestampTz before =
-		now - mj_history_retention_min * (SECS_PER_MINUTE * USECS_PER_SEC);
+	TimestampTz before = now - mj_history_retention_us;
 	int64 n;
 
 	if (!mj_store_installed())
