@@ -34,4 +34,4 @@ async function main() {
   await db.end();
 }
 
-main().catch((error) => { console.error(error); process.exitCode = 1; });
+main().catch((error) => { console.error(error); process.exit(1); });
