@@ -102,19 +102,25 @@ static MjStatement job_is_live_statement = {
 
 /*
  * Manual runs are put in the queue by their callers, who cannot see what else
- * will have been committed before: whether they overlap is decided here.
+ * will have been committed before: whether they overlap is decided here.  Of
+ * those of one job the first goes on unless another run of it is live; looked
+ * up once a job, since there may be many.
  */
 static MjStatement take_overlapping_statement = {
-	"DELETE FROM jobs.queue q USING jobs.job j"
-	" WHERE q.run_id = ANY (ARRAY(SELECT run_id FROM jobs.queue"
-	"  WHERE state = 'waiting' AND run_at <= $1 AND trigger = 'manual'"
-	"  AND attempt = 0 FOR UPDATE SKIP LOCKED))"
-	" AND q.state = 'waiting' AND q.run_at <= $1 AND q.trigger = 'manual'"
-	" AND q.attempt = 0 AND j.job_id = q.job_id AND j.overlap = 'skip'"
-	" AND EXISTS (SELECT FROM jobs.queue o"
-	"  WHERE o.job_id = q.job_id AND o.run_id <> q.run_id"
-	"  AND (o.state <> 'waiting' OR o.attempt > 0"
-	"   OR (o.trigger = 'manual' AND o.run_id < q.run_id AND o.run_at <= $1)))"
+	"WITH due AS MATERIALIZED ("
+	"  SELECT q.run_id, q.job_id, pg_catalog.row_number()"
+	"   OVER (PARTITION BY q.job_id ORDER BY q.run_id) AS place"
+	"  FROM (SELECT run_id, job_id FROM jobs.queue"
+	"   WHERE state = 'waiting' AND run_at <= $1 AND trigger = 'manual'"
+	"   AND attempt = 0 FOR UPDATE SKIP LOCKED) q"
+	"  JOIN jobs.job j ON j.job_id = q.job_id WHERE j.overlap = 'skip'),"
+	" live AS MATERIALIZED ("
+	"  SELECT job_id FROM due WHERE place = 1 AND EXISTS ("
+	"   SELECT FROM jobs.queue o WHERE o.job_id = due.job_id"
+	"   AND (o.state <> 'waiting' OR o.attempt > 0)))"
+	" DELETE FROM jobs.queue q WHERE q.run_id = ANY (ARRAY("
+	"  SELECT due.run_id FROM due LEFT JOIN live USING (job_id)"
+	"  WHERE due.place > 1 OR live.job_id IS NOT NULL))"
 	" RETURNING " RUN_COLUMNS,
 	1,
 	{ TIMESTAMPTZOID }
