@@ -82,6 +82,9 @@ sub run_document
     }
     $node->safe_psql('postgres', "DROP DATABASE $name");
     $node->safe_psql('postgres', 'DROP ROLE IF EXISTS app');
+    $node->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
+    $node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+    poll_until($node, 'SHOW motionify_jobs.enabled', 'on');
     return;
 }
 
