@@ -24,6 +24,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "override.h"
+#include "smtp.h"
 
 bool mj_enabled = true;
 char *mj_databases = NULL;
@@ -148,6 +149,23 @@ assign_retention(const char *newval, void *extra)
 	mj_history_retention_us = *((int64 *) extra);
 }
 
+/* GUC check hook: none, a directory, or a URL of an SMTP server. */
+static bool
+check_smtp_url(char **newval, void **extra, GucSource source)
+{
+	MjSmtpUrl url;
+	MjProblem problem = { 0 };
+
+	if (**newval == '\0' || strncmp(*newval, "file:///", 8) == 0 ||
+		mj_smtp_parse_url(*newval, &url, &problem))
+		return true;
+	GUC_check_errdetail("%s%s%s", problem.message,
+						problem.detail[0] ? ": " : "", problem.detail);
+	if (problem.hint[0] != '\0')
+		GUC_check_errhint("%s", problem.hint);
+	return false;
+}
+
 static void
 define_string(const char *name, const char *what, const char *more,
 			  char **variable, const char *boot, GucContext context, int flags,
@@ -242,7 +260,7 @@ define_mail_settings(void)
 {
 	define_string("motionify_jobs.smtp_url", "Server that mail is given to.",
 				  "smtp://host:port, smtps://host:port or file:///directory.",
-				  &mj_smtp_url, "", PGC_SUSET, 0, NULL);
+				  &mj_smtp_url, "", PGC_SUSET, 0, check_smtp_url);
 	define_string("motionify_jobs.smtp_user", "User for SMTP AUTH.", NULL,
 				  &mj_smtp_user, "", PGC_SUSET, 0, NULL);
 	define_string("motionify_jobs.smtp_password_file",
