@@ -292,12 +292,20 @@ poll_until($node, "SELECT count(*) = 20 AND bool_and(due_at = '2030-01-09 16:00Z
     FROM jobs.history WHERE job LIKE 'jitter%' AND status = 'succeeded'");
 unschedule(map { "jitter $_" } 1 .. 20);
 
+# --- more at once than one tick takes --------------------------------------------------
+
+sql("SELECT count(jobs.schedule('many ' || g, '12 16 * * *', 'SELECT 1', overlap => 'allow')) FROM generate_series(1, 2100) AS g");
+at('2030-01-09 16:12:00');
+ok(poll_until($node, "SELECT count(*) = 2100 AND bool_and(due_at = '2030-01-09 16:12Z') FROM jobs.history
+    WHERE job LIKE 'many %' AND status = 'succeeded'"), 'more jobs due than one tick takes: the next one does not wait');
+sql("SELECT count(jobs.unschedule('many ' || g)) FROM generate_series(1, 2100) AS g");
+
 # --- max_runs -----------------------------------------------------------------------
 
 schedule('thrice', '*/10 * * * *', max_runs => 3);
 sql("SELECT jobs.run_now('thrice')");
 at("2030-01-09 $_:00") foreach '16:20', '16:30', '16:40';
-fires('thrice', '01-09 16:10:00 manual, 01-09 16:20:00, 01-09 16:30:00, 01-09 16:40:00', 'max_runs: as many, not counting others');
+fires('thrice', '01-09 16:12:00 manual, 01-09 16:20:00, 01-09 16:30:00, 01-09 16:40:00', 'max_runs: as many, not counting others');
 is(next_of('thrice'), '', 'then no more');
 like(sql("SELECT why_not FROM jobs.status WHERE job = 'thrice'"), qr/^its schedule has made its 3 runs$/, 'and the status says why');
 is(sql("SELECT count(*) FROM jobs.calendar('2030-01-09', '2030-01-11', 'thrice')"), 0, 'nor in the calendar');
