@@ -36,6 +36,9 @@
 /* How often old history is looked for, while a scheduler lives. */
 #define MJ_PRUNE_EVERY_US (3600 * USECS_PER_SEC)
 
+/* When it is looked for again where it was locked. */
+#define MJ_PRUNE_AGAIN_US (60 * USECS_PER_SEC)
+
 /* How long a tick waits for a lock that somebody holds. */
 #define MJ_TICK_LOCK_TIMEOUT "1s"
 
@@ -202,9 +205,39 @@ leave_for_good(void)
 	mj_worker_finish();
 }
 
+/* Begin a transaction that nobody holds up for long. */
+static void
+begin_bounded(bool durable)
+{
+	mj_worker_begin(tick_context, durable);
+	(void) set_config_option("lock_timeout", MJ_TICK_LOCK_TIMEOUT, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
 /*
- * The transaction of a tick.  Nobody may hold it up for long: where a user has
- * locked what it needs, it fails and is tried again.  Returns false then.
+ * In PG_CATCH: a transaction that gave up on a lock, or was cancelled, is
+ * aborted, and will be tried again.  Other errors end the scheduler.
+ */
+static void
+give_up(bool log)
+{
+	int sqlstate = geterrcode();
+
+	mj_worker_cancellable = false;
+	if (sqlstate != ERRCODE_LOCK_NOT_AVAILABLE &&
+		sqlstate != ERRCODE_QUERY_CANCELED)
+		PG_RE_THROW();
+	if (log)
+		EmitErrorReport();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(tick_context);
+}
+
+/*
+ * The transaction of a tick.  Where a user has locked what it needs, it fails
+ * and is tried again, by the next scheduler if this one must leave.  Returns
+ * false then.
  */
 static bool
 try_tick(TimestampTz now, bool first, MjTick *found)
@@ -215,39 +248,23 @@ try_tick(TimestampTz now, bool first, MjTick *found)
 	mj_worker_cancellable = true;
 	PG_TRY();
 	{
-		mj_worker_begin(tick_context, mj_worker_is_unsettled());
-		(void) set_config_option("lock_timeout", MJ_TICK_LOCK_TIMEOUT,
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
-								 true, 0, false);
+		begin_bounded(mj_worker_is_unsettled());
 		mj_tick(now, known.last_seen, first, found);
 		mj_worker_commit(tick_context);
 		done = true;
 	}
 	PG_CATCH();
 	{
-		int sqlstate = geterrcode();
-
-		mj_worker_cancellable = false;
-		if (sqlstate != ERRCODE_LOCK_NOT_AVAILABLE &&
-			sqlstate != ERRCODE_QUERY_CANCELED)
-			PG_RE_THROW();
-		if (!logged)
-			EmitErrorReport();
-		logged = true;
-		FlushErrorState();
-		AbortCurrentTransaction();
-		MemoryContextSwitchTo(tick_context);
+		give_up(!logged);
 	}
 	PG_END_TRY();
 	mj_worker_cancellable = false;
 	QueryCancelPending = false;
+	logged = !done;
 	if (done)
-	{
-		logged = false;
 		known.last_seen = now;
-	}
 	else
-		known.next_look = now + USECS_PER_SEC;
+		known.next_due = known.next_look = now + USECS_PER_SEC;
 	return done;
 }
 
@@ -281,19 +298,43 @@ tick(TimestampTz now, bool first)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
+/*
+ * The transaction of pruning.  Returns when the next is: at once if there may be
+ * more, soon if something was locked.
+ */
+static TimestampTz
+try_prune(TimestampTz now)
+{
+	volatile TimestampTz next = now + MJ_PRUNE_AGAIN_US;
+
+	mj_worker_cancellable = true;
+	PG_TRY();
+	{
+		bool more;
+
+		begin_bounded(false);
+		more = mj_tick_prune(now);
+		mj_worker_commit(tick_context);
+		next = more ? now : now + MJ_PRUNE_EVERY_US;
+	}
+	PG_CATCH();
+	{
+		give_up(true);
+	}
+	PG_END_TRY();
+	mj_worker_cancellable = false;
+	QueryCancelPending = false;
+	return next;
+}
+
 /* Delete old history now and then, a little at a time. */
 static void
 prune(TimestampTz now)
 {
-	bool more;
-
 	if (now < known.next_prune || mj_worker_must_leave())
 		return;
 	MemoryContextReset(tick_context);
-	mj_worker_begin(tick_context, false);
-	more = mj_tick_prune(now);
-	mj_worker_commit(tick_context);
-	known.next_prune = more ? now : now + MJ_PRUNE_EVERY_US;
+	known.next_prune = try_prune(now);
 }
 
 /* Is nothing due so soon that it is worth staying for? */

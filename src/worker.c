@@ -95,14 +95,15 @@ backoff_after(int failures)
 
 /*
  * A process ended in error: let the launcher wait before the next, unless it
- * was ended for DDL.  Lock held.
+ * was ended for DDL, or by a run, of which only so many attempts are made and
+ * for which the other runs of the lane need not wait.  Lock held.
  */
 static void
 note_failure(const MjSlot *slot)
 {
 	const MjDatabase *database = mj_database_find(slot->database);
 
-	if (database != NULL && database->blocked > 0)
+	if ((database != NULL && database->blocked > 0) || slot->run_id != 0)
 		return;
 	if (slot->kind == MJ_WORKER_SCHEDULER)
 	{
