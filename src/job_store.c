@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/memutils.h"
 
 #include "guc.h"
@@ -372,6 +373,8 @@ job_read(MjScope *scope, uint64 row, MjJob *job)
 	job->next_run_at = mj_row_time(row, 20);
 	job->last_due_at = mj_row_time(row, 21);
 	job->role_oid = mj_row_oid(row, 22);
+	if (!OidIsValid(job->role_oid)) /* restored ahead of its role */
+		job->role_oid = get_role_oid(job->role, true);
 	job->changed_here = TransactionIdIsCurrentTransactionId(
 		(TransactionId) mj_row_oid(row, 23));
 	job->planned = mj_row_text(scope, row, 24);
