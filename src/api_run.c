@@ -97,11 +97,14 @@ static void
 check_job(const MjJob *job)
 {
 	if (job->foreign_origin)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("job \"%s\" was defined in another database, it does not run here",
-						job->name),
-				 errhint("SELECT jobs.adopt() makes all jobs this database's own.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg(
+				 "job \"%s\" was defined in another database, it does not run here",
+				 job->name),
+			 errhint(
+				 "SELECT jobs.adopt() makes all jobs this database's own.")));
 	if (!OidIsValid(job->role_oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
