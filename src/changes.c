@@ -36,12 +36,16 @@
 typedef TimestampTz (*MjReplan)(const MjJob *job, TimestampTz seen,
 								TimestampTz now);
 
-/* Compute the next instant of every job anew. */
-static void
+/*
+ * Compute the next instant of every job anew.  Nobody is waited for: returns
+ * false if some could not be given theirs, because somebody has them locked.
+ */
+static bool
 replan_all(MjReplan replan, TimestampTz seen, TimestampTz now)
 {
 	MjJob *jobs;
 	int64 job_id = 0;
+	bool all = true;
 	int n;
 	int i;
 
@@ -52,10 +56,11 @@ replan_all(MjReplan replan, TimestampTz seen, TimestampTz now)
 			TimestampTz next = replan(&jobs[i], seen, now);
 
 			if (next != jobs[i].next_run_at)
-				mj_job_set_state(jobs[i].job_id, next, 0, jobs[i].role_oid);
+				all &= mj_job_replan(&jobs[i], next);
 		}
 		job_id = jobs[n - 1].job_id;
 	}
+	return all;
 }
 
 /* Is a job's stored instant, by what it goes by now, one that has passed? */
@@ -104,39 +109,63 @@ after_settings(const MjJob *job, TimestampTz seen, TimestampTz now)
 								  next_instant(job, job->clock_was, now);
 }
 
-/* Notice a clock that was set back.  Returns whether to remember the time. */
+/*
+ * The clock was set back.  Where not every job could be given its next instant,
+ * the time that was seen is kept, so that the next tick notices it again.
+ */
 static bool
-notice_clock(TimestampTz now, TimestampTz seen, MjMemory *memory)
+step_back(TimestampTz now, TimestampTz seen, MjMemory *memory)
+{
+	static TimestampTz reported = 0; /* the time that it was set back from */
+	bool large = seen - now > MJ_LARGE_STEP_US;
+	bool all;
+
+	if (seen != reported)
+		ereport(LOG,
+				(errmsg("motionify_jobs: the clock was set back by %ld s",
+						(long) ((seen - now) / USECS_PER_SEC))));
+	memory->clock_was = large ? 0 : seen;
+	all = replan_all(large ? after_large_step : after_small_step, seen, now);
+	memory->last_tick_at = all ? now : seen;
+	reported = all ? 0 : seen;
+	return all;
+}
+
+/*
+ * Notice a clock that was set back.  *remember says whether something is to be
+ * remembered.  Returns false if it has to be noticed again.
+ */
+static bool
+notice_clock(TimestampTz now, TimestampTz seen, MjMemory *memory,
+			 bool *remember)
 {
 	TimestampTz last = memory->last_tick_at;
 
 	seen = Max(seen, last);
 	memory->last_tick_at = now;
-	if (seen != 0 && now + MJ_STEP_US <= seen)
-	{
-		bool large = seen - now > MJ_LARGE_STEP_US;
-
-		ereport(LOG,
-				(errmsg("motionify_jobs: the clock was set back by %ld s",
-						(long) ((seen - now) / USECS_PER_SEC))));
-		memory->clock_was = large ? 0 : seen;
-		replan_all(large ? after_large_step : after_small_step, seen, now);
+	*remember = now >= last + MJ_REMEMBER_EVERY_US;
+	if (seen == 0 || now + MJ_STEP_US > seen)
 		return true;
-	}
-	return now >= last + MJ_REMEMBER_EVERY_US;
+	*remember = true;
+	return step_back(now, seen, memory);
 }
 
-/* Notice settings that bear on next instants.  Returns whether they changed. */
+/*
+ * Notice settings that bear on next instants.  *remember is set if they were
+ * changed.  Returns false if that has to be noticed again.
+ */
 static bool
-notice_settings(TimestampTz now, MjMemory *memory)
+notice_settings(TimestampTz now, MjMemory *memory, bool *remember)
 {
 	char *setting = psprintf("%s\n%s", mj_timezone, mj_schedule_override);
 	bool first = memory->times_setting == NULL;
 
 	if (!first && strcmp(setting, memory->times_setting) == 0)
+		return true;
+	if (!replan_all(after_settings, 0, now))
 		return false;
 	memory->times_setting = setting;
-	replan_all(after_settings, 0, now);
+	*remember = true;
 	return true;
 }
 
@@ -168,17 +197,21 @@ notice_boot(TimestampTz now, MjMemory *memory)
 /*
  * Compare with what was seen last, act on changes, and remember.  Needs a
  * transaction.  "seen" is the latest time that this process has seen, 0: none.
+ * Returns false if somebody's lock kept it from doing all: then it is to be
+ * called again soon.
  */
-void
+bool
 mj_changes_notice(TimestampTz now, TimestampTz seen)
 {
 	MjMemory memory;
-	bool changed;
+	bool changed = false;
+	bool all;
 
 	mj_instance_recall(&memory);
-	changed = notice_clock(now, seen, &memory);
-	changed |= notice_settings(now, &memory);
+	all = notice_clock(now, seen, &memory, &changed);
+	all &= notice_settings(now, &memory, &changed);
 	changed |= notice_boot(now, &memory);
 	if (changed)
 		mj_instance_remember(&memory);
+	return all;
 }

@@ -12,6 +12,6 @@
 
 #include "datatype/timestamp.h"
 
-extern void mj_changes_notice(TimestampTz now, TimestampTz seen);
+extern bool mj_changes_notice(TimestampTz now, TimestampTz seen);
 
 #endif /* MJ_CHANGES_H */

@@ -132,8 +132,7 @@ static MjStatement try_lock = {
 static MjStatement jobs_after = {
 	JOB_COLUMNS "FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
 				"JOIN jobs.job_state s ON s.job_id = j.job_id "
-				"WHERE j.job_id > $3 ORDER BY j.job_id LIMIT $4 "
-				"FOR UPDATE OF s SKIP LOCKED",
+				"WHERE j.job_id > $3 ORDER BY j.job_id LIMIT $4",
 	4,
 	{ OWN_TYPES, INT8OID, INT4OID },
 };
@@ -207,6 +206,14 @@ static MjStatement set_state = {
 	" role_oid = excluded.role_oid",
 	4,
 	{ INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID },
+};
+
+static MjStatement replan = {
+	"UPDATE jobs.job_state SET next_run_at = $3 WHERE job_id IN"
+	" (SELECT job_id FROM jobs.job_state WHERE job_id = $1"
+	" AND next_run_at IS NOT DISTINCT FROM $2 FOR UPDATE SKIP LOCKED)",
+	3,
+	{ INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID },
 };
 
 /*
@@ -710,6 +717,26 @@ mj_job_set_state(int64 job_id, TimestampTz next_run_at, TimestampTz last_due_at,
 }
 
 /*
+ * Give a job, as it was read, another next instant (0: none).  Returns false if
+ * somebody has locked or changed its state.
+ */
+bool
+mj_job_replan(const MjJob *job, TimestampTz next_run_at)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	bool done;
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, job->job_id);
+	mj_param_time(&params, job->next_run_at);
+	mj_param_time(&params, next_run_at);
+	done = mj_store_run(&replan, &params) > 0;
+	mj_store_leave(&scope);
+	return done;
+}
+
+/*
  * This database's own jobs that are due and may start, earliest first, their
  * states locked; returns how many.
  */
@@ -897,8 +924,8 @@ mj_job_set_override(int64 job_id, const char *schedule, TimestampTz now)
 }
 
 /*
- * This database's own jobs with an id greater than one, by id, at most limit,
- * their states locked; returns how many.
+ * This database's own jobs with an id greater than one, by id, at most limit;
+ * returns how many.
  */
 int
 mj_job_after(int64 job_id, int limit, MjJob **jobs)

@@ -93,6 +93,7 @@ extern int mj_job_failures(TimestampTz since, int limit, MjJobFailures **found);
 /* state: called by the scheduler, and by the SQL surface after a change */
 extern void mj_job_set_state(int64 job_id, TimestampTz next_run_at,
 							 TimestampTz last_due_at, Oid role_oid);
+extern bool mj_job_replan(const MjJob *job, TimestampTz next_run_at);
 extern void mj_job_set_runs(int64 job_id, int32 runs);
 extern void mj_job_set_override(int64 job_id, const char *schedule,
 								TimestampTz now);

@@ -297,9 +297,9 @@ next_due(TimestampTz now, bool more)
 static void
 tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
+	bool noticed = mj_changes_notice(now, seen);
 	bool more;
 
-	mj_changes_notice(now, seen);
 	if (thorough)
 		make_missing_states();
 	sweep_dead_runs();
@@ -309,6 +309,8 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	find_lanes(now, tick);
 	add_upcoming_lanes(tick, now);
 	tick->next_due = next_due(now, more);
+	if (!noticed)
+		tick->next_due = Min(tick->next_due, now + USECS_PER_SEC);
 }
 
 /*
