@@ -103,8 +103,7 @@ check_job(const MjJob *job)
 			 errmsg(
 				 "job \"%s\" was defined in another database, it does not run here",
 				 job->name),
-			 errhint(
-				 "SELECT jobs.adopt() makes all jobs this database's own.")));
+			 errhint("jobs.adopt() makes all jobs this database's own.")));
 	if (!OidIsValid(job->role_oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

@@ -300,9 +300,10 @@ tick(TimestampTz now, bool first)
 
 /*
  * The transaction of pruning.  Returns when the next is: at once if there may be
- * more, soon if something was locked.
+ * more, soon if something was locked.  Not inlined: its argument must live
+ * through an error.
  */
-static TimestampTz
+static pg_noinline TimestampTz
 try_prune(TimestampTz now)
 {
 	volatile TimestampTz next = now + MJ_PRUNE_AGAIN_US;
