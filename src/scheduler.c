@@ -299,33 +299,30 @@ tick(TimestampTz now, bool first)
 }
 
 /*
- * The transaction of pruning.  Returns when the next is: at once if there may be
- * more, soon if something was locked.  Not inlined: its argument must live
- * through an error.
+ * The transaction of pruning.  Returns how long to wait before the next,
+ * microseconds: 0 if there may be more, little if something was locked.
  */
-static pg_noinline TimestampTz
+static TimestampTz
 try_prune(TimestampTz now)
 {
-	volatile TimestampTz next = now + MJ_PRUNE_AGAIN_US;
+	volatile TimestampTz pause = MJ_PRUNE_AGAIN_US;
 
 	mj_worker_cancellable = true;
 	PG_TRY();
 	{
-		bool more;
-
 		begin_bounded(false);
-		more = mj_tick_prune(now);
+		pause = mj_tick_prune(now) ? 0 : MJ_PRUNE_EVERY_US;
 		mj_worker_commit(tick_context);
-		next = more ? now : now + MJ_PRUNE_EVERY_US;
 	}
 	PG_CATCH();
 	{
 		give_up(true);
+		pause = MJ_PRUNE_AGAIN_US;
 	}
 	PG_END_TRY();
 	mj_worker_cancellable = false;
 	QueryCancelPending = false;
-	return next;
+	return pause;
 }
 
 /* Delete old history now and then, a little at a time. */
@@ -335,7 +332,7 @@ prune(TimestampTz now)
 	if (now < known.next_prune || mj_worker_must_leave())
 		return;
 	MemoryContextReset(tick_context);
-	known.next_prune = try_prune(now);
+	known.next_prune = now + try_prune(now);
 }
 
 /* Is nothing due so soon that it is worth staying for? */
