@@ -319,7 +319,22 @@ max_schedulers(void)
 	return Max(1, mj_max_workers / 2);
 }
 
-/* Workers of a kind that were asked to leave and have not.  Lock held. */
+/*
+ * Has an executor something in hand?  One that was just started has served
+ * nothing yet; that of mails names no run.  Lock held.
+ */
+static bool
+is_at_work(const MjSlot *slot)
+{
+	return slot->state == MJ_SLOT_BUSY && slot->kind == MJ_WORKER_EXECUTOR &&
+		   (slot->lane == MJ_LANE_MAIL ? slot->idle_since != 0 :
+										 slot->run_id != 0);
+}
+
+/*
+ * Workers of a kind that were asked to leave and are about to.  One that claimed
+ * a run when it was asked may take long.  Lock held.
+ */
 static int
 count_yielding(MjWorkerKind kind)
 {
@@ -328,7 +343,7 @@ count_yielding(MjWorkerKind kind)
 
 	for (i = 0; i < mj_shared->nslots; i++)
 		if (mj_slots[i].state != MJ_SLOT_FREE && mj_slots[i].kind == kind &&
-			mj_slots[i].yield)
+			mj_slots[i].yield && !is_at_work(&mj_slots[i]))
 			n++;
 	return n;
 }
@@ -474,18 +489,13 @@ most_starved_lane(TimestampTz now, TimestampTz *next)
 }
 
 /*
- * How many executors the lane of a busy one has; 0: not to be taken from.  One
- * that was just started has served nothing yet, and would make way in vain; that
- * of mails names no run.
+ * How many executors the lane of a busy one has; 0: not to be taken from.  What
+ * has served nothing yet would make way in vain.
  */
 static int
 wealth(const MjSlot *slot)
 {
-	bool serves =
-		slot->lane == MJ_LANE_MAIL ? slot->idle_since != 0 : slot->run_id != 0;
-
-	if (slot->state != MJ_SLOT_BUSY || slot->kind != MJ_WORKER_EXECUTOR ||
-		!serves)
+	if (!is_at_work(slot))
 		return 0;
 	return mj_slot_count(MJ_WORKER_EXECUTOR, slot->database, slot->lane);
 }
