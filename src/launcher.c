@@ -327,8 +327,8 @@ static bool
 is_at_work(const MjSlot *slot)
 {
 	return slot->state == MJ_SLOT_BUSY && slot->kind == MJ_WORKER_EXECUTOR &&
-		   (slot->lane == MJ_LANE_MAIL ? slot->idle_since != 0 :
-										 slot->run_id != 0);
+		(slot->lane == MJ_LANE_MAIL ? slot->idle_since != 0 :
+									  slot->run_id != 0);
 }
 
 /*
