@@ -14,6 +14,6 @@
 
 extern void mj_job_require(const char *name, MjJob *job);
 extern void mj_job_require_locked(const char *name, MjJob *job);
-extern void mj_job_lookup_failed(const char *name) pg_attribute_noreturn();
+extern void mj_job_lookup_failed(const char *name);
 
 #endif /* MJ_JOB_LOOKUP_H */

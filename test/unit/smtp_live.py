@@ -244,6 +244,7 @@ class Receiver(Controller):
         with socket.create_server(('127.0.0.1', 0)) as probe:
             port = probe.getsockname()[1]
         super().__init__(self.box, hostname='127.0.0.1', port=port,
+                         server_hostname='receiver.test',
                          data_size_limit=1 << 28, **options)
 
     def __enter__(self):
