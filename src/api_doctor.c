@@ -360,12 +360,15 @@ mj_api_doctor(PG_FUNCTION_ARGS)
 
 /*
  * jobs.reload(): has this database's workers leave as soon as they have
- * nothing in hand; those that follow read the settings afresh.  Operators
- * only; 55000 without preload.
+ * nothing in hand; those that follow read the settings and the zone data
+ * afresh, and compute all next instants.  Operators only; 55000 without
+ * preload.
  */
 Datum
 mj_api_reload(PG_FUNCTION_ARGS)
 {
+	MjDatabase *entry;
+
 	if (!mj_access_is_operator())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -377,6 +380,11 @@ mj_api_reload(PG_FUNCTION_ARGS)
 			 errmsg("motionify_jobs is not preloaded"),
 			 errhint(
 				 "Add motionify_jobs to shared_preload_libraries and restart the server.")));
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+		entry->reloads++;
+	mj_unlock();
 	mj_worker_yield_database(MyDatabaseId);
 	mj_wake_database(MyDatabaseId, 0);
 	PG_RETURN_VOID();

@@ -13,12 +13,14 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "miscadmin.h"
 #include "utils/timestamp.h"
 
 #include "changes.h"
 #include "due.h"
 #include "guc.h"
 #include "job_plan.h"
+#include "shmem.h"
 
 /* A clock that goes back by less is being adjusted, not set. */
 #define MJ_STEP_US USECS_PER_SEC
@@ -101,12 +103,12 @@ after_large_step(const MjJob *job, TimestampTz seen, TimestampTz now)
 	return next_instant(job, 0, now);
 }
 
-/* The default zone or the overrides were changed. */
+/* Settings were changed; "seen" is when the clock was set back a little. */
 static TimestampTz
 after_settings(const MjJob *job, TimestampTz seen, TimestampTz now)
 {
 	return is_overdue(job, now) ? job->next_run_at :
-								  next_instant(job, job->clock_was, now);
+								  next_instant(job, seen, now);
 }
 
 /*
@@ -150,19 +152,42 @@ notice_clock(TimestampTz now, TimestampTz seen, MjMemory *memory,
 	return step_back(now, seen, memory);
 }
 
+/* How often jobs.reload() had been called when this process began. */
+static uint32
+reloads(void)
+{
+	static bool known = false;
+	static uint32 n = 0;
+	const MjDatabase *entry;
+
+	if (!known)
+	{
+		mj_lock();
+		entry = mj_database_find(MyDatabaseId);
+		if (entry != NULL)
+			n = entry->reloads;
+		mj_unlock();
+		known = true;
+	}
+	return n;
+}
+
 /*
- * Notice settings that bear on next instants.  *remember is set if they were
- * changed.  Returns false if that has to be noticed again.
+ * Notice what bears on next instants: settings, and zone data, which may be
+ * other ones after a start of the server or jobs.reload().  *remember is set if
+ * there was a change.  Returns false if that has to be noticed again.
  */
 static bool
 notice_settings(TimestampTz now, MjMemory *memory, bool *remember)
 {
-	char *setting = psprintf("%s\n%s", mj_timezone, mj_schedule_override);
+	char *setting =
+		psprintf("%s\n%s\n" INT64_FORMAT "/%u", mj_timezone,
+				 mj_schedule_override, (int64) PgStartTime, reloads());
 	bool first = memory->times_setting == NULL;
 
 	if (!first && strcmp(setting, memory->times_setting) == 0)
 		return true;
-	if (!replan_all(after_settings, 0, now))
+	if (!replan_all(after_settings, memory->clock_was, now))
 		return false;
 	memory->times_setting = setting;
 	*remember = true;

@@ -60,6 +60,7 @@ typedef struct MjDatabase
 	bool wake;				/* something was committed; look at the tables */
 	bool reported;			/* "n jobs active" was logged since the start */
 	bool copy_reported;		/* that it is a copy was logged */
+	uint32 reloads;			/* calls of jobs.reload() */
 	int blocked;			/* DDL statements that keep workers away */
 	int blocker_pid;		/* process of the last of them */
 	TimestampTz next_due;	/* DT_NOEND = nothing known to be due */

@@ -38,7 +38,7 @@ COMMENT ON COLUMN jobs.instance.instance_id IS 'what jobs.job.origin must equal'
 COMMENT ON COLUMN jobs.instance.database_oid IS 'oid of the database that this row was written for; a copy has another';
 COMMENT ON COLUMN jobs.instance.setting IS 'motionify_jobs.instance when the row was written; a changed setting makes a copy foreign';
 COMMENT ON COLUMN jobs.instance.boot IS 'start of the server or promotion that @reboot jobs have run for';
-COMMENT ON COLUMN jobs.instance.times_setting IS 'motionify_jobs.timezone and .schedule_override that next_run_at were computed with';
+COMMENT ON COLUMN jobs.instance.times_setting IS 'what next_run_at were computed with: motionify_jobs.timezone and .schedule_override, start of the server, calls of jobs.reload()';
 COMMENT ON COLUMN jobs.instance.last_tick_at IS 'time at a recent look of the scheduler, to notice a clock that was set back';
 COMMENT ON COLUMN jobs.instance.clock_was IS 'what the clock showed when it was set back by at most three hours: until then fixed schedules have run';
 

@@ -444,6 +444,19 @@ sql('SELECT jobs.reload()');
 poll_until($node, "SELECT next_run = '2030-01-10 08:00Z' FROM jobs.status WHERE job = 'local'");
 unschedule('kolkata');
 
+# an instant that other zone data has, as after an update of it
+schedule('zone data', '0 9 * * *', timezone => "'Asia/Tokyo'");
+sql("UPDATE jobs.job_state SET next_run_at = next_run_at + interval '1 h'
+     WHERE job_id = (SELECT job_id FROM jobs.job WHERE name = 'zone data')");
+sql('SELECT jobs.reload()');
+poll_until($node, "SELECT next_run = '2030-01-11 00:00Z' FROM jobs.status WHERE job = 'zone data'");
+sql("UPDATE jobs.job_state SET next_run_at = next_run_at + interval '1 h'
+     WHERE job_id = (SELECT job_id FROM jobs.job WHERE name = 'zone data')");
+down_until('2030-01-10 00:00:10');
+ok(poll_until($node, "SELECT next_run = '2030-01-11 00:00Z' FROM jobs.status WHERE job = 'zone data'"),
+    'jobs.reload() and a start of the server compute all next instants with the zone data there is');
+unschedule('zone data');
+
 # --- the ends of calendars ---------------------------------------------------------------
 
 # the nights in which Berlin's clocks change, by the default zone
