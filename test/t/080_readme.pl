@@ -95,6 +95,33 @@ my @received = $receiver->mails;
 ok(@received > 0, 'the mails of the examples have arrived');
 is(scalar(grep { !$_->{tls} || !$_->{auth} } @received), 0, 'over TLS, with a login');
 
+# --- completeness -------------------------------------------------------------------
+
+# What the reference does not name: columns, functions and settings of a live server.
+my $reference = PostgreSQL::Test::Utils::slurp_file("$sources/doc/reference.md");
+
+sub named
+{
+    my ($what, $sql) = @_;
+    my @names = split /\n/, $node->safe_psql('postgres', $sql);
+    ok(@names > 0, "there are $what");
+    is(join(' ', grep { $reference !~ /\b\Q$_\E\b/ } @names), '',
+        "the reference names all $what");
+    return;
+}
+
+$node->safe_psql('postgres', 'CREATE EXTENSION motionify_jobs');
+named('functions', "SELECT DISTINCT 'jobs.' || proname FROM pg_proc
+    WHERE pronamespace = 'jobs'::regnamespace AND proname !~ '^portal_|_level\$'
+    AND proname <> ALL ('{sees_all,sees_role,job_words,why_not_here}')");
+named('arguments', "SELECT DISTINCT unnest(proargnames) FROM pg_proc
+    WHERE pronamespace = 'jobs'::regnamespace AND proname !~ '^portal_|_level\$'
+    AND proname <> ALL ('{sees_all,sees_role,job_words,why_not_here}')");
+named('columns', "SELECT DISTINCT attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+    WHERE relnamespace = 'jobs'::regnamespace AND relkind = 'v' AND attnum > 0 AND relname !~ '^portal_'");
+named('settings', "SELECT replace(name, 'motionify_jobs.', '') FROM pg_settings
+    WHERE name LIKE 'motionify_jobs.%'");
+
 # --- Node.js ----------------------------------------------------------------------
 
 my ($program) = doc_blocks("$sources/README.md", 'js');
@@ -110,8 +137,7 @@ if (!IPC::Run::run([ 'node', '-e', "require('pg')" ], '<', \undef, '>', \$out, '
 }
 else
 {
-    $node->safe_psql('postgres', "CREATE EXTENSION motionify_jobs;
-        CREATE TABLE sessions AS SELECT now() - interval '1 day' AS expires_at
+    $node->safe_psql('postgres', "CREATE TABLE sessions AS SELECT now() - interval '1 day' AS expires_at
         FROM generate_series(1, 42)");
     local $ENV{PGHOST} = $node->host;
     local $ENV{PGPORT} = $node->port;
