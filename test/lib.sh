@@ -131,7 +131,7 @@ mj_need_node()
         MJ_NODE_PATH=$MJ_WORK/node/node_modules
         mj_own "$MJ_WORK/node"
     else
-        mj_say "(no client \"pg\" for Node.js: the test of the README's example is skipped)"
+        mj_say "(no client \"pg\" for Node.js: the test of the README's example cannot run)"
     fi
 }
 
