@@ -14,6 +14,7 @@
 
 #include "access/xlog.h"
 #include "miscadmin.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "changes.h"
@@ -45,6 +46,9 @@ typedef TimestampTz (*MjReplan)(const MjJob *job, TimestampTz seen,
 static bool
 replan_all(MjReplan replan, TimestampTz seen, TimestampTz now)
 {
+	MemoryContext batch = AllocSetContextCreate(
+		CurrentMemoryContext, "motionify_jobs batch", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(batch);
 	MjJob *jobs;
 	int64 job_id = 0;
 	bool all = true;
@@ -61,7 +65,10 @@ replan_all(MjReplan replan, TimestampTz seen, TimestampTz now)
 				all &= mj_job_replan(&jobs[i], next);
 		}
 		job_id = jobs[n - 1].job_id;
+		MemoryContextReset(batch);
 	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(batch);
 	return all;
 }
 

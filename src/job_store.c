@@ -42,7 +42,8 @@
 	", j.schedule_override, j.anchor, j.jitter, j.max_runs," \
 	" s.runs, i.clock_was "
 #define OWN_INSTANCE \
-	"i.instance_id = j.origin AND i.database_oid = $1 AND i.setting = $2 "
+	"i.only_row AND i.instance_id = j.origin AND i.database_oid = $1" \
+	" AND i.setting = $2 "
 #define JOB_TABLES \
 	"FROM jobs.job j LEFT JOIN jobs.instance i ON " OWN_INSTANCE \
 	"LEFT JOIN jobs.job_state s ON s.job_id = j.job_id "
@@ -129,14 +130,6 @@ static MjStatement try_lock = {
 	{ INT8OID },
 };
 
-static MjStatement jobs_after = {
-	JOB_COLUMNS "FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
-				"JOIN jobs.job_state s ON s.job_id = j.job_id "
-				"WHERE j.job_id > $3 ORDER BY j.job_id LIMIT $4",
-	4,
-	{ OWN_TYPES, INT8OID, INT4OID },
-};
-
 static MjStatement jobs_on_reboot = {
 	JOB_COLUMNS "FROM jobs.job j JOIN jobs.instance i ON " OWN_INSTANCE
 				"JOIN jobs.job_state s ON s.job_id = j.job_id "
@@ -217,10 +210,10 @@ static MjStatement replan = {
 };
 
 /*
- * The states by their next instant, and then each one's job: the planner must
- * not begin with the jobs, of which any number may be.
+ * The states, and then each one's job: the planner must not begin with the jobs,
+ * of which any number may be.
  */
-#define DUE_TABLES \
+#define STATE_TABLES \
 	"FROM jobs.job_state s CROSS JOIN LATERAL" \
 	" (SELECT *, xmin FROM jobs.job WHERE job_id = s.job_id OFFSET 0) j" \
 	" JOIN jobs.instance i ON " OWN_INSTANCE
@@ -240,11 +233,18 @@ static MjStatement replan = {
  * again.
  */
 static MjStatement due_jobs = {
-	JOB_COLUMNS DUE_TABLES
+	JOB_COLUMNS STATE_TABLES
 	"WHERE s.next_run_at <= $3 " MAY_START
 	"ORDER BY s.next_run_at LIMIT $4 FOR UPDATE OF s SKIP LOCKED",
 	4,
 	{ OWN_TYPES, TIMESTAMPTZOID, INT4OID },
+};
+
+static MjStatement jobs_after = {
+	JOB_COLUMNS STATE_TABLES
+	"WHERE s.job_id > $3 ORDER BY s.job_id LIMIT $4",
+	4,
+	{ OWN_TYPES, INT8OID, INT4OID },
 };
 
 static MjStatement jobs_without_state = {
@@ -257,14 +257,14 @@ static MjStatement jobs_without_state = {
 };
 
 static MjStatement next_due = {
-	"SELECT s.next_run_at " DUE_TABLES
+	"SELECT s.next_run_at " STATE_TABLES
 	"WHERE s.next_run_at > $3 ORDER BY s.next_run_at LIMIT 1",
 	3,
 	{ OWN_TYPES, TIMESTAMPTZOID },
 };
 
 static MjStatement any_due = {
-	"SELECT " DUE_TABLES "WHERE s.next_run_at <= $3 " MAY_START
+	"SELECT " STATE_TABLES "WHERE s.next_run_at <= $3 " MAY_START
 	"ORDER BY s.next_run_at LIMIT 1",
 	3,
 	{ OWN_TYPES, TIMESTAMPTZOID },
@@ -288,7 +288,8 @@ static MjStatement count_active = {
 };
 
 static MjStatement instance_is_own = {
-	"SELECT FROM jobs.instance WHERE database_oid = $1 AND setting = $2",
+	"SELECT FROM jobs.instance"
+	" WHERE only_row AND database_oid = $1 AND setting = $2",
 	2,
 	{ OWN_TYPES },
 };
@@ -321,12 +322,13 @@ static MjStatement claim_jobs = {
 };
 
 static MjStatement recall = {
-	"SELECT boot, times_setting, last_tick_at, clock_was FROM jobs.instance",
+	"SELECT boot, times_setting, last_tick_at, clock_was FROM jobs.instance"
+	" WHERE only_row",
 };
 
 static MjStatement remember = {
 	"UPDATE jobs.instance SET boot = $1, times_setting = $2,"
-	" last_tick_at = $3, clock_was = $4",
+	" last_tick_at = $3, clock_was = $4 WHERE only_row",
 	4,
 	{ TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID },
 };
