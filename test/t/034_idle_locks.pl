@@ -7,7 +7,8 @@ use lib "$FindBin::Bin/../lib";
 use MjTest;
 use Test::More;
 
-my $node = new_node('main');
+# nobody leaves before all were looked at
+my $node = new_node('main', conf => "motionify_jobs.linger = '10min'");
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
