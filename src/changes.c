@@ -46,8 +46,9 @@ typedef TimestampTz (*MjReplan)(const MjJob *job, TimestampTz seen,
 static bool
 replan_all(MjReplan replan, TimestampTz seen, TimestampTz now)
 {
-	MemoryContext batch = AllocSetContextCreate(
-		CurrentMemoryContext, "motionify_jobs batch", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext batch =
+		AllocSetContextCreate(CurrentMemoryContext, "motionify_jobs batch",
+							  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(batch);
 	MjJob *jobs;
 	int64 job_id = 0;

@@ -241,8 +241,7 @@ static MjStatement due_jobs = {
 };
 
 static MjStatement jobs_after = {
-	JOB_COLUMNS STATE_TABLES
-	"WHERE s.job_id > $3 ORDER BY s.job_id LIMIT $4",
+	JOB_COLUMNS STATE_TABLES "WHERE s.job_id > $3 ORDER BY s.job_id LIMIT $4",
 	4,
 	{ OWN_TYPES, INT8OID, INT4OID },
 };
