@@ -163,14 +163,6 @@ static MjStatement running_statement = {
 	{ INT8OID }
 };
 
-static MjStatement ready_of_lane_statement = {
-	"SELECT " RUN_COLUMNS " FROM jobs.queue q"
-	" WHERE q.lane = $1 AND q.state = 'ready'"
-	" ORDER BY q.priority, q.run_id LIMIT $2",
-	2,
-	{ INT8OID, INT8OID }
-};
-
 /*
  * The lanes that have ready runs, by a loose index scan, and how many each has,
  * counted only as far as an executor for each could matter.
@@ -478,23 +470,6 @@ mj_queue_running(int64 worker_id, MjRun **runs)
 	mj_store_enter(&scope);
 	mj_param_int64(&params, worker_id);
 	n = runs_from_rows(&scope, mj_store_run(&running_statement, &params), runs);
-	mj_store_leave(&scope);
-	return n;
-}
-
-/* The first ready runs of a lane. */
-int
-mj_queue_ready_of_lane(int64 lane, int limit, MjRun **runs)
-{
-	MjScope scope;
-	MjParams params = { 0 };
-	int n;
-
-	mj_store_enter(&scope);
-	mj_param_int64(&params, lane);
-	mj_param_int64(&params, limit);
-	n = runs_from_rows(&scope, mj_store_run(&ready_of_lane_statement, &params),
-					   runs);
 	mj_store_leave(&scope);
 	return n;
 }

@@ -71,7 +71,6 @@ extern int mj_queue_running(int64 worker_id, MjRun **runs);
 extern int mj_queue_take_overlapping(TimestampTz now, MjRun **runs);
 extern int mj_queue_promote(TimestampTz now);
 extern int mj_queue_lanes(MjLaneDemand **lanes);
-extern int mj_queue_ready_of_lane(int64 lane, int limit, MjRun **runs);
 extern TimestampTz mj_queue_next_waiting(void);
 
 #endif /* MJ_QUEUE_STORE_H */

@@ -263,22 +263,6 @@ mj_slot_count(MjWorkerKind kind, Oid database, int64 lane)
 	return n;
 }
 
-/* The worker ids of this database's live slots; returns how many. */
-int
-mj_slot_live_ids(int64 *ids, int max)
-{
-	int n = 0;
-	int i;
-
-	mj_lock();
-	for (i = 0; i < mj_shared->nslots && n < max; i++)
-		if (mj_slots[i].state != MJ_SLOT_FREE &&
-			mj_slots[i].database == MyDatabaseId)
-			ids[n++] = mj_slots[i].worker_id;
-	mj_unlock();
-	return n;
-}
-
 /* Wake a worker.  Lock held. */
 void
 mj_slot_set_latch(const MjSlot *slot)

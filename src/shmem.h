@@ -117,7 +117,6 @@ typedef struct MjShared
 	int nslots;
 	int ndatabases;
 	bool databases_full_logged;
-	bool lanes_full_logged;
 	MjRequest requests[MJ_MAX_REQUESTS];
 	MjLane lanes[MJ_MAX_LANES];
 	/* arrays of nslots and ndatabases follow */
@@ -143,7 +142,6 @@ extern void mj_slot_clear(MjSlot *slot);
 extern MjSlot *mj_slot_find(int64 worker_id);
 extern MjSlot *mj_slot_of_run(int64 run_id);
 extern int mj_slot_count(MjWorkerKind kind, Oid database, int64 lane);
-extern int mj_slot_live_ids(int64 *ids, int max); /* takes the lock */
 extern void mj_slot_set_latch(const MjSlot *slot);
 extern void mj_slot_set_state(MjSlotState state, int64 run_id); /* takes it */
 
