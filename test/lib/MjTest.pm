@@ -147,7 +147,11 @@ sub poll_until
     my $ok = wait_for(
         sub {
             ($out, $err) = ('', '');
-            $node->psql($db || 'postgres', $sql, stdout => \$out, stderr => \$err);
+            # psql that cannot connect may end before it was given its input
+            eval {
+                $node->psql($db || 'postgres', $sql, stdout => \$out, stderr => \$err);
+                1;
+            } or $err .= $@;
             return $out eq $expected;
         },
         $sql);
