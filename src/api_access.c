@@ -93,6 +93,10 @@ static const struct
 	{ "portal_*", USER },
 	/* operating */
 	{ "run_now", USER | OPERATOR },
+	{ "cancel", USER | OPERATOR },
+	{ "retry", USER | OPERATOR },
+	{ "drain", OPERATOR },
+	{ "undrain", OPERATOR },
 	{ "pause", USER | OPERATOR },
 	{ "resume", USER | OPERATOR },
 	{ "pause_group", USER | OPERATOR },

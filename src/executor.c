@@ -35,6 +35,7 @@
 #include "utils/timestamp.h"
 
 #include "access.h"
+#include "chain_store.h"
 #include "clock.h"
 #include "executor.h"
 #include "guc.h"
@@ -55,6 +56,9 @@
 /* A new executor waits at least this long: it may be early for a due run. */
 #define MJ_FRESH_LINGER_US (3 * USECS_PER_SEC)
 
+/* A run that has crashed before looks this much later if another one is at work. */
+#define MJ_SUSPECT_WAIT_US USECS_PER_SEC
+
 /* How long a run may go on after it was cancelled for its timeout. */
 #define MJ_TERMINATE_AFTER_MS 10000
 
@@ -67,7 +71,9 @@ typedef struct Work
 } Work;
 
 static MemoryContext work_context = NULL; /* reset for every run */
-static Work current; /* valid while the slot names its run */
+static Work current;			  /* valid while the slot names its run */
+static int served = 0;			  /* runs and batches so far */
+static bool must_be_last = false; /* the run at hand has a process of its own */
 static TimeoutId cancel_timeout;
 static TimeoutId terminate_timeout;
 static volatile sig_atomic_t run_timed_out = false;
@@ -138,8 +144,7 @@ check_claim(Work *work)
 	if (OidIsValid(work->job.role_oid) &&
 		(int64) work->job.role_oid != run->lane)
 	{
-		mj_queue_move_lane(run->run_id, run->worker_id,
-						   (int64) work->job.role_oid);
+		mj_queue_unclaim(run, (int64) work->job.role_oid, 0);
 		mj_xact_wake(0, (int64) work->job.role_oid);
 		return false;
 	}
@@ -149,6 +154,50 @@ check_claim(Work *work)
 		return false;
 	}
 	return true;
+}
+
+/*
+ * May this process run it, now?  An isolated run wants a process that has run
+ * nothing yet: this one leaves, and its successor takes it.  A run that has
+ * crashed before waits while another such one is at work.
+ */
+static bool
+suits_me(Work *work)
+{
+	MjRun *run = &work->run;
+
+	if (work->job.isolated && served > 0)
+	{
+		must_be_last = true;
+		mj_queue_unclaim(run, run->lane, 0);
+		return false;
+	}
+	if (run->crashes > 0 && !mj_slot_take_suspect())
+	{
+		mj_queue_unclaim(run, run->lane, mj_clock_now() + MJ_SUSPECT_WAIT_US);
+		mj_xact_wake(0, MJ_LANE_NONE);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * This executor is busy with a run now: the lane wants one executor less.  Said
+ * before the claim is committed, so that whoever sees the row as running finds
+ * the run here.
+ */
+static void
+take_in_hand(int64 run_id)
+{
+	MjLane *entry;
+
+	mj_lock();
+	mj_my_slot->state = MJ_SLOT_BUSY;
+	mj_my_slot->run_id = run_id;
+	entry = mj_lane_find(mj_my_slot->database, mj_my_slot->lane);
+	if (entry != NULL && entry->wanted > 0)
+		entry->wanted--;
+	mj_unlock();
 }
 
 /*
@@ -165,7 +214,9 @@ claim(Work *work, bool *fit)
 	found = mj_store_installed() &&
 		mj_queue_claim(mj_my_slot->lane, mj_my_slot->worker_id, mj_clock_now(),
 					   &work->run);
-	*fit = found && check_claim(work);
+	*fit = found && check_claim(work) && suits_me(work);
+	if (*fit)
+		take_in_hand(work->run.run_id);
 	mj_worker_commit(work_context);
 	return found;
 }
@@ -181,6 +232,17 @@ must_commit_first(void)
 	if (MyXactFlags & XACT_FLAGS_NEEDIMMEDIATECOMMIT)
 		return true;
 	return XactReadOnly && !TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
+/*
+ * May others wait for the end of a job's run: held ones, those that run after
+ * it, or its next missed instant?
+ */
+static bool
+others_wait_for(const MjJob *job)
+{
+	return mj_job_is_gated(job) || job->has_successors ||
+		strcmp(job->catch_up, "all") == 0;
 }
 
 /*
@@ -211,13 +273,29 @@ record_success(Work *work, const MjCommandResult *result)
 				 errmsg("run " INT64_FORMAT " was taken from this worker",
 						work->run.run_id)));
 	mj_history_insert(&work->run, &work->owner, &outcome);
+	if (work->job.has_successors)
+		mj_chain_record_success(work->run.run_id, work->job.job_id);
 	mj_xact_run_ended(work->run.run_id);
-	if (strcmp(work->job.catch_up, "all") == 0)
-		mj_xact_wake(0, MJ_LANE_NONE); /* its next missed instant waits */
+	if (others_wait_for(&work->job))
+		mj_xact_wake(0, MJ_LANE_NONE);
 	mj_worker_commit(work_context);
 	mj_worker_cancellable = false;
 	QueryCancelPending = false;
 	mj_runlog_report(&work->run, &work->owner, &outcome);
+}
+
+/*
+ * From now on the run can be cancelled, by SIGINT.  Raises 57014 if it was
+ * meanwhile.
+ */
+static void
+become_cancellable(void)
+{
+	char reason[MJ_REASON_SIZE];
+
+	mj_worker_cancellable = true;
+	if (mj_worker_is_cancelled(reason))
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("%s", reason)));
 }
 
 /* The work: the command and its outcome, in one transaction if it can be. */
@@ -234,7 +312,7 @@ perform(Work *work)
 	command.args_isnull = work->run.args_isnull;
 	command.max_result = (Size) mj_max_result_length_kb * 1024;
 
-	mj_worker_cancellable = true;
+	become_cancellable();
 	start_timeouts(&work->job);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -269,15 +347,6 @@ take_error(void)
 	return error;
 }
 
-/* The status that an error stands for. */
-static const char *
-status_of_error(const ErrorData *error)
-{
-	if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
-		return "failed";
-	return run_timed_out ? "timed_out" : "cancelled";
-}
-
 /* A text of an error, cut like a result; NULL stays NULL. */
 static char *
 cut_text(const char *text)
@@ -287,30 +356,58 @@ cut_text(const char *text)
 		mj_runner_cut(text, (Size) mj_max_result_length_kb * 1024);
 }
 
+/*
+ * What an attempt came to that ended in an error.  Whatever became of a run that
+ * was cancelled or timed out, that is why it ended.
+ */
+static void
+set_failure(const Work *work, const ErrorData *error, MjOutcome *outcome)
+{
+	bool cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
+	char reason[MJ_REASON_SIZE];
+
+	memset(outcome, 0, sizeof(MjOutcome));
+	outcome->rows_isnull = true;
+	outcome->sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
+	outcome->error = cut_text(error->message);
+	outcome->error_detail = cut_text(error->detail);
+	outcome->error_context = cut_text(error->context);
+	outcome->finished_at = mj_clock_now();
+	if (mj_worker_is_cancelled(reason))
+	{
+		outcome->status = "cancelled";
+		outcome->error = pstrdup(reason);
+		if (!cancelled)
+			outcome->error_detail = cut_text(error->message);
+	}
+	else if (cancelled && run_timed_out)
+	{
+		outcome->status = "timed_out";
+		outcome->error =
+			psprintf("run timed out after %d ms", timeout_ms(&work->job));
+	}
+	else
+		outcome->status = cancelled ? "cancelled" : "failed";
+}
+
 /* Record a failed attempt, in a transaction of its own. */
 static void
 record_failure(Work *work, const ErrorData *error)
 {
-	MjOutcome outcome = { 0 };
+	MjOutcome outcome;
 
-	outcome.status = status_of_error(error);
-	outcome.rows_isnull = true;
-	outcome.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
-	outcome.error = strcmp(outcome.status, "timed_out") == 0 ?
-		psprintf("run timed out after %d ms", timeout_ms(&work->job)) :
-		cut_text(error->message);
-	outcome.error_detail = cut_text(error->detail);
-	outcome.error_context = cut_text(error->context);
-	outcome.finished_at = mj_clock_now();
+	set_failure(work, error, &outcome);
 	mj_worker_begin(work_context, true);
 	mj_mailer_put_back_leftovers(work->run.worker_id);
-	mj_runlog_failed(&work->run, &work->owner, &outcome, work->job.max_attempts,
-					 work->job.backoff_base);
+	mj_runlog_failed(&work->run, &work->owner, &outcome, &work->job);
 	mj_worker_commit(work_context);
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
 
-/* The last word on a run that was ended for not reacting to its timeout. */
+/*
+ * The last word on a run that was ended for not reacting to its timeout, or to
+ * being cancelled.
+ */
 static void
 record_termination(void)
 {
@@ -330,6 +427,7 @@ record_termination(void)
 static void
 put_back_on_exit(int code, Datum arg)
 {
+	char reason[MJ_REASON_SIZE];
 	MjRun *runs;
 	int n;
 	int i;
@@ -339,7 +437,8 @@ put_back_on_exit(int code, Datum arg)
 		return;
 	AbortOutOfAnyTransaction();
 	stop_timeouts();
-	if (run_timed_out && mj_my_slot->run_id != 0)
+	if (mj_my_slot->run_id != 0 &&
+		(run_timed_out || mj_worker_is_cancelled(reason)))
 		record_termination();
 	mj_worker_begin(work_context, true);
 	n = mj_store_installed() ? mj_queue_running(mj_my_slot->worker_id, &runs) :
@@ -400,28 +499,13 @@ execute(Work *work)
 static void
 clean_session(void)
 {
-	mj_slot_set_state(MJ_SLOT_BUSY, 0);
+	mj_slot_set_state(MJ_SLOT_BUSY);
 	QueryCancelPending = false;
 	run_timed_out = false;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	mj_runner_reset_session();
 	mj_worker_commit(work_context);
-}
-
-/* This executor is busy with a run now: the lane wants one executor less. */
-static void
-take_in_hand(int64 run_id)
-{
-	MjLane *entry;
-
-	mj_lock();
-	mj_my_slot->state = MJ_SLOT_BUSY;
-	mj_my_slot->run_id = run_id;
-	entry = mj_lane_find(mj_my_slot->database, mj_my_slot->lane);
-	if (entry != NULL && entry->wanted > 0)
-		entry->wanted--;
-	mj_unlock();
 }
 
 /* Serve the lane's next run; false when it has none. */
@@ -434,7 +518,7 @@ serve_run(void)
 		return false;
 	if (!fit)
 		return true;
-	take_in_hand(current.run.run_id);
+	must_be_last = current.job.isolated;
 	execute(&current);
 	clean_session();
 	return true;
@@ -446,7 +530,7 @@ serve_mails(void)
 {
 	if (mj_mailer_run_batch(mj_my_slot->worker_id, MJ_MAILER_BATCH) == 0)
 		return false;
-	mj_slot_set_state(MJ_SLOT_BUSY, 0);
+	mj_slot_set_state(MJ_SLOT_BUSY);
 	return true;
 }
 
@@ -457,7 +541,7 @@ serve_mails(void)
 static bool
 serve(void)
 {
-	mj_slot_set_state(MJ_SLOT_IDLE, 0);
+	mj_slot_set_state(MJ_SLOT_IDLE);
 	if (mj_my_slot->lane == MJ_LANE_MAIL)
 		return serve_mails();
 	return serve_run();
@@ -530,10 +614,9 @@ wait_for_work(bool fresh)
 void
 mj_executor_main(Datum main_arg)
 {
-	int served = 0;
-
 	start(main_arg);
-	while (served < MJ_MAX_RUNS_PER_EXECUTOR && !mj_worker_must_leave())
+	while (served < MJ_MAX_RUNS_PER_EXECUTOR && !must_be_last &&
+		   !mj_worker_must_leave())
 	{
 		CHECK_FOR_INTERRUPTS();
 		(void) mj_worker_reload();
