@@ -36,11 +36,13 @@
 
 #include "access.h"
 #include "clock.h"
+#include "current.h"
 #include "executor.h"
 #include "guc.h"
 #include "history_store.h"
 #include "job_store.h"
 #include "mailer.h"
+#include "notices.h"
 #include "queue_store.h"
 #include "runlog.h"
 #include "runner.h"
@@ -204,6 +206,7 @@ record_success(Work *work, const MjCommandResult *result)
 	outcome.result = result->result;
 	outcome.rows_affected = result->rows_affected;
 	outcome.rows_isnull = result->rows_isnull;
+	outcome.notices = mj_notices_text();
 	outcome.finished_at = mj_clock_now();
 	if (!mj_queue_delete(work->run.run_id, work->run.worker_id))
 		ereport(ERROR,
@@ -239,7 +242,9 @@ perform(Work *work)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	MemoryContextSwitchTo(work_context);
+	mj_notices_begin(command.max_result);
 	mj_runner_execute(&command, &result);
+	mj_notices_end();
 	stop_timeouts();
 	record_success(work, &result);
 }
@@ -253,6 +258,7 @@ take_error(void)
 	ErrorData *error;
 
 	HOLD_INTERRUPTS();
+	mj_notices_end();
 	mj_worker_cancellable = false;
 	stop_timeouts();
 	MemoryContextSwitchTo(work_context);
@@ -301,6 +307,7 @@ record_failure(Work *work, const ErrorData *error)
 		cut_text(error->message);
 	outcome.error_detail = cut_text(error->detail);
 	outcome.error_context = cut_text(error->context);
+	outcome.notices = mj_notices_text();
 	outcome.finished_at = mj_clock_now();
 	mj_worker_begin(work_context, true);
 	mj_mailer_put_back_leftovers(work->run.worker_id);
@@ -334,6 +341,7 @@ put_back_on_exit(int code, Datum arg)
 	int n;
 	int i;
 
+	mj_notices_end();
 	if (mj_my_slot == NULL ||
 		(mj_my_slot->run_id == 0 && mj_my_slot->lane != MJ_LANE_MAIL))
 		return;
@@ -418,6 +426,7 @@ take_in_hand(int64 run_id)
 	mj_lock();
 	mj_my_slot->state = MJ_SLOT_BUSY;
 	mj_my_slot->run_id = run_id;
+	memset(&mj_my_slot->progress, 0, sizeof(MjProgress));
 	entry = mj_lane_find(mj_my_slot->database, mj_my_slot->lane);
 	if (entry != NULL && entry->wanted > 0)
 		entry->wanted--;
@@ -435,7 +444,10 @@ serve_run(void)
 	if (!fit)
 		return true;
 	take_in_hand(current.run.run_id);
+	mj_current_begin(current.run.run_id, current.run.args,
+					 current.run.args_isnull);
 	execute(&current);
+	mj_current_end();
 	clean_session();
 	return true;
 }

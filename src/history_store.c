@@ -17,14 +17,16 @@
 static MjStatement insert_statement = {
 	"INSERT INTO jobs.run_log (run_id, attempt, job_id, job, job_group, role,"
 	" trigger, due_at, started_at, finished_at, status, rows_affected, result,"
-	" sqlstate, error, error_detail, error_context, pid, missed, role_oid)"
+	" sqlstate, error, error_detail, error_context, pid, missed, role_oid,"
+	" notices)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $15, $16, $17, $18, $19, $20) ON CONFLICT (run_id, attempt) DO NOTHING",
-	20,
-	{ INT8OID, INT4OID, INT8OID,		TEXTOID,		TEXTOID,
-	  NAMEOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	  TEXTOID, INT8OID, TEXTOID,		TEXTOID,		TEXTOID,
-	  TEXTOID, TEXTOID, INT4OID,		INT4OID,		OIDOID }
+	" $15, $16, $17, $18, $19, $20, $21)"
+	" ON CONFLICT (run_id, attempt) DO NOTHING",
+	21,
+	{ INT8OID, INT4OID,		   INT8OID,		   TEXTOID,		   TEXTOID, NAMEOID,
+	  TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID,
+	  TEXTOID, TEXTOID,		   TEXTOID,		   TEXTOID,		   TEXTOID, INT4OID,
+	  INT4OID, OIDOID,		   TEXTOID }
 };
 
 static MjStatement last_statement = {
@@ -78,6 +80,7 @@ mj_history_insert(const MjRun *run, const MjRunOwner *owner,
 	mj_param_datum(&params, Int32GetDatum(run->pid), run->pid == 0);
 	mj_param_int32(&params, run->missed);
 	mj_param_oid(&params, owner->role_oid);
+	mj_param_text(&params, outcome->notices);
 	inserted = mj_store_run(&insert_statement, &params) == 1;
 	mj_store_leave(&scope);
 	return inserted;

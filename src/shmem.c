@@ -280,6 +280,7 @@ mj_slot_set_state(MjSlotState state, int64 run_id)
 		mj_my_slot->idle_since = mj_clock_real();
 	mj_my_slot->state = state;
 	mj_my_slot->run_id = run_id;
+	memset(&mj_my_slot->progress, 0, sizeof(MjProgress));
 	mj_unlock();
 }
 

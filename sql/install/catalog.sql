@@ -170,6 +170,7 @@ CREATE TABLE jobs.run_log (
 	error			text,
 	error_detail	text,
 	error_context	text,
+	notices			text,
 	pid				integer,
 	missed			integer NOT NULL DEFAULT 0,
 	PRIMARY KEY (run_id, attempt)
@@ -177,6 +178,7 @@ CREATE TABLE jobs.run_log (
 COMMENT ON TABLE jobs.run_log IS 'ended attempts, append-only; kept for motionify_jobs.history_retention';
 COMMENT ON COLUMN jobs.run_log.attempt IS 'counts every start of the run; 0: it never started';
 COMMENT ON COLUMN jobs.run_log.role_oid IS 'oid of role then: a namesake made later does not see the run';
+COMMENT ON COLUMN jobs.run_log.notices IS 'last messages that the command raised below ERROR';
 COMMENT ON COLUMN jobs.run_log.missed IS 'missed instants that the run stands for';
 COMMENT ON COLUMN jobs.run_log.job IS 'name of the job then, so that history survives it';
 
