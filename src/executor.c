@@ -448,6 +448,7 @@ serve_run(void)
 					 current.run.args_isnull);
 	execute(&current);
 	mj_current_end();
+	mj_notices_forget();
 	clean_session();
 	return true;
 }

@@ -250,24 +250,18 @@ take_message(void *arg)
  * ------------------------------------------------------------------------
  */
 
-/* Forget the messages of the last command. */
+/* The memory that messages are kept in, and that each is made in. */
 static void
-forget(Size max_length)
+make_contexts(void)
 {
-	if (kept_context == NULL)
-	{
-		kept_context =
-			AllocSetContextCreate(TopMemoryContext, "motionify_jobs notices",
-								  ALLOCSET_SMALL_SIZES);
-		scratch_context =
-			AllocSetContextCreate(TopMemoryContext, "motionify_jobs notice",
-								  ALLOCSET_SMALL_SIZES);
-	}
-	MemoryContextReset(kept_context);
-	dlist_init(&kept);
-	kept_size = 0;
-	left_out = 0;
-	max_size = max_length - LEFT_OUT_ROOM;
+	if (kept_context != NULL)
+		return;
+	scratch_context =
+		AllocSetContextCreate(TopMemoryContext, "motionify_jobs notice",
+							  ALLOCSET_SMALL_SIZES);
+	kept_context =
+		AllocSetContextCreate(TopMemoryContext, "motionify_jobs notices",
+							  ALLOCSET_SMALL_SIZES);
 }
 
 /*
@@ -279,7 +273,9 @@ void
 mj_notices_begin(Size max_length)
 {
 	Assert(!listening);
-	forget(max_length);
+	make_contexts();
+	mj_notices_forget();
+	max_size = max_length - LEFT_OUT_ROOM;
 	former_methods = PqCommMethods;
 	former_destination = whereToSendOutput;
 	former_protocol = FrontendProtocol;
@@ -294,7 +290,7 @@ mj_notices_begin(Size max_length)
 
 /*
  * Listen no more, and have everything as it was.  Harmless when not listening;
- * raises nothing.  The messages stay until mj_notices_begin().
+ * raises nothing.  The messages stay until they are forgotten.
  */
 void
 mj_notices_end(void)
@@ -334,4 +330,16 @@ mj_notices_text(void)
 		appendBinaryStringInfo(&text, notice->text, (int) notice->length);
 	}
 	return text.data;
+}
+
+/* Forget the messages: they were another command's. */
+void
+mj_notices_forget(void)
+{
+	if (kept_context == NULL)
+		return;
+	MemoryContextReset(kept_context);
+	dlist_init(&kept);
+	kept_size = 0;
+	left_out = 0;
 }

@@ -13,5 +13,6 @@
 extern void mj_notices_begin(Size max_length);
 extern void mj_notices_end(void);
 extern char *mj_notices_text(void);
+extern void mj_notices_forget(void);
 
 #endif /* MJ_NOTICES_H */

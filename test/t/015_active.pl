@@ -191,6 +191,13 @@ is("$run->{status} $run->{notices}", 'timed_out NOTICE:  so far', 'of one that t
 job('cancelled', q{SELECT talk('so far'); SELECT pg_cancel_backend(pg_backend_pid()); SELECT pg_sleep(1000)});
 $run = run('cancelled');
 is("$run->{status} $run->{notices}", 'cancelled NOTICE:  so far', 'of one that was cancelled');
+job('interrupted', q{SELECT talk('so far'); SELECT wait_at('5')});
+$run_id = sql(q{SELECT run_id FROM jobs.run_now('interrupted', wait => false)});
+ok(poll_until($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%wait_at(''5'')'
+        AND wait_event = 'PgSleep'}), 'a run is interrupted');
+open_gate(5);
+ok(poll_until($node, "SELECT string_agg(status || ' ' || notices, ', ' ORDER BY attempt) FROM jobs.history WHERE run_id = $run_id",
+        'cancelled NOTICE:  so far, succeeded NOTICE:  so far'), 'its attempts have each their own');
 sql('ALTER ROLE worker SET default_transaction_read_only = on');
 $run = run_command(q{SELECT talk('I read')}, role => q{'worker'});
 is("$run->{status} $run->{notices}", 'succeeded NOTICE:  I read', 'of one that may write nothing');
