@@ -37,11 +37,13 @@
 #include "access.h"
 #include "chain_store.h"
 #include "clock.h"
+#include "current.h"
 #include "executor.h"
 #include "guc.h"
 #include "history_store.h"
 #include "job_store.h"
 #include "mailer.h"
+#include "notices.h"
 #include "queue_store.h"
 #include "runlog.h"
 #include "runner.h"
@@ -266,6 +268,7 @@ record_success(Work *work, const MjCommandResult *result)
 	outcome.result = result->result;
 	outcome.rows_affected = result->rows_affected;
 	outcome.rows_isnull = result->rows_isnull;
+	outcome.notices = mj_notices_text();
 	outcome.finished_at = mj_clock_now();
 	if (!mj_queue_delete(work->run.run_id, work->run.worker_id))
 		ereport(ERROR,
@@ -317,7 +320,9 @@ perform(Work *work)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	MemoryContextSwitchTo(work_context);
+	mj_notices_begin(command.max_result);
 	mj_runner_execute(&command, &result);
+	mj_notices_end();
 	stop_timeouts();
 	record_success(work, &result);
 }
@@ -331,6 +336,7 @@ take_error(void)
 	ErrorData *error;
 
 	HOLD_INTERRUPTS();
+	mj_notices_end();
 	mj_worker_cancellable = false;
 	stop_timeouts();
 	MemoryContextSwitchTo(work_context);
@@ -372,6 +378,7 @@ set_failure(const Work *work, const ErrorData *error, MjOutcome *outcome)
 	outcome->error = cut_text(error->message);
 	outcome->error_detail = cut_text(error->detail);
 	outcome->error_context = cut_text(error->context);
+	outcome->notices = mj_notices_text();
 	outcome->finished_at = mj_clock_now();
 	if (mj_worker_is_cancelled(reason))
 	{
@@ -432,6 +439,7 @@ put_back_on_exit(int code, Datum arg)
 	int n;
 	int i;
 
+	mj_notices_end();
 	if (mj_my_slot == NULL ||
 		(mj_my_slot->run_id == 0 && mj_my_slot->lane != MJ_LANE_MAIL))
 		return;
@@ -519,7 +527,11 @@ serve_run(void)
 	if (!fit)
 		return true;
 	must_be_last = current.job.isolated;
+	mj_current_begin(current.run.run_id, current.run.args,
+					 current.run.args_isnull);
 	execute(&current);
+	mj_current_end();
+	mj_notices_forget();
 	clean_session();
 	return true;
 }

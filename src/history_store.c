@@ -18,15 +18,15 @@ static MjStatement insert_statement = {
 	"INSERT INTO jobs.run_log (run_id, attempt, job_id, job, job_group, role,"
 	" trigger, due_at, started_at, finished_at, status, rows_affected, result,"
 	" sqlstate, error, error_detail, error_context, pid, missed, role_oid,"
-	" priority, args)"
+	" priority, args, notices)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $15, $16, $17, $18, $19, $20, $21, $22)"
+	" $15, $16, $17, $18, $19, $20, $21, $22, $23)"
 	" ON CONFLICT (run_id, attempt) DO NOTHING",
-	22,
+	23,
 	{ INT8OID, INT4OID,		   INT8OID,		   TEXTOID,		   TEXTOID, NAMEOID,
 	  TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID,
 	  TEXTOID, TEXTOID,		   TEXTOID,		   TEXTOID,		   TEXTOID, INT4OID,
-	  INT4OID, OIDOID,		   INT4OID,		   JSONBOID }
+	  INT4OID, OIDOID,		   INT4OID,		   JSONBOID,	   TEXTOID }
 };
 
 /* What has not started of a job, any number, has ended. */
@@ -99,6 +99,7 @@ mj_history_insert(const MjRun *run, const MjRunOwner *owner,
 	mj_param_datum(&params, run->args,
 				   run->args_isnull ||
 					   strcmp(outcome->status, "succeeded") == 0);
+	mj_param_text(&params, outcome->notices);
 	inserted = mj_store_run(&insert_statement, &params) == 1;
 	mj_store_leave(&scope);
 	return inserted;

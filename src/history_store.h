@@ -25,6 +25,7 @@ typedef struct MjOutcome
 	const char *error;
 	const char *error_detail;
 	const char *error_context;
+	const char *notices; /* messages below ERROR */
 	TimestampTz finished_at;
 	int64 job_id; /* as read by mj_history_last(); 0: a mail */
 } MjOutcome;

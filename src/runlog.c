@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "guc.h"
 #include "mail_store.h"
+#include "notices.h"
 #include "retry.h"
 #include "runlog.h"
 #include "xact.h"
@@ -135,6 +136,7 @@ mj_runlog_interrupted(const MjRun *run, const char *why)
 	outcome.sqlstate = "57P01";
 	outcome.error = psprintf("interrupted: %s", why);
 	outcome.error_detail = "The run went back to the queue.";
+	outcome.notices = mj_notices_text();
 	outcome.finished_at = mj_clock_now();
 	if (mj_queue_put_back(run, run->run_at, true))
 		mj_history_insert(run, &owner, &outcome);
@@ -191,6 +193,7 @@ mj_runlog_crashed(const MjRun *run)
 	outcome.error_detail =
 		psprintf("Crash %d of this run; at %d its job is paused.", next.crashes,
 				 MJ_MAX_CRASHES);
+	outcome.notices = mj_notices_text();
 	outcome.finished_at = mj_clock_now();
 	if (next.crashes >= MJ_MAX_CRASHES)
 		quarantine(run, &owner, &outcome);

@@ -280,6 +280,7 @@ mj_slot_drop_run(MjSlot *slot)
 	slot->cancel_at = 0;
 	slot->ending = false;
 	slot->cancel_reason[0] = '\0';
+	memset(&slot->progress, 0, sizeof(MjProgress));
 }
 
 /* Say what this worker is doing; it has no run at hand.  Takes the lock. */

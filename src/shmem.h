@@ -39,6 +39,19 @@ typedef enum MjSlotState
 	MJ_SLOT_BUSY	  /* attached, at work */
 } MjSlotState;
 
+/* Bytes of a note at most. */
+#define MJ_MAX_NOTE 127
+
+/* How far a run is, by its own account. */
+typedef struct MjProgress
+{
+	bool reported; /* else nothing of the rest counts */
+	bool has_total;
+	int64 done;
+	int64 total;
+	char note[MJ_MAX_NOTE + 1]; /* in the database's encoding */
+} MjProgress;
+
 /* One worker.  Written by its process, and by the launcher at start. */
 typedef struct MjSlot
 {
@@ -58,6 +71,7 @@ typedef struct MjSlot
 	bool make_way;			/* as yield, but only if it is the first of
 								 * those that were asked */
 	TimestampTz idle_since; /* while MJ_SLOT_IDLE */
+	MjProgress progress;	/* of the run at hand */
 } MjSlot;
 
 /* What is known of a database.  oid 0 = free entry. */

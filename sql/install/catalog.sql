@@ -213,6 +213,7 @@ CREATE TABLE jobs.run_log (
 	error			text,
 	error_detail	text,
 	error_context	text,
+	notices			text,
 	pid				integer,
 	missed			integer NOT NULL DEFAULT 0,
 	priority		integer NOT NULL DEFAULT 0,
@@ -223,6 +224,7 @@ COMMENT ON TABLE jobs.run_log IS 'ended attempts, append-only; kept for motionif
 COMMENT ON COLUMN jobs.run_log.attempt IS 'counts every start of the run, and an end before the next start; 0: it never started';
 COMMENT ON COLUMN jobs.run_log.args IS 'for jobs.retry(); NULL once it has succeeded';
 COMMENT ON COLUMN jobs.run_log.role_oid IS 'oid of role then: a namesake made later does not see the run';
+COMMENT ON COLUMN jobs.run_log.notices IS 'last messages that the command raised below ERROR';
 COMMENT ON COLUMN jobs.run_log.missed IS 'missed instants that the run stands for';
 COMMENT ON COLUMN jobs.run_log.job IS 'name of the job then, so that history survives it';
 

@@ -53,18 +53,19 @@ SELECT h.run_id,
 	   h.error,
 	   h.error_detail,
 	   CASE WHEN jobs.sees_role(h.role, h.role_oid) THEN h.error_context END AS error_context,
+	   CASE WHEN jobs.sees_role(h.role, h.role_oid) THEN h.notices END AS notices,
 	   h.role,
 	   h.pid,
 	   h.missed
 FROM (SELECT l.run_id, l.job, l.job_group, l.trigger, l.due_at, l.started_at, l.finished_at,
 			 l.attempt, l.status, l.rows_affected, l.result, l.sqlstate,
-			 l.error, l.error_detail, l.error_context, l.role, l.role_oid, l.pid, l.missed
+			 l.error, l.error_detail, l.error_context, l.notices, l.role, l.role_oid, l.pid, l.missed
 	  FROM jobs.run_log AS l
 	  UNION ALL
 	  SELECT q.run_id, CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END, j.job_group,
 			 q.trigger, q.due_at, q.started_at, NULL,
 			 q.attempt, 'running', NULL, NULL, NULL,
-			 NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role), coalesce(m.role_oid, q.lane::oid), q.pid, q.missed
+			 NULL, NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role), coalesce(m.role_oid, q.lane::oid), q.pid, q.missed
 	  FROM jobs.queue AS q
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
@@ -82,6 +83,7 @@ COMMENT ON COLUMN jobs.history.rows_affected IS 'what the command tag counts';
 COMMENT ON COLUMN jobs.history.result IS 'value of a command that returns one value, else its command tag';
 COMMENT ON COLUMN jobs.history.missed IS 'missed instants that the run stands for, or that were skipped';
 COMMENT ON COLUMN jobs.history.error_context IS 'may quote commands: shown to members of the role only';
+COMMENT ON COLUMN jobs.history.notices IS 'last messages that the command raised below ERROR: shown to members of the role only';
 
 CREATE VIEW jobs.queued WITH (security_barrier) AS
 SELECT r.run_id,
