@@ -296,7 +296,6 @@ SQL
     $session->send(q{SET statement_timeout = '20s'; SELECT status, error FROM jobs.run_now('goes away')});
     ok(poll_until($node, q{SELECT count(*) FROM jobs.queued WHERE job = 'goes away'}, '1'), 'a caller waits for a run');
     sql(q{SELECT jobs.unschedule('goes away')});
-    $session->result;
     is($session->result, 'cancelled|its job was unscheduled', 'and is told that its job was unscheduled');
     open_gate();
     $session->quit;
