@@ -45,19 +45,18 @@ skip_surplus(void)
 
 /*
  * Look at the held runs.  Gives the running runs that are to be cancelled, once
- * this is committed, since a later one replaces them; returns how many.  Needs
- * the transaction of a tick.
+ * this is committed, since a later one replaces them.  Returns whether runs are
+ * held still.  Needs the transaction of a tick.
  */
-int
-mj_admission_pass(int64 **to_cancel)
+bool
+mj_admission_pass(int64 **to_cancel, int *n)
 {
-	int n;
-
+	*n = 0;
 	if (!mj_gate_any_held())
-		return 0;
+		return false;
 	end_replaced();
-	n = mj_gate_replaced_running(to_cancel);
+	*n = mj_gate_replaced_running(to_cancel);
 	(void) mj_gate_admit();
 	skip_surplus();
-	return n;
+	return mj_gate_any_held();
 }

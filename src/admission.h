@@ -10,6 +10,6 @@
 #ifndef MJ_ADMISSION_H
 #define MJ_ADMISSION_H
 
-extern int mj_admission_pass(int64 **to_cancel);
+extern bool mj_admission_pass(int64 **to_cancel, int *n);
 
 #endif /* MJ_ADMISSION_H */

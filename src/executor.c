@@ -237,14 +237,13 @@ must_commit_first(void)
 }
 
 /*
- * May others wait for the end of a job's run: held ones, those that run after
- * it, or its next missed instant?
+ * Is the scheduler to look when a job's run has succeeded: for those that run
+ * after it, or its next missed instant?  For held runs it is woken anyway.
  */
 static bool
-others_wait_for(const MjJob *job)
+has_sequel(const MjJob *job)
 {
-	return mj_job_is_gated(job) || job->has_successors ||
-		strcmp(job->catch_up, "all") == 0;
+	return job->has_successors || strcmp(job->catch_up, "all") == 0;
 }
 
 /*
@@ -279,7 +278,7 @@ record_success(Work *work, const MjCommandResult *result)
 	if (work->job.has_successors)
 		mj_chain_record_success(work->run.run_id, work->job.job_id);
 	mj_xact_run_ended(work->run.run_id);
-	if (others_wait_for(&work->job))
+	if (has_sequel(&work->job))
 		mj_xact_wake(0, MJ_LANE_NONE);
 	mj_worker_commit(work_context);
 	mj_worker_cancellable = false;

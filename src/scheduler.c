@@ -146,6 +146,28 @@ publish_lanes(const MjTick *tick)
 		mj_wake_launcher();
 }
 
+/*
+ * Tell executors whether runs are held, so that they wake us when one ends.
+ * What ended before they were told is found by looking again.
+ */
+static void
+publish_held(bool held)
+{
+	MjDatabase *entry;
+	bool news = false;
+
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+	{
+		news = held && !entry->held;
+		entry->held = held;
+	}
+	mj_unlock();
+	if (news)
+		known.next_look = 0;
+}
+
 /* Wake the idle executors of lanes that have something ready. */
 static void
 wake_executors(const MjTick *tick)
@@ -291,6 +313,7 @@ tick(TimestampTz now, bool first)
 		known.next_look = found.next_due - MJ_PRESTART_US;
 	wake_executors(&found);
 	publish_lanes(&found);
+	publish_held(found.held);
 	if (first || !found.own)
 		report(&found);
 	if (found.nlanes > 0 || found.nrequests > 0)
@@ -341,8 +364,10 @@ may_leave(TimestampTz now)
 {
 	TimestampTz linger = mj_linger_s * USECS_PER_SEC;
 
+	if (known.next_look <= now)
+		return false;
 	if (mj_worker_must_leave())
-		return known.next_look > now;
+		return true;
 	if (known.next_prune <= now)
 		return false;
 	return known.next_due > now + Max(linger, MJ_PRESTART_US) &&

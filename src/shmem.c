@@ -439,6 +439,24 @@ mj_wake_database(Oid oid, TimestampTz due)
 }
 
 /*
+ * A run of a database has ended, which others may have waited for.  Takes the
+ * lock; neither allocates nor raises.
+ */
+void
+mj_wake_if_held(Oid oid)
+{
+	MjDatabase *entry;
+	bool held;
+
+	mj_lock();
+	entry = mj_database_find(oid);
+	held = entry != NULL && entry->held;
+	mj_unlock();
+	if (held)
+		mj_wake_database(oid, 0);
+}
+
+/*
  * Runs of a lane are ready: wake one of its idle executors.  Takes the lock;
  * neither allocates nor raises.
  */

@@ -82,6 +82,7 @@ typedef struct MjDatabase
 	bool reported;			/* "n jobs active" was logged since the start */
 	bool copy_reported;		/* that it is a copy was logged */
 	uint32 reloads;			/* calls of jobs.reload() */
+	bool held;				/* runs wait for others to end */
 	bool drained;			/* no run is started, see jobs.drain() */
 	int blocked;			/* DDL statements that keep workers away */
 	int blocker_pid;		/* process of the last of them */
@@ -183,6 +184,7 @@ extern MjLane *mj_lane_enter(Oid database, int64 lane);
 extern void mj_wake_launcher(void);
 extern void mj_wake_database(Oid oid, TimestampTz due);
 extern void mj_wake_lane(Oid database, int64 lane);
+extern void mj_wake_if_held(Oid oid);
 extern void mj_request_end(int64 run_id, MjRequestState state);
 
 #endif /* MJ_SHMEM_H */

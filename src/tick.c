@@ -314,7 +314,7 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	more |= mj_due_follow(now);
 	skip_overlapping(now);
 	more |= mj_queue_promote(now) >= MJ_PROMOTE_LIMIT;
-	tick->nreplaced = mj_admission_pass(&tick->replaced);
+	tick->held = mj_admission_pass(&tick->replaced, &tick->nreplaced);
 	find_lanes(now, tick);
 	add_upcoming_lanes(tick, now);
 	tick->next_due = Min(next_due(now, more), mj_worker_end_stubborn(now));

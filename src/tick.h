@@ -24,6 +24,7 @@ typedef struct MjTick
 	MjLaneDemand *lanes;
 	int nrequests;		 /* of run_now() that it accepted */
 	MjRequest *requests; /* copies; state: what to tell the caller */
+	bool held;			 /* runs wait for others to end */
 	int nreplaced;
 	int64 *replaced; /* running runs that a later one replaces */
 } MjTick;

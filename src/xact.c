@@ -108,8 +108,11 @@ wake_after_commit(void)
 		mj_request_end(pending.runs[i], MJ_REQUEST_ENDED);
 	if (OidIsValid(pending.other_database))
 		mj_wake_database(pending.other_database, 0);
-	if (!pending.wake ||
-		(mj_my_slot != NULL && mj_my_slot->kind == MJ_WORKER_SCHEDULER))
+	if (mj_my_slot != NULL && mj_my_slot->kind == MJ_WORKER_SCHEDULER)
+		return;
+	if (pending.nruns > 0)
+		mj_wake_if_held(MyDatabaseId);
+	if (!pending.wake)
 		return;
 	for (i = 0; i < pending.nlanes; i++)
 		mj_wake_lane(MyDatabaseId, pending.lanes[i]);
@@ -186,8 +189,9 @@ mj_xact_wake_other_database(Oid oid)
 
 /*
  * An attempt of a run is in the log when the current transaction commits: the
- * run_now() that waits for it, if one does, is told then.  What does not fit is
- * found by the caller itself, which looks at the log every second.
+ * run_now() that waits for it, if one does, is told then, and the scheduler if
+ * any runs are held.  What does not fit is found by the caller itself, which
+ * looks at the log every second.
  */
 void
 mj_xact_run_ended(int64 run_id)
