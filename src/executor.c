@@ -37,6 +37,7 @@
 #include "access.h"
 #include "clock.h"
 #include "executor.h"
+#include "fault.h"
 #include "guc.h"
 #include "history_store.h"
 #include "job_store.h"
@@ -166,6 +167,7 @@ claim(Work *work, bool *fit)
 		mj_queue_claim(mj_my_slot->lane, mj_my_slot->worker_id, mj_clock_now(),
 					   &work->run);
 	*fit = found && check_claim(work);
+	MJ_FAULT("executor-claim-written");
 	mj_worker_commit(work_context);
 	return found;
 }
@@ -192,6 +194,7 @@ record_success(Work *work, const MjCommandResult *result)
 {
 	MjOutcome outcome = { 0 };
 
+	MJ_FAULT("executor-before-outcome");
 	if (must_commit_first())
 	{
 		mj_worker_commit(work_context);
@@ -214,9 +217,11 @@ record_success(Work *work, const MjCommandResult *result)
 	mj_xact_run_ended(work->run.run_id);
 	if (strcmp(work->job.catch_up, "all") == 0)
 		mj_xact_wake(0, MJ_LANE_NONE); /* its next missed instant waits */
+	MJ_FAULT("executor-outcome-written");
 	mj_worker_commit(work_context);
 	mj_worker_cancellable = false;
 	QueryCancelPending = false;
+	MJ_FAULT("executor-committed");
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
 
@@ -239,7 +244,9 @@ perform(Work *work)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	MemoryContextSwitchTo(work_context);
+	MJ_FAULT("executor-before-work");
 	mj_runner_execute(&command, &result);
+	MJ_FAULT("executor-in-work");
 	stop_timeouts();
 	record_success(work, &result);
 }
@@ -302,10 +309,12 @@ record_failure(Work *work, const ErrorData *error)
 	outcome.error_detail = cut_text(error->detail);
 	outcome.error_context = cut_text(error->context);
 	outcome.finished_at = mj_clock_now();
+	MJ_FAULT("executor-before-failure");
 	mj_worker_begin(work_context, true);
 	mj_mailer_put_back_leftovers(work->run.worker_id);
 	mj_runlog_failed(&work->run, &work->owner, &outcome, work->job.max_attempts,
 					 work->job.backoff_base);
+	MJ_FAULT("executor-failure-written");
 	mj_worker_commit(work_context);
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
@@ -339,6 +348,7 @@ put_back_on_exit(int code, Datum arg)
 		return;
 	AbortOutOfAnyTransaction();
 	stop_timeouts();
+	MJ_FAULT("put-back-on-exit");
 	if (run_timed_out && mj_my_slot->run_id != 0)
 		record_termination();
 	mj_worker_begin(work_context, true);
@@ -349,6 +359,7 @@ put_back_on_exit(int code, Datum arg)
 			mj_runlog_interrupted(&runs[i], "the worker was told to end");
 		else
 			mj_runlog_crashed(&runs[i]);
+	MJ_FAULT("put-back-written");
 	mj_worker_commit(work_context);
 }
 
@@ -406,6 +417,7 @@ clean_session(void)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	mj_runner_reset_session();
+	MJ_FAULT("executor-cleaning");
 	mj_worker_commit(work_context);
 }
 
@@ -434,6 +446,7 @@ serve_run(void)
 		return false;
 	if (!fit)
 		return true;
+	MJ_FAULT("executor-claimed");
 	take_in_hand(current.run.run_id);
 	execute(&current);
 	clean_session();

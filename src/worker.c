@@ -29,6 +29,7 @@
 
 #include "clock.h"
 #include "compat.h"
+#include "fault.h"
 #include "guc.h"
 #include "worker.h"
 #include "xact.h"
@@ -211,6 +212,7 @@ mj_worker_attach(Datum main_arg)
 	if (!mine)
 		proc_exit(0);
 	mj_worker_signals();
+	MJ_FAULT("worker-attached");
 }
 
 /* Read changed settings, if there are any; returns whether there were. */
@@ -285,6 +287,8 @@ mj_worker_commit(MemoryContext context)
 bool
 mj_worker_is_unsettled(void)
 {
+	if (MJ_FAULT_IS_SET("worker-settled"))
+		return false;
 	return mj_clock_real() < mj_shared->started_at + MJ_UNSETTLED_US;
 }
 
