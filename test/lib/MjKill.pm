@@ -497,6 +497,8 @@ CREATE TABLE ended AS
     (array_agg(status ORDER BY attempt DESC))[1] AS last
   FROM jobs.run_log GROUP BY run_id, job;
 CREATE VIEW given_up AS SELECT * FROM ended WHERE crashes = 3 AND last = 'crashed';
+CREATE VIEW cancelled AS
+  SELECT e.* FROM ended e JOIN jobs.run_log l USING (run_id) WHERE e.last = 'cancelled' AND l.sqlstate = '57014';
 CREATE VIEW promised AS
   SELECT i.id, i.run_id, t.job FROM acknowledged JOIN intended i USING (client, id) JOIN tried t USING (client, id)
   UNION ALL SELECT id, run_id, 'work' FROM told WHERE status = 'succeeded';
@@ -524,11 +526,14 @@ sub _judge_runs
           . ', effects: ' . _sql('SELECT count(*) FROM effect')
           . ', attempts: ' . _sql("SELECT string_agg(status || ' ' || n, ', ' ORDER BY status)
               FROM (SELECT status, count(*) AS n FROM jobs.run_log WHERE job <> 'mail' GROUP BY status) s"));
-    note('given up at their third crash: ' . _sql('SELECT count(*) FROM given_up') . ", jobs resumed: $paused");
+    note('given up at their third crash: ' . _sql("SELECT count(*) || ' (' || count(*) FILTER (WHERE job = 'mail')
+            || ' mails)' FROM given_up") . ", jobs resumed: $paused, cancelled by SIGINT: "
+          . _sql('SELECT count(*) FROM cancelled'));
     cmp_ok(_sql('SELECT count(*) FROM promised'), '>', 100, 'clients were promised something');
     _none("SELECT * FROM promised p WHERE job NOT IN ('hopeless', 'mail')
              AND NOT EXISTS (SELECT FROM effect e WHERE e.id = p.id AND e.run_id = p.run_id)
-             AND NOT EXISTS (SELECT FROM given_up g WHERE g.run_id = p.run_id)",
+             AND NOT EXISTS (SELECT FROM given_up g WHERE g.run_id = p.run_id)
+             AND NOT EXISTS (SELECT FROM cancelled c WHERE c.run_id = p.run_id)",
         'lost: 0 of what was acknowledged');
     _none('SELECT run_id, count(*) FROM effect GROUP BY run_id HAVING count(*) > 1
            UNION ALL SELECT id, count(*) FROM effect WHERE id IS NOT NULL GROUP BY id HAVING count(*) > 1',
@@ -545,10 +550,14 @@ sub _judge_runs
     _none("SELECT * FROM ended WHERE job <> 'mail' AND (successes > 1 OR successes = 1 AND last <> 'succeeded')",
         'a success is a run\'s last attempt, and its only one');
     _none("SELECT * FROM ended e WHERE job NOT IN ('mail', 'hopeless') AND last NOT IN ('succeeded', 'skipped')
-             AND NOT EXISTS (SELECT FROM given_up g WHERE g.run_id = e.run_id)",
-        'every run succeeded, or was given up at its third crash');
+             AND NOT EXISTS (SELECT FROM given_up g WHERE g.run_id = e.run_id)
+             AND NOT EXISTS (SELECT FROM cancelled c WHERE c.run_id = e.run_id)",
+        'every run succeeded, or was given up at its third crash, or cancelled');
+    cmp_ok(_sql('SELECT count(*) FROM cancelled'), '<=', $cycles{'signal executor INT'} || 0,
+        'no run was cancelled but those that were at work when SIGINT came');
     _none("SELECT * FROM ended e WHERE job = 'hopeless' AND (failures <> 2 OR last <> 'failed')
-             AND NOT EXISTS (SELECT FROM given_up g WHERE g.run_id = e.run_id)",
+             AND NOT EXISTS (SELECT FROM given_up g WHERE g.run_id = e.run_id)
+             AND NOT EXISTS (SELECT FROM cancelled c WHERE c.run_id = e.run_id)",
         'a run that always fails fails as often as it may');
     _none("SELECT * FROM promised p WHERE job = 'hopeless' AND NOT EXISTS (SELECT FROM ended e WHERE e.run_id = p.run_id)",
         'and is in the history');
