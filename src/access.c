@@ -122,6 +122,14 @@ raise_denied(const MjJob *job)
 					   job->role)));
 }
 
+/* Raise 42501 unless the current user may know how a job goes. */
+void
+mj_access_check_see(const MjJob *job)
+{
+	if (!mj_access_sees_all() && !mj_access_sees_role(mj_access_job_role(job)))
+		raise_denied(job);
+}
+
 /* May the current user pause, resume, run and cancel a job? */
 bool
 mj_access_may_operate(const MjJob *job)

@@ -33,6 +33,7 @@ extern bool mj_access_is_member(Oid role);
 extern bool mj_access_sees_role(Oid role);
 
 extern Oid mj_access_job_role(const MjJob *job);
+extern void mj_access_check_see(const MjJob *job);
 extern bool mj_access_may_operate(const MjJob *job);
 extern void mj_access_check_operate(const MjJob *job);
 extern void mj_access_check_manage(const MjJob *job);

@@ -72,6 +72,8 @@ static const struct
 	{ "history", READER },
 	{ "status", READER },
 	{ "queued", READER },
+	{ "active", READER },
+	{ "worker_slots", READER },
 	{ "outbox", ANYBODY },
 	{ "sees_all", ANYBODY },
 	{ "sees_role", ANYBODY },
@@ -93,6 +95,10 @@ static const struct
 	{ "portal_*", USER },
 	/* operating */
 	{ "run_now", USER | OPERATOR },
+	{ "cancel", USER | OPERATOR },
+	{ "retry", USER | OPERATOR },
+	{ "drain", OPERATOR },
+	{ "undrain", OPERATOR },
 	{ "pause", USER | OPERATOR },
 	{ "resume", USER | OPERATOR },
 	{ "pause_group", USER | OPERATOR },
@@ -101,6 +107,10 @@ static const struct
 	{ "resume_all", OPERATOR },
 	{ "reload", OPERATOR },
 	{ "check_mail", OPERATOR },
+	/* within a job, whatever its role is for */
+	{ "current_run_id", ANYBODY },
+	{ "current_args", ANYBODY },
+	{ "progress", ANYBODY },
 	/* mail */
 	{ "send_mail", MAILER },
 	{ "deliver_mail", MAILER },

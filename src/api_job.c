@@ -12,21 +12,26 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
 #include "access.h"
+#include "chain_store.h"
 #include "clock.h"
 #include "guc.h"
+#include "history_store.h"
 #include "job_lookup.h"
 #include "job_plan.h"
 #include "queue_store.h"
+#include "retry.h"
 #include "schedule.h"
 #include "shmem.h"
 #include "worker.h"
@@ -59,8 +64,24 @@ enum
 	ARG_PRIORITY,
 	ARG_ANCHOR,
 	ARG_JITTER,
-	ARG_MAX_RUNS
+	ARG_MAX_RUNS,
+	ARG_BACKOFF,
+	ARG_BACKOFF_CAP,
+	ARG_BACKOFF_JITTER,
+	ARG_RETRY_ON,
+	ARG_MAX_RUNNING,
+	ARG_CONCURRENCY_KEY,
+	ARG_RUN_AFTER,
+	ARG_ISOLATED
 };
+
+/* The names that are given for run_after. */
+typedef struct Predecessors
+{
+	bool given;
+	int n;
+	int64 *job_ids;
+} Predecessors;
 
 /* A text argument; NULL if it is. */
 static char *
@@ -120,8 +141,11 @@ check_job_name(const char *name)
 				 errdetail("It is what the runs of mails go by.")));
 }
 
-static const char *const overlaps[] = { "skip", "allow", NULL };
+static const char *const overlaps[] = { "skip", "queue", "allow", "replace",
+										NULL };
 static const char *const catch_ups[] = { "once", "skip", "all", NULL };
+static const char *const backoffs[] = { "fixed", "linear", "exponential",
+										NULL };
 
 /* Raise 22023 unless an option is one of some values. */
 static void
@@ -141,6 +165,16 @@ check_choice(const char *option, const char *value, const char *const *choices)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid value for option \"%s\": \"%s\"", option, value),
 			 errhint("Available values: %s.", list.data)));
+}
+
+/* Raise 22023 for an option; the detail is a sentence. */
+static void
+refuse_option(const char *option, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("option \"%s\" is out of range", option),
+			 errdetail("%s", detail)));
 }
 
 static int
@@ -174,10 +208,7 @@ static void
 check_max_attempts(int32 value)
 {
 	if (value < 1 || value > 1000)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"max_attempts\" is out of range"),
-				 errdetail("It must be from 1 to 1000.")));
+		refuse_option("max_attempts", "It must be from 1 to 1000.");
 }
 
 /* Raise 22023 unless the anchor and the number of runs make sense. */
@@ -189,10 +220,53 @@ check_times(const MjJob *job)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"anchor\" must be finite")));
 	if (job->max_runs < 0)
+		refuse_option("max_runs", "It must be at least 1; 0 takes it away.");
+}
+
+/* Raise 22023 unless what is said of retries makes sense. */
+static void
+check_retries(const MjJob *job)
+{
+	Datum *elements = NULL;
+	bool *nulls = NULL;
+	int n = 0;
+	int i;
+
+	check_max_attempts(job->max_attempts);
+	check_choice("backoff", job->backoff, backoffs);
+	check_interval("backoff_base", job->backoff_base, 0, 366);
+	check_interval("backoff_cap", job->backoff_cap, 1, 366);
+	if (!(job->backoff_jitter >= 0.0 && job->backoff_jitter <= 1.0))
+		refuse_option("backoff_jitter", "It must be from 0 to 1.");
+	if (job->retry_on != NULL)
+		deconstruct_array(job->retry_on, TEXTOID, -1, false, TYPALIGN_INT,
+						  &elements, &nulls, &n);
+	for (i = 0; i < n; i++)
+		if (nulls[i] || !mj_retry_is_valid_on(TextDatumGetCString(elements[i])))
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"retry_on\": \"%s\"",
+						nulls[i] ? "NULL" : TextDatumGetCString(elements[i])),
+				 errdetail(
+					 "An element is a SQLSTATE, such as 40P01, or the two letters of a class of them, such as 40.")));
+}
+
+/* Raise 22023 unless what is said of several runs at once makes sense. */
+static void
+check_overlap(const MjJob *job)
+{
+	check_choice("overlap", job->overlap, overlaps);
+	if (job->max_running < 0)
+		refuse_option("max_running", "It must be at least 1; 0 takes it away.");
+	if (job->max_running > 0 && strcmp(job->overlap, "allow") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"max_runs\" is out of range"),
-				 errdetail("It must be at least 1; 0 takes it away.")));
+				 errmsg("option \"max_running\" needs overlap \"allow\""),
+				 errdetail("With overlap \"%s\" one run goes on at a time.",
+						   job->overlap)));
+	if (job->concurrency_key != NULL)
+		check_name("concurrency key", job->concurrency_key);
 }
 
 /* Error context callback: an error's position is in the command. */
@@ -313,6 +387,7 @@ set_defaults(MjJob *job)
 	job->overlap = "skip";
 	job->catch_up = "once";
 	job->max_attempts = 1;
+	job->backoff = "fixed";
 	job->backoff_base = &one_minute;
 	job->version = 1;
 }
@@ -347,6 +422,98 @@ take_times(FunctionCallInfo fcinfo, MjJob *job)
 		job->max_runs = PG_GETARG_INT32(ARG_MAX_RUNS);
 }
 
+/* An interval option, which zero takes away. */
+static Interval *
+take_interval(FunctionCallInfo fcinfo, int n)
+{
+	Interval *value = PG_GETARG_INTERVAL_P(n);
+
+	return mj_interval_usecs(value) == 0 ? NULL : value;
+}
+
+/* The options that bear on retries. */
+static void
+take_retries(FunctionCallInfo fcinfo, MjJob *job)
+{
+	if (!PG_ARGISNULL(ARG_MAX_ATTEMPTS))
+		job->max_attempts = PG_GETARG_INT32(ARG_MAX_ATTEMPTS);
+	if (!PG_ARGISNULL(ARG_BACKOFF))
+		job->backoff = text_argument(fcinfo, ARG_BACKOFF);
+	if (!PG_ARGISNULL(ARG_BACKOFF_BASE))
+		job->backoff_base = PG_GETARG_INTERVAL_P(ARG_BACKOFF_BASE);
+	if (!PG_ARGISNULL(ARG_BACKOFF_CAP))
+		job->backoff_cap = take_interval(fcinfo, ARG_BACKOFF_CAP);
+	if (!PG_ARGISNULL(ARG_BACKOFF_JITTER))
+		job->backoff_jitter = PG_GETARG_FLOAT8(ARG_BACKOFF_JITTER);
+	if (!PG_ARGISNULL(ARG_RETRY_ON))
+	{
+		job->retry_on = PG_GETARG_ARRAYTYPE_P(ARG_RETRY_ON);
+		if (ARR_NDIM(job->retry_on) == 0)
+			job->retry_on = NULL;
+	}
+}
+
+/* The options that bear on several runs at once. */
+static void
+take_overlap(FunctionCallInfo fcinfo, MjJob *job)
+{
+	if (!PG_ARGISNULL(ARG_OVERLAP))
+		job->overlap = text_argument(fcinfo, ARG_OVERLAP);
+	if (!PG_ARGISNULL(ARG_MAX_RUNNING))
+		job->max_running = PG_GETARG_INT32(ARG_MAX_RUNNING);
+	else if (strcmp(job->overlap, "allow") != 0)
+		job->max_running = 0; /* of what it was before */
+	take_text(fcinfo, ARG_CONCURRENCY_KEY, &job->concurrency_key);
+	if (!PG_ARGISNULL(ARG_ISOLATED))
+		job->isolated = PG_GETARG_BOOL(ARG_ISOLATED);
+}
+
+/* The jobs that a job is to run after; raises 42704, 42501, 22004. */
+static void
+take_predecessors(FunctionCallInfo fcinfo, Predecessors *after)
+{
+	Datum *names;
+	bool *nulls;
+	int i;
+
+	after->given = !PG_ARGISNULL(ARG_RUN_AFTER);
+	after->n = 0;
+	if (!after->given)
+		return;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(ARG_RUN_AFTER), TEXTOID, -1, false,
+					  TYPALIGN_INT, &names, &nulls, &after->n);
+	after->job_ids = palloc(Max(after->n, 1) * sizeof(int64));
+	for (i = 0; i < after->n; i++)
+	{
+		MjJob job;
+
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("job name must not be null")));
+		mj_job_require(TextDatumGetCString(names[i]), &job);
+		mj_access_check_see(&job);
+		after->job_ids[i] = job.job_id;
+	}
+}
+
+/* Have a job run after others, if that was given; raises 22023 for a cycle. */
+static void
+set_predecessors(const MjJob *job, const Predecessors *after)
+{
+	char *cycle;
+
+	if (!after->given)
+		return;
+	mj_chain_set(job->job_id, after->job_ids, after->n);
+	cycle = mj_chain_find_cycle(job->job_id);
+	if (cycle != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("job \"%s\" would run after itself", job->name),
+				 errdetail("Each runs after the one before: %s.", cycle)));
+}
+
 /* Change a definition to what the arguments of jobs.schedule() say. */
 static void
 take_arguments(FunctionCallInfo fcinfo, MjJob *job)
@@ -360,16 +527,12 @@ take_arguments(FunctionCallInfo fcinfo, MjJob *job)
 	take_text(fcinfo, ARG_JOB_GROUP, &job->job_group);
 	if (!PG_ARGISNULL(ARG_ENABLED))
 		job->enabled = PG_GETARG_BOOL(ARG_ENABLED);
-	if (!PG_ARGISNULL(ARG_OVERLAP))
-		job->overlap = text_argument(fcinfo, ARG_OVERLAP);
+	take_overlap(fcinfo, job);
+	take_retries(fcinfo, job);
 	if (!PG_ARGISNULL(ARG_CATCH_UP))
 		job->catch_up = text_argument(fcinfo, ARG_CATCH_UP);
 	if (!PG_ARGISNULL(ARG_TIMEOUT))
 		job->timeout = PG_GETARG_INTERVAL_P(ARG_TIMEOUT);
-	if (!PG_ARGISNULL(ARG_MAX_ATTEMPTS))
-		job->max_attempts = PG_GETARG_INT32(ARG_MAX_ATTEMPTS);
-	if (!PG_ARGISNULL(ARG_BACKOFF_BASE))
-		job->backoff_base = PG_GETARG_INTERVAL_P(ARG_BACKOFF_BASE);
 	if (!PG_ARGISNULL(ARG_PRIORITY))
 		job->priority = PG_GETARG_INT32(ARG_PRIORITY);
 	take_times(fcinfo, job);
@@ -407,11 +570,10 @@ check_definition(const MjJob *job, const MjJob *old)
 	check_command(job->command);
 	if (job->job_group != NULL)
 		check_name("job group", job->job_group);
-	check_choice("overlap", job->overlap, overlaps);
+	check_overlap(job);
 	check_choice("catch_up", job->catch_up, catch_ups);
 	check_interval("timeout", job->timeout, 1, MAX_TIMEOUT_DAYS);
-	check_max_attempts(job->max_attempts);
-	check_interval("backoff_base", job->backoff_base, 0, 366);
+	check_retries(job);
 	check_interval("jitter", job->jitter, 0, 366);
 	check_times(job);
 }
@@ -444,6 +606,17 @@ find_planned(MjJob *job)
 		job->planned = stored.planned;
 }
 
+/* Must runs that have not started be told of a new definition? */
+static bool
+changes_queue(const MjJob *job, const MjJob *old)
+{
+	return job->role_oid != old->role_oid ||
+		mj_job_is_gated(job) != mj_job_is_gated(old) ||
+		job->max_running != old->max_running ||
+		!same_text(job->overlap, old->overlap) ||
+		!same_text(job->concurrency_key, old->concurrency_key);
+}
+
 /* Write a new definition of a job that the caller has locked. */
 static void
 update_job(MjJob *job, const MjJob *old)
@@ -452,9 +625,10 @@ update_job(MjJob *job, const MjJob *old)
 		job->version++;
 	mj_job_update(job, mj_clock_now());
 	find_planned(job);
-	if (job->role_oid != old->role_oid)
+	if (changes_queue(job, old))
 	{
-		mj_queue_relane_job(job->job_id, (int64) job->role_oid);
+		mj_queue_follow_job(job->job_id, (int64) job->role_oid,
+							mj_job_is_gated(job), job->concurrency_key);
 		mj_xact_wake(0, (int64) job->role_oid);
 	}
 	if (job->next_run_at != 0 && job->role_oid == old->role_oid &&
@@ -481,11 +655,13 @@ Datum
 mj_api_schedule(PG_FUNCTION_ARGS)
 {
 	char *name = needed_argument(fcinfo, ARG_NAME, "job name");
+	Predecessors after;
 	MjJob job;
 	MjJob old;
 	bool exists;
 
 	PreventCommandIfReadOnly("jobs.schedule()");
+	take_predecessors(fcinfo, &after);
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -506,6 +682,7 @@ mj_api_schedule(PG_FUNCTION_ARGS)
 		find_planned(&job);
 		mj_plan_job(&job);
 	}
+	set_predecessors(&job, &after);
 	PG_RETURN_INT64(job.job_id);
 }
 
@@ -564,14 +741,26 @@ cancel_runs(int64 job_id)
 	int i;
 
 	for (i = 0; i < n && mj_shmem_available(); i++)
-		(void) mj_run_cancel(run_ids[i]);
+		(void) mj_run_cancel(run_ids[i], "its job was unscheduled");
+}
+
+/* Nothing runs after a job that goes; say so where something did. */
+static void
+cut_chain(const MjJob *job)
+{
+	char *successors = mj_chain_delete(job->job_id);
+
+	if (successors != NULL)
+		ereport(NOTICE,
+				(errmsg("no job runs after job \"%s\" any more", job->name),
+				 errdetail("These did: %s.", successors)));
 }
 
 /*
  * jobs.unschedule(name, cancel_running boolean): the job, its state and what
- * has not started of it are gone at commit; its history stays.  What runs
- * ends by itself, or is cancelled, at once and whether or not the caller
- * commits.
+ * has not started of it are gone at commit; its history stays, in which the
+ * latter is cancelled.  What runs ends by itself, or is cancelled, at once and
+ * whether or not the caller commits.
  */
 Datum
 mj_api_unschedule(PG_FUNCTION_ARGS)
@@ -583,8 +772,11 @@ mj_api_unschedule(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("jobs.unschedule()");
 	mj_job_require_locked(name, &job);
 	mj_access_check_manage(&job);
+	mj_history_withdraw_job(job.job_id, "its job was unscheduled",
+							mj_clock_now());
+	cut_chain(&job);
 	mj_job_delete(job.job_id);
-	mj_queue_delete_unstarted(job.job_id);
+	mj_xact_wake(0, MJ_LANE_NONE);
 	if (cancel_running)
 		cancel_runs(job.job_id);
 	PG_RETURN_VOID();

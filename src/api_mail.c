@@ -202,9 +202,10 @@ queue_run(const MjMail *mail, TimestampTz send_at, int32 priority)
 	run.due_at = send_at;
 	run.trigger = "queue";
 	run.args_isnull = true;
-	run.ready = send_at <= mail->created_at;
+	run.state = send_at <= mail->created_at ? "ready" : "waiting";
 	(void) mj_queue_insert(&run);
-	mj_xact_wake(send_at, run.ready ? MJ_LANE_MAIL : MJ_LANE_NONE);
+	mj_xact_wake(send_at,
+				 send_at <= mail->created_at ? MJ_LANE_MAIL : MJ_LANE_NONE);
 }
 
 /*

@@ -285,7 +285,8 @@ look_at_run(Waiting *waiting, int looks)
 				 "Commit before you call jobs.run_now(), or use wait => false.")));
 	if (pid == 0 || !is_blocked_by_me(pid))
 		return;
-	mj_run_cancel(waiting->run_id);
+	(void) mj_run_cancel(waiting->run_id,
+						 "it waited for a lock that its caller held");
 	ereport(
 		ERROR,
 		(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
@@ -386,12 +387,14 @@ enqueue_run(const MjJob *job, int64 run_id, Datum args, bool args_isnull)
 	run.run_id = run_id;
 	run.job_id = job->job_id;
 	run.lane = (int64) job->role_oid;
+	run.state = "waiting";
 	run.priority = job->priority;
 	run.run_at = run.due_at = mj_clock_now();
 	run.trigger = "manual";
 	run.args = args;
 	run.args_isnull = args_isnull;
-	run.ready = false;
+	run.gated = mj_job_is_gated(job);
+	run.concurrency_key = job->concurrency_key;
 	mj_queue_insert(&run);
 	mj_xact_wake(0, MJ_LANE_NONE);
 }

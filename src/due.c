@@ -6,6 +6,7 @@
  * An instant is missed if it is found later than motionify_jobs.misfire_grace,
  * or if a later one of the same job has passed too.  Missed instants become one
  * run (catch_up once), none (skip), or each its own, one after the other (all).
+ * A job that runs after others is due when all of them have succeeded.
  *
  * Layer: loops.
  *
@@ -16,12 +17,12 @@
 #include "common/pg_prng.h"
 #include "utils/timestamp.h"
 
+#include "chain_store.h"
 #include "clock.h"
 #include "due.h"
 #include "guc.h"
 #include "job_plan.h"
 #include "runlog.h"
-#include "xact.h"
 
 /* Jobs that one transaction of a tick turns into runs. */
 #define MJ_DUE_LIMIT 1000
@@ -39,13 +40,54 @@ typedef struct Passed
 	TimestampTz next;	/* the first that has not passed; 0: none comes */
 } Passed;
 
-/* A run of a job, ready now; not yet in the queue. */
+/* What a transaction makes of due jobs, to be written at its end. */
+typedef struct Firing
+{
+	TimestampTz now;
+	int nruns;
+	MjRun *runs;
+	int nstates;
+	MjJobState *states;
+} Firing;
+
+/* Make room for what n jobs come to. */
+static void
+open_firing(Firing *firing, TimestampTz now, int n)
+{
+	firing->now = now;
+	firing->nruns = firing->nstates = 0;
+	firing->runs = palloc(Max(n, 1) * sizeof(MjRun));
+	firing->states = palloc(Max(n, 1) * sizeof(MjJobState));
+}
+
+/* Write what there is. */
+static void
+write_firing(const Firing *firing)
+{
+	mj_queue_insert_many(firing->runs, firing->nruns);
+	mj_job_set_states(firing->states, firing->nstates);
+}
+
+/* A job's next instant and its last one. */
+static void
+set_state(Firing *firing, const MjJob *job, TimestampTz next,
+		  TimestampTz last_due_at)
+{
+	MjJobState *state = &firing->states[firing->nstates++];
+
+	state->job_id = job->job_id;
+	state->next_run_at = next;
+	state->last_due_at = last_due_at;
+}
+
+/*
+ * A run of a job, to start now; not yet in the queue.  It has no id.
+ */
 void
 mj_due_new_run(const MjJob *job, TimestampTz due_at, const char *trigger,
 			   TimestampTz now, MjRun *run)
 {
 	memset(run, 0, sizeof(MjRun));
-	run->run_id = mj_queue_next_run_id();
 	run->job_id = job->job_id;
 	run->lane = (int64) job->role_oid;
 	run->priority = job->priority;
@@ -53,7 +95,9 @@ mj_due_new_run(const MjJob *job, TimestampTz due_at, const char *trigger,
 	run->due_at = due_at;
 	run->trigger = trigger;
 	run->args_isnull = true;
-	run->ready = true;
+	run->gated = mj_job_is_gated(job);
+	run->concurrency_key = job->concurrency_key;
+	run->state = run->gated ? "held" : "ready";
 }
 
 /* Log an instant that does not become a run. */
@@ -65,6 +109,7 @@ skip(const MjJob *job, TimestampTz due_at, const char *trigger, TimestampTz now,
 	MjRunOwner owner;
 
 	mj_due_new_run(job, due_at, trigger, now, &run);
+	run.run_id = mj_queue_next_run_id();
 	run.missed = missed;
 	mj_runlog_owner(job, &owner);
 	mj_runlog_skipped(&run, &owner, reason);
@@ -176,27 +221,18 @@ jittered(const MjJob *job, TimestampTz due_at)
 	return due_at + (TimestampTz) (part * mj_interval_usecs(job->jitter));
 }
 
-/* Queue a run that stands for "missed" earlier instants too. */
+/* Start a run that stands for "missed" earlier instants too. */
 static void
-start(const MjJob *job, TimestampTz due_at, const char *trigger, int missed,
-	  TimestampTz now)
+start(Firing *firing, const MjJob *job, TimestampTz due_at, const char *trigger,
+	  int missed)
 {
-	MjRun run;
+	MjRun *run = &firing->runs[firing->nruns++];
 
-	mj_due_new_run(job, due_at, trigger, now, &run);
-	run.missed = missed;
-	run.run_at = Max(now, jittered(job, due_at));
-	run.ready = run.run_at <= now;
-	mj_queue_insert(&run);
-	mj_xact_wake(run.run_at, run.ready ? run.lane : MJ_LANE_NONE);
-}
-
-/* Is another run of the job in the way of a new one? */
-static bool
-is_in_the_way(const MjJob *job)
-{
-	return strcmp(job->overlap, "skip") == 0 &&
-		mj_queue_job_is_live(job->job_id);
+	mj_due_new_run(job, due_at, trigger, firing->now, run);
+	run->missed = missed;
+	run->run_at = Max(firing->now, jittered(job, due_at));
+	if (run->run_at > firing->now)
+		run->state = "waiting";
 }
 
 /* Has a job's schedule made the runs that it is to make? */
@@ -214,19 +250,58 @@ count_run(MjJob *job)
 		mj_job_set_runs(job->job_id, ++job->runs);
 }
 
-/* Queue the run of a job that is due when the server starts, unless it overlaps. */
+/*
+ * Queue the run of a job that is due now for another reason than an instant of
+ * its schedule, unless it overlaps.  Returns whether there is a run.
+ */
+static bool
+start_now(const MjJob *job, const char *trigger, TimestampTz now)
+{
+	Firing firing;
+
+	if (strcmp(job->overlap, "skip") == 0 && mj_queue_job_is_live(job->job_id))
+	{
+		skip(job, now, trigger, now, 0, "the previous run has not ended");
+		return false;
+	}
+	open_firing(&firing, now, 1);
+	start(&firing, job, now, trigger, 0);
+	write_firing(&firing);
+	return true;
+}
+
+/* Start a job that is due when the server starts. */
 void
 mj_due_start(MjJob *job, TimestampTz now)
 {
-	if (is_in_the_way(job))
-	{
-		skip(job, now, "schedule", now, 0, "the previous run has not ended");
+	if (!start_now(job, "schedule", now))
 		return;
-	}
-	start(job, now, "schedule", 0, now);
 	count_run(job);
 	mj_job_set_state(job->job_id, is_through(job) ? 0 : job->next_run_at, now,
 					 job->role_oid);
+}
+
+/*
+ * Start the jobs all of whose predecessors have succeeded.  Returns whether
+ * there may be more.
+ */
+bool
+mj_due_follow(TimestampTz now)
+{
+	int64 *job_ids;
+	int taken;
+	int n = mj_chain_take_successes(MJ_DUE_LIMIT, &taken, &job_ids);
+	int i;
+
+	for (i = 0; i < n; i++)
+	{
+		MjJob job;
+
+		if (mj_job_by_id(job_ids[i], &job) && !job.foreign_origin &&
+			!mj_due_is_off(&job))
+			(void) start_now(&job, "chain", now);
+	}
+	return taken >= MJ_DUE_LIMIT;
 }
 
 /*
@@ -234,21 +309,23 @@ mj_due_start(MjJob *job, TimestampTz now)
  * is one.
  */
 static bool
-fire_once(const MjJob *job, const Passed *passed, TimestampTz now)
+fire_once(Firing *firing, const MjJob *job, const Passed *passed,
+		  bool in_the_way)
 {
+	TimestampTz now = firing->now;
 	bool late = is_late(passed->last, now);
 	const char *trigger = late ? "catch_up" : "schedule";
 	int missed = late ? passed->count : passed->count - 1;
 
 	if (late && strcmp(job->catch_up, "skip") == 0)
 		skip(job, passed->last, trigger, now, missed, "it was missed");
-	else if (is_in_the_way(job))
+	else if (in_the_way)
 		skip(job, passed->last, trigger, now, missed,
 			 "the previous run has not ended");
 	else
 	{
-		start(job, passed->last, trigger,
-			  strcmp(job->catch_up, "skip") == 0 ? 0 : missed, now);
+		start(firing, job, passed->last, trigger,
+			  strcmp(job->catch_up, "skip") == 0 ? 0 : missed);
 		return true;
 	}
 	return false;
@@ -287,41 +364,71 @@ leave_out(const MjJob *job, Passed *passed, TimestampTz now)
  * Returns whether there is a run.
  */
 static bool
-fire_first(const MjJob *job, Passed *passed, TimestampTz now, TimestampTz *next)
+fire_first(Firing *firing, const MjJob *job, Passed *passed, TimestampTz *next)
 {
+	TimestampTz now = firing->now;
 	bool missed = passed->count > 1 || is_late(passed->first, now);
 
 	if (passed->count > mj_catch_up_limit && !leave_out(job, passed, now))
 		return false;
 	*next = passed->second;
 	passed->last = passed->first;
-	start(job, passed->first, missed ? "catch_up" : "schedule", missed ? 1 : 0,
-		  now);
+	start(firing, job, passed->first, missed ? "catch_up" : "schedule",
+		  missed ? 1 : 0);
 	return true;
 }
 
 /* Turn what has passed of a job into runs, and store what comes next. */
 static void
-fire(MjJob *job, TimestampTz now)
+fire(Firing *firing, MjJob *job, bool in_the_way)
 {
 	Passed passed;
 	TimestampTz next;
 	bool made = false;
 
-	if (!count_passed(job, now, &passed))
+	if (!count_passed(job, firing->now, &passed))
 	{
-		mj_job_set_state(job->job_id, 0, passed.last, job->role_oid);
+		set_state(firing, job, 0, passed.last);
 		return;
 	}
 	next = passed.next;
 	if (!mj_due_is_off(job))
 		made = strcmp(job->catch_up, "all") == 0 ?
-			fire_first(job, &passed, now, &next) :
-			fire_once(job, &passed, now);
+			fire_first(firing, job, &passed, &next) :
+			fire_once(firing, job, &passed, in_the_way);
 	if (made)
 		count_run(job);
-	mj_job_set_state(job->job_id, is_through(job) ? 0 : next, passed.last,
-					 job->role_oid);
+	set_state(firing, job, is_through(job) ? 0 : next, passed.last);
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * The jobs, of some, that skip a run because another is under way: their ids,
+ * sorted.  Returns how many.
+ */
+static int
+find_in_the_way(const MjJob *jobs, int n, int64 **found)
+{
+	int64 *job_ids = palloc(Max(n, 1) * sizeof(int64));
+	int nskip = 0;
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (strcmp(jobs[i].overlap, "skip") == 0)
+			job_ids[nskip++] = jobs[i].job_id;
+	if (nskip == 0)
+		return 0;
+	nskip = mj_queue_live_jobs(job_ids, nskip, found);
+	qsort(*found, nskip, sizeof(int64), compare_ids);
+	return nskip;
 }
 
 /*
@@ -331,11 +438,19 @@ fire(MjJob *job, TimestampTz now)
 bool
 mj_due_fire(TimestampTz now)
 {
+	Firing firing;
 	MjJob *jobs;
+	int64 *live = NULL;
 	int n = mj_job_due(now, MJ_DUE_LIMIT, &jobs);
+	int nlive = find_in_the_way(jobs, n, &live);
 	int i;
 
+	open_firing(&firing, now, n);
 	for (i = 0; i < n; i++)
-		fire(&jobs[i], now);
+		fire(&firing, &jobs[i],
+			 nlive > 0 &&
+				 bsearch(&jobs[i].job_id, live, nlive, sizeof(int64),
+						 compare_ids) != NULL);
+	write_firing(&firing);
 	return n >= MJ_DUE_LIMIT;
 }

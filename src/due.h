@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * due.h
- *	  The due job: what becomes of the instants of its schedule.
+ *	  The due job: what becomes of the instants of its schedule, and of the
+ *	  successes that it waits for.
  *
  * Layer: loops.
  *
@@ -18,5 +19,6 @@ extern void mj_due_new_run(const MjJob *job, TimestampTz due_at,
 extern bool mj_due_is_off(const MjJob *job);
 extern void mj_due_start(MjJob *job, TimestampTz now);
 extern bool mj_due_fire(TimestampTz now);
+extern bool mj_due_follow(TimestampTz now);
 
 #endif /* MJ_DUE_H */

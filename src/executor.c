@@ -35,13 +35,16 @@
 #include "utils/timestamp.h"
 
 #include "access.h"
+#include "chain_store.h"
 #include "clock.h"
+#include "current.h"
 #include "executor.h"
 #include "fault.h"
 #include "guc.h"
 #include "history_store.h"
 #include "job_store.h"
 #include "mailer.h"
+#include "notices.h"
 #include "queue_store.h"
 #include "runlog.h"
 #include "runner.h"
@@ -56,6 +59,9 @@
 /* A new executor waits at least this long: it may be early for a due run. */
 #define MJ_FRESH_LINGER_US (3 * USECS_PER_SEC)
 
+/* A run that has crashed before looks this much later if another one is at work. */
+#define MJ_SUSPECT_WAIT_US USECS_PER_SEC
+
 /* How long a run may go on after it was cancelled for its timeout. */
 #define MJ_TERMINATE_AFTER_MS 10000
 
@@ -68,7 +74,9 @@ typedef struct Work
 } Work;
 
 static MemoryContext work_context = NULL; /* reset for every run */
-static Work current; /* valid while the slot names its run */
+static Work current;			  /* valid while the slot names its run */
+static int served = 0;			  /* runs and batches so far */
+static bool must_be_last = false; /* the run at hand has a process of its own */
 static TimeoutId cancel_timeout;
 static TimeoutId terminate_timeout;
 static volatile sig_atomic_t run_timed_out = false;
@@ -139,8 +147,7 @@ check_claim(Work *work)
 	if (OidIsValid(work->job.role_oid) &&
 		(int64) work->job.role_oid != run->lane)
 	{
-		mj_queue_move_lane(run->run_id, run->worker_id,
-						   (int64) work->job.role_oid);
+		mj_queue_unclaim(run, (int64) work->job.role_oid, 0);
 		mj_xact_wake(0, (int64) work->job.role_oid);
 		return false;
 	}
@@ -150,6 +157,50 @@ check_claim(Work *work)
 		return false;
 	}
 	return true;
+}
+
+/*
+ * May this process run it, now?  An isolated run wants a process that has run
+ * nothing yet: this one leaves, and its successor takes it.  A run that has
+ * crashed before waits while another such one is at work.
+ */
+static bool
+suits_me(Work *work)
+{
+	MjRun *run = &work->run;
+
+	if (work->job.isolated && served > 0)
+	{
+		must_be_last = true;
+		mj_queue_unclaim(run, run->lane, 0);
+		return false;
+	}
+	if (run->crashes > 0 && !mj_slot_take_suspect())
+	{
+		mj_queue_unclaim(run, run->lane, mj_clock_now() + MJ_SUSPECT_WAIT_US);
+		mj_xact_wake(0, MJ_LANE_NONE);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * This executor is busy with a run now: the lane wants one executor less.  Said
+ * before the claim is committed, so that whoever sees the row as running finds
+ * the run here.
+ */
+static void
+take_in_hand(int64 run_id)
+{
+	MjLane *entry;
+
+	mj_lock();
+	mj_my_slot->state = MJ_SLOT_BUSY;
+	mj_my_slot->run_id = run_id;
+	entry = mj_lane_find(mj_my_slot->database, mj_my_slot->lane);
+	if (entry != NULL && entry->wanted > 0)
+		entry->wanted--;
+	mj_unlock();
 }
 
 /*
@@ -166,7 +217,9 @@ claim(Work *work, bool *fit)
 	found = mj_store_installed() &&
 		mj_queue_claim(mj_my_slot->lane, mj_my_slot->worker_id, mj_clock_now(),
 					   &work->run);
-	*fit = found && check_claim(work);
+	*fit = found && check_claim(work) && suits_me(work);
+	if (*fit)
+		take_in_hand(work->run.run_id);
 	MJ_FAULT("executor-claim-written");
 	mj_worker_commit(work_context);
 	return found;
@@ -183,6 +236,17 @@ must_commit_first(void)
 	if (MyXactFlags & XACT_FLAGS_NEEDIMMEDIATECOMMIT)
 		return true;
 	return XactReadOnly && !TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
+/*
+ * May others wait for the end of a job's run: held ones, those that run after
+ * it, or its next missed instant?
+ */
+static bool
+others_wait_for(const MjJob *job)
+{
+	return mj_job_is_gated(job) || job->has_successors ||
+		strcmp(job->catch_up, "all") == 0;
 }
 
 /*
@@ -207,6 +271,7 @@ record_success(Work *work, const MjCommandResult *result)
 	outcome.result = result->result;
 	outcome.rows_affected = result->rows_affected;
 	outcome.rows_isnull = result->rows_isnull;
+	outcome.notices = mj_notices_text();
 	outcome.finished_at = mj_clock_now();
 	if (!mj_queue_delete(work->run.run_id, work->run.worker_id))
 		ereport(ERROR,
@@ -214,15 +279,31 @@ record_success(Work *work, const MjCommandResult *result)
 				 errmsg("run " INT64_FORMAT " was taken from this worker",
 						work->run.run_id)));
 	mj_history_insert(&work->run, &work->owner, &outcome);
+	if (work->job.has_successors)
+		mj_chain_record_success(work->run.run_id, work->job.job_id);
 	mj_xact_run_ended(work->run.run_id);
-	if (strcmp(work->job.catch_up, "all") == 0)
-		mj_xact_wake(0, MJ_LANE_NONE); /* its next missed instant waits */
+	if (others_wait_for(&work->job))
+		mj_xact_wake(0, MJ_LANE_NONE);
 	MJ_FAULT("executor-outcome-written");
 	mj_worker_commit(work_context);
 	mj_worker_cancellable = false;
 	QueryCancelPending = false;
 	MJ_FAULT("executor-committed");
 	mj_runlog_report(&work->run, &work->owner, &outcome);
+}
+
+/*
+ * From now on the run can be cancelled, by SIGINT.  Raises 57014 if it was
+ * meanwhile.
+ */
+static void
+become_cancellable(void)
+{
+	char reason[MJ_REASON_SIZE];
+
+	mj_worker_cancellable = true;
+	if (mj_worker_is_cancelled(reason))
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("%s", reason)));
 }
 
 /* The work: the command and its outcome, in one transaction if it can be. */
@@ -239,13 +320,15 @@ perform(Work *work)
 	command.args_isnull = work->run.args_isnull;
 	command.max_result = (Size) mj_max_result_length_kb * 1024;
 
-	mj_worker_cancellable = true;
+	become_cancellable();
 	start_timeouts(&work->job);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	MemoryContextSwitchTo(work_context);
 	MJ_FAULT("executor-before-work");
+	mj_notices_begin(command.max_result);
 	mj_runner_execute(&command, &result);
+	mj_notices_end();
 	MJ_FAULT("executor-in-work");
 	stop_timeouts();
 	record_success(work, &result);
@@ -260,6 +343,7 @@ take_error(void)
 	ErrorData *error;
 
 	HOLD_INTERRUPTS();
+	mj_notices_end();
 	mj_worker_cancellable = false;
 	stop_timeouts();
 	MemoryContextSwitchTo(work_context);
@@ -276,15 +360,6 @@ take_error(void)
 	return error;
 }
 
-/* The status that an error stands for. */
-static const char *
-status_of_error(const ErrorData *error)
-{
-	if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
-		return "failed";
-	return run_timed_out ? "timed_out" : "cancelled";
-}
-
 /* A text of an error, cut like a result; NULL stays NULL. */
 static char *
 cut_text(const char *text)
@@ -294,32 +369,61 @@ cut_text(const char *text)
 		mj_runner_cut(text, (Size) mj_max_result_length_kb * 1024);
 }
 
+/*
+ * What an attempt came to that ended in an error.  Whatever became of a run that
+ * was cancelled or timed out, that is why it ended.
+ */
+static void
+set_failure(const Work *work, const ErrorData *error, MjOutcome *outcome)
+{
+	bool cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
+	char reason[MJ_REASON_SIZE];
+
+	memset(outcome, 0, sizeof(MjOutcome));
+	outcome->rows_isnull = true;
+	outcome->sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
+	outcome->error = cut_text(error->message);
+	outcome->error_detail = cut_text(error->detail);
+	outcome->error_context = cut_text(error->context);
+	outcome->notices = mj_notices_text();
+	outcome->finished_at = mj_clock_now();
+	if (mj_worker_is_cancelled(reason))
+	{
+		outcome->status = "cancelled";
+		outcome->error = pstrdup(reason);
+		if (!cancelled)
+			outcome->error_detail = cut_text(error->message);
+	}
+	else if (cancelled && run_timed_out)
+	{
+		outcome->status = "timed_out";
+		outcome->error =
+			psprintf("run timed out after %d ms", timeout_ms(&work->job));
+	}
+	else
+		outcome->status = cancelled ? "cancelled" : "failed";
+}
+
 /* Record a failed attempt, in a transaction of its own. */
 static void
 record_failure(Work *work, const ErrorData *error)
 {
-	MjOutcome outcome = { 0 };
+	MjOutcome outcome;
 
-	outcome.status = status_of_error(error);
-	outcome.rows_isnull = true;
-	outcome.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
-	outcome.error = strcmp(outcome.status, "timed_out") == 0 ?
-		psprintf("run timed out after %d ms", timeout_ms(&work->job)) :
-		cut_text(error->message);
-	outcome.error_detail = cut_text(error->detail);
-	outcome.error_context = cut_text(error->context);
-	outcome.finished_at = mj_clock_now();
+	set_failure(work, error, &outcome);
 	MJ_FAULT("executor-before-failure");
 	mj_worker_begin(work_context, true);
 	mj_mailer_put_back_leftovers(work->run.worker_id);
-	mj_runlog_failed(&work->run, &work->owner, &outcome, work->job.max_attempts,
-					 work->job.backoff_base);
+	mj_runlog_failed(&work->run, &work->owner, &outcome, &work->job);
 	MJ_FAULT("executor-failure-written");
 	mj_worker_commit(work_context);
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
 
-/* The last word on a run that was ended for not reacting to its timeout. */
+/*
+ * The last word on a run that was ended for not reacting to its timeout, or to
+ * being cancelled.
+ */
 static void
 record_termination(void)
 {
@@ -339,17 +443,20 @@ record_termination(void)
 static void
 put_back_on_exit(int code, Datum arg)
 {
+	char reason[MJ_REASON_SIZE];
 	MjRun *runs;
 	int n;
 	int i;
 
+	mj_notices_end();
 	if (mj_my_slot == NULL ||
 		(mj_my_slot->run_id == 0 && mj_my_slot->lane != MJ_LANE_MAIL))
 		return;
 	AbortOutOfAnyTransaction();
 	stop_timeouts();
 	MJ_FAULT("put-back-on-exit");
-	if (run_timed_out && mj_my_slot->run_id != 0)
+	if (mj_my_slot->run_id != 0 &&
+		(run_timed_out || mj_worker_is_cancelled(reason)))
 		record_termination();
 	mj_worker_begin(work_context, true);
 	n = mj_store_installed() ? mj_queue_running(mj_my_slot->worker_id, &runs) :
@@ -411,7 +518,7 @@ execute(Work *work)
 static void
 clean_session(void)
 {
-	mj_slot_set_state(MJ_SLOT_BUSY, 0);
+	mj_slot_set_state(MJ_SLOT_BUSY);
 	QueryCancelPending = false;
 	run_timed_out = false;
 	SetCurrentStatementStartTimestamp();
@@ -419,21 +526,6 @@ clean_session(void)
 	mj_runner_reset_session();
 	MJ_FAULT("executor-cleaning");
 	mj_worker_commit(work_context);
-}
-
-/* This executor is busy with a run now: the lane wants one executor less. */
-static void
-take_in_hand(int64 run_id)
-{
-	MjLane *entry;
-
-	mj_lock();
-	mj_my_slot->state = MJ_SLOT_BUSY;
-	mj_my_slot->run_id = run_id;
-	entry = mj_lane_find(mj_my_slot->database, mj_my_slot->lane);
-	if (entry != NULL && entry->wanted > 0)
-		entry->wanted--;
-	mj_unlock();
 }
 
 /* Serve the lane's next run; false when it has none. */
@@ -447,8 +539,12 @@ serve_run(void)
 	if (!fit)
 		return true;
 	MJ_FAULT("executor-claimed");
-	take_in_hand(current.run.run_id);
+	must_be_last = current.job.isolated;
+	mj_current_begin(current.run.run_id, current.run.args,
+					 current.run.args_isnull);
 	execute(&current);
+	mj_current_end();
+	mj_notices_forget();
 	clean_session();
 	return true;
 }
@@ -459,7 +555,7 @@ serve_mails(void)
 {
 	if (mj_mailer_run_batch(mj_my_slot->worker_id, MJ_MAILER_BATCH) == 0)
 		return false;
-	mj_slot_set_state(MJ_SLOT_BUSY, 0);
+	mj_slot_set_state(MJ_SLOT_BUSY);
 	return true;
 }
 
@@ -470,7 +566,7 @@ serve_mails(void)
 static bool
 serve(void)
 {
-	mj_slot_set_state(MJ_SLOT_IDLE, 0);
+	mj_slot_set_state(MJ_SLOT_IDLE);
 	if (mj_my_slot->lane == MJ_LANE_MAIL)
 		return serve_mails();
 	return serve_run();
@@ -543,10 +639,9 @@ wait_for_work(bool fresh)
 void
 mj_executor_main(Datum main_arg)
 {
-	int served = 0;
-
 	start(main_arg);
-	while (served < MJ_MAX_RUNS_PER_EXECUTOR && !mj_worker_must_leave())
+	while (served < MJ_MAX_RUNS_PER_EXECUTOR && !must_be_last &&
+		   !mj_worker_must_leave())
 	{
 		CHECK_FOR_INTERRUPTS();
 		(void) mj_worker_reload();

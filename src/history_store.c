@@ -17,19 +17,36 @@
 static MjStatement insert_statement = {
 	"INSERT INTO jobs.run_log (run_id, attempt, job_id, job, job_group, role,"
 	" trigger, due_at, started_at, finished_at, status, rows_affected, result,"
-	" sqlstate, error, error_detail, error_context, pid, missed, role_oid)"
+	" sqlstate, error, error_detail, error_context, pid, missed, role_oid,"
+	" priority, args, notices)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $15, $16, $17, $18, $19, $20) ON CONFLICT (run_id, attempt) DO NOTHING",
-	20,
-	{ INT8OID, INT4OID, INT8OID,		TEXTOID,		TEXTOID,
-	  NAMEOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	  TEXTOID, INT8OID, TEXTOID,		TEXTOID,		TEXTOID,
-	  TEXTOID, TEXTOID, INT4OID,		INT4OID,		OIDOID }
+	" $15, $16, $17, $18, $19, $20, $21, $22, $23)"
+	" ON CONFLICT (run_id, attempt) DO NOTHING",
+	23,
+	{ INT8OID, INT4OID,		   INT8OID,		   TEXTOID,		   TEXTOID, NAMEOID,
+	  TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID,
+	  TEXTOID, TEXTOID,		   TEXTOID,		   TEXTOID,		   TEXTOID, INT4OID,
+	  INT4OID, OIDOID,		   INT4OID,		   JSONBOID,	   TEXTOID }
+};
+
+/* What has not started of a job, any number, has ended. */
+static MjStatement withdraw_statement = {
+	"WITH gone AS (DELETE FROM jobs.queue"
+	"  WHERE job_id = $1 AND state <> 'running' RETURNING *)"
+	" INSERT INTO jobs.run_log (run_id, attempt, job_id, job, job_group, role,"
+	" role_oid, trigger, due_at, finished_at, status, sqlstate, error, missed,"
+	" priority, args)"
+	" SELECT g.run_id, CASE WHEN g.attempt > 0 THEN g.attempt + 1 ELSE 0 END,"
+	" g.job_id, j.name, j.job_group, j.role, g.lane::oid, g.trigger, g.due_at,"
+	" $3, 'cancelled', '57014', $2, g.missed, g.priority, g.args"
+	" FROM gone g JOIN jobs.job j ON j.job_id = g.job_id",
+	3,
+	{ INT8OID, TEXTOID, TIMESTAMPTZOID }
 };
 
 static MjStatement last_statement = {
 	"SELECT status, rows_affected, result, sqlstate, error, error_detail,"
-	" error_context, finished_at, started_at FROM jobs.run_log"
+	" error_context, finished_at, started_at, job_id FROM jobs.run_log"
 	" WHERE run_id = $1 AND (status <> 'cancelled' OR sqlstate <> '57P01')"
 	" ORDER BY attempt DESC LIMIT 1",
 	1,
@@ -78,6 +95,11 @@ mj_history_insert(const MjRun *run, const MjRunOwner *owner,
 	mj_param_datum(&params, Int32GetDatum(run->pid), run->pid == 0);
 	mj_param_int32(&params, run->missed);
 	mj_param_oid(&params, owner->role_oid);
+	mj_param_int32(&params, run->priority);
+	mj_param_datum(&params, run->args,
+				   run->args_isnull ||
+					   strcmp(outcome->status, "succeeded") == 0);
+	mj_param_text(&params, outcome->notices);
 	inserted = mj_store_run(&insert_statement, &params) == 1;
 	mj_store_leave(&scope);
 	return inserted;
@@ -110,9 +132,28 @@ mj_history_last(int64 run_id, MjOutcome *outcome, TimestampTz *started_at)
 		outcome->error_context = mj_row_text(&scope, 0, 7);
 		outcome->finished_at = mj_row_time(0, 8);
 		*started_at = mj_row_time(0, 9);
+		outcome->job_id = mj_row_int64(0, 10);
 	}
 	mj_store_leave(&scope);
 	return found;
+}
+
+/*
+ * The runs of a job that have not started (again) end as cancelled.  The job is
+ * locked and still there.
+ */
+void
+mj_history_withdraw_job(int64 job_id, const char *reason, TimestampTz now)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, job_id);
+	mj_param_text(&params, reason);
+	mj_param_time(&params, now);
+	mj_store_run(&withdraw_statement, &params);
+	mj_store_leave(&scope);
 }
 
 /* Delete attempts that ended before an instant; returns how many, <= limit. */

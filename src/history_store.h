@@ -25,7 +25,9 @@ typedef struct MjOutcome
 	const char *error;
 	const char *error_detail;
 	const char *error_context;
+	const char *notices; /* messages below ERROR */
 	TimestampTz finished_at;
+	int64 job_id; /* as read by mj_history_last(); 0: a mail */
 } MjOutcome;
 
 /* Whose run it was: copied into the log. */
@@ -41,6 +43,8 @@ extern bool mj_history_insert(const MjRun *run, const MjRunOwner *owner,
 							  const MjOutcome *outcome);
 extern bool mj_history_last(int64 run_id, MjOutcome *outcome,
 							TimestampTz *started_at);
+extern void mj_history_withdraw_job(int64 job_id, const char *reason,
+									TimestampTz now);
 extern int64 mj_history_prune(TimestampTz before, int limit);
 
 #endif /* MJ_HISTORY_STORE_H */

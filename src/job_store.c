@@ -40,7 +40,9 @@
 	" s.next_run_at, s.last_due_at, s.role_oid, j.xmin," \
 	" " PLANNED_SCHEDULE \
 	", j.schedule_override, j.anchor, j.jitter, j.max_runs," \
-	" s.runs, i.clock_was "
+	" s.runs, i.clock_was, j.backoff, j.backoff_cap, j.backoff_jitter," \
+	" j.retry_on, j.max_running, j.concurrency_key, j.isolated," \
+	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id) "
 #define OWN_INSTANCE \
 	"i.only_row AND i.instance_id = j.origin AND i.database_oid = $1" \
 	" AND i.setting = $2 "
@@ -85,18 +87,25 @@ static MjStatement all_jobs = {
 	{ OWN_TYPES },
 };
 
+/* $1 to $25 of insert_job and update_job: see param_definition(). */
+#define DEFINITION_TYPES \
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID, \
+		TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID, \
+		TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT4OID, TEXTOID, \
+		INTERVALOID, FLOAT8OID, TEXTARRAYOID, INT4OID, TEXTOID, BOOLOID
+
 static MjStatement insert_job = {
 	"INSERT INTO jobs.job (name, description, job_group, schedule, timezone,"
 	" command, role, enabled, overlap, catch_up, timeout, max_attempts,"
-	" backoff_base, priority, anchor, jitter, max_runs, origin, created_at,"
-	" updated_at) "
+	" backoff_base, priority, anchor, jitter, max_runs, backoff, backoff_cap,"
+	" backoff_jitter, retry_on, max_running, concurrency_key, isolated, origin,"
+	" created_at, updated_at) "
 	"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $16, $17, $18, instance_id, $15, $15 FROM jobs.instance "
+	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, instance_id, $15, $15"
+	" FROM jobs.instance "
 	"ON CONFLICT (name) DO NOTHING RETURNING job_id",
-	18,
-	{ TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID,
-	  TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID,
-	  TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT4OID },
+	25,
+	{ DEFINITION_TYPES },
 };
 
 static MjStatement update_job = {
@@ -104,11 +113,11 @@ static MjStatement update_job = {
 	" timezone = $5, command = $6, role = $7, enabled = $8, overlap = $9,"
 	" catch_up = $10, timeout = $11, max_attempts = $12, backoff_base = $13,"
 	" priority = $14, updated_at = $15, anchor = $16, jitter = $17,"
-	" max_runs = $18, version = $19 WHERE name = $1",
-	19,
-	{ TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID,
-	  TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID,
-	  TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT4OID, INT4OID },
+	" max_runs = $18, backoff = $19, backoff_cap = $20, backoff_jitter = $21,"
+	" retry_on = $22, max_running = $23, concurrency_key = $24,"
+	" isolated = $25, version = $26 WHERE name = $1",
+	26,
+	{ DEFINITION_TYPES, INT4OID },
 };
 
 static MjStatement set_override = {
@@ -199,6 +208,17 @@ static MjStatement set_state = {
 	" role_oid = excluded.role_oid",
 	4,
 	{ INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID },
+};
+
+/* Many at once; the caller has them locked. */
+static MjStatement set_states = {
+	"UPDATE jobs.job_state s SET next_run_at = nullif(v.next, '-infinity'),"
+	" last_due_at = CASE WHEN v.due = '-infinity' THEN s.last_due_at"
+	"  ELSE v.due END "
+	"FROM ROWS FROM (unnest($1), unnest($2), unnest($3))"
+	" AS v (job_id, next, due) WHERE s.job_id = v.job_id",
+	3,
+	{ INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID },
 };
 
 static MjStatement replan = {
@@ -355,6 +375,15 @@ row_interval(MjScope *scope, uint64 row, int column)
 	return isnull ? NULL : DatumGetIntervalP(value);
 }
 
+static ArrayType *
+row_array(MjScope *scope, uint64 row, int column)
+{
+	bool isnull;
+	Datum value = mj_row_datum(scope, row, column, &isnull);
+
+	return isnull ? NULL : DatumGetArrayTypeP(value);
+}
+
 /* Fill a job from a row of JOB_COLUMNS. */
 static void
 job_read(MjScope *scope, uint64 row, MjJob *job)
@@ -392,6 +421,28 @@ job_read(MjScope *scope, uint64 row, MjJob *job)
 	job->max_runs = mj_row_int32(row, 28);
 	job->runs = mj_row_int32(row, 29);
 	job->clock_was = mj_row_time(row, 30);
+	job->backoff = mj_row_text(scope, row, 31);
+	job->backoff_cap = row_interval(scope, row, 32);
+	job->backoff_jitter = mj_row_double(row, 33);
+	job->retry_on = row_array(scope, row, 34);
+	job->max_running = mj_row_int32(row, 35);
+	job->concurrency_key = mj_row_text(scope, row, 36);
+	job->isolated = mj_row_bool(row, 37);
+	job->has_successors = mj_row_bool(row, 38);
+}
+
+/*
+ * Are the runs of a job held until the scheduler admits them: must some wait
+ * for others of the job, or of its key?
+ */
+bool
+mj_job_is_gated(const MjJob *job)
+{
+	if (job->concurrency_key != NULL)
+		return true;
+	if (strcmp(job->overlap, "allow") == 0)
+		return job->max_running > 0;
+	return strcmp(job->overlap, "skip") != 0;
 }
 
 /* Run a query of one job; false if there is none.  Leaves the scope. */
@@ -516,7 +567,14 @@ mj_job_all(MjJob **jobs)
 	return jobs_fetch(&scope, &all_jobs, &params, jobs);
 }
 
-/* $1 to $18 of insert_job and update_job. */
+/* An integer of which 0 stands for NULL. */
+static void
+param_limit(MjParams *params, int32 value)
+{
+	mj_param_datum(params, Int32GetDatum(value), value == 0);
+}
+
+/* $1 to $25 of insert_job and update_job. */
 static void
 param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 {
@@ -537,7 +595,15 @@ param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 	mj_param_time(params, now);
 	mj_param_time(params, job->anchor);
 	param_interval(params, job->jitter);
-	mj_param_datum(params, Int32GetDatum(job->max_runs), job->max_runs == 0);
+	param_limit(params, job->max_runs);
+	mj_param_text(params, job->backoff);
+	param_interval(params, job->backoff_cap);
+	mj_param_datum(params, Float8GetDatum(job->backoff_jitter), false);
+	mj_param_datum(params, PointerGetDatum(job->retry_on),
+				   job->retry_on == NULL);
+	param_limit(params, job->max_running);
+	mj_param_text(params, job->concurrency_key);
+	mj_param_bool(params, job->isolated);
 }
 
 /*
@@ -714,6 +780,37 @@ mj_job_set_state(int64 job_id, TimestampTz next_run_at, TimestampTz last_due_at,
 	mj_param_time(&params, last_due_at);
 	mj_param_oid(&params, role_oid);
 	mj_store_run(&set_state, &params);
+	mj_store_leave(&scope);
+}
+
+/*
+ * Write the states of jobs whose states the caller has locked: next instants
+ * and last due instants.
+ */
+void
+mj_job_set_states(const MjJobState *states, int n)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	Datum *ids = palloc(Max(n, 1) * sizeof(Datum));
+	Datum *next = palloc(Max(n, 1) * sizeof(Datum));
+	Datum *due = palloc(Max(n, 1) * sizeof(Datum));
+	int i;
+
+	for (i = 0; i < n; i++)
+	{
+		ids[i] = Int64GetDatum(states[i].job_id);
+		next[i] = TimestampTzGetDatum(
+			states[i].next_run_at ? states[i].next_run_at : DT_NOBEGIN);
+		due[i] = TimestampTzGetDatum(
+			states[i].last_due_at ? states[i].last_due_at : DT_NOBEGIN);
+	}
+	mj_store_enter(&scope);
+	mj_param_array(&params, ids, n, INT8OID);
+	mj_param_array(&params, next, n, TIMESTAMPTZOID);
+	mj_param_array(&params, due, n, TIMESTAMPTZOID);
+	if (n > 0)
+		mj_store_run(&set_states, &params);
 	mj_store_leave(&scope);
 }
 

@@ -17,6 +17,7 @@
 #define MJ_JOB_STORE_H
 
 #include "datatype/timestamp.h"
+#include "utils/array.h"
 #include "utils/timestamp.h"
 
 /* The name that mail runs go by in history; no job may have it. */
@@ -39,11 +40,19 @@ typedef struct MjJob
 	const char *command;
 	const char *role;
 	bool enabled;
-	const char *overlap;  /* skip, allow */
-	const char *catch_up; /* once, skip, all */
-	Interval *timeout;	  /* NULL: none */
+	const char *overlap;		 /* skip, queue, allow, replace */
+	int32 max_running;			 /* with allow; 0: no limit */
+	const char *concurrency_key; /* may be NULL */
+	bool isolated;				 /* each run has a process of its own */
+	bool has_successors;		 /* jobs that run after it */
+	const char *catch_up;		 /* once, skip, all */
+	Interval *timeout;			 /* NULL: none */
 	int32 max_attempts;
+	const char *backoff; /* fixed, linear, exponential */
 	Interval *backoff_base;
+	Interval *backoff_cap; /* NULL: none of its own */
+	double backoff_jitter; /* 0 to 1 */
+	ArrayType *retry_on;   /* text[] of SQLSTATEs and classes; NULL: all */
 	int32 priority;
 	int32 version; /* of the command */
 	bool paused;
@@ -74,6 +83,14 @@ typedef struct MjJobFailures
 	const char *last_error;
 } MjJobFailures;
 
+/* A job's new state, for mj_job_set_states(). */
+typedef struct MjJobState
+{
+	int64 job_id;
+	TimestampTz next_run_at; /* 0: none */
+	TimestampTz last_due_at; /* 0: leave it */
+} MjJobState;
+
 /* definitions: called by the SQL surface, which has checked the rights */
 extern bool mj_job_find(const char *name, MjJob *job);
 extern bool mj_job_find_locked(const char *name, MjJob *job);
@@ -85,6 +102,7 @@ extern void mj_job_update(const MjJob *job, TimestampTz now);
 extern void mj_job_delete(int64 job_id);
 extern void mj_job_set_paused(int64 job_id, bool paused, const char *reason,
 							  TimestampTz now);
+extern bool mj_job_is_gated(const MjJob *job);
 extern int mj_job_names(MjJobName **names);
 extern int mj_job_ids_of_group(const char *job_group, int64 **job_ids);
 extern int mj_job_running(int64 job_id, int64 **run_ids);
@@ -93,6 +111,7 @@ extern int mj_job_failures(TimestampTz since, int limit, MjJobFailures **found);
 /* state: called by the scheduler, and by the SQL surface after a change */
 extern void mj_job_set_state(int64 job_id, TimestampTz next_run_at,
 							 TimestampTz last_due_at, Oid role_oid);
+extern void mj_job_set_states(const MjJobState *states, int n);
 extern bool mj_job_replan(const MjJob *job, TimestampTz next_run_at);
 extern void mj_job_set_runs(int64 job_id, int32 runs);
 extern void mj_job_set_override(int64 job_id, const char *schedule,

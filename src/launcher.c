@@ -440,10 +440,9 @@ count_free(const MjLane *entry)
 static int
 lane_lacks(const MjLane *entry)
 {
-	MjDatabase *database = mj_database_find(entry->database);
-
 	if (!OidIsValid(entry->database) || entry->wanted == 0 ||
-		database == NULL || database->blocked > 0)
+		mj_database_find(entry->database) == NULL ||
+		mj_database_is_closed(entry->database))
 		return 0;
 	return entry->wanted - count_free(entry);
 }

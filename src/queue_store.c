@@ -14,6 +14,7 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "job_store.h"
@@ -21,27 +22,61 @@
 #include "store.h"
 #include "xact.h"
 
-/* Columns of a row as run_from_row() reads them. */
-#define RUN_COLUMNS \
-	"q.run_id, q.job_id, q.lane, q.priority, q.run_at, q.due_at," \
-	" q.trigger, q.missed, q.attempt, q.failures, q.crashes, q.args," \
-	" q.worker_id, q.pid, q.started_at"
-
 static MjStatement next_run_id_statement = {
 	"SELECT pg_catalog.nextval('jobs.run_id_seq')", 0
 };
 
 static MjStatement insert_statement = {
 	"INSERT INTO jobs.queue (run_id, job_id, lane, state, priority, run_at,"
-	" due_at, trigger, missed, args)"
-	" SELECT $1, $2, $3, CASE WHEN $4 THEN 'ready' ELSE 'waiting' END,"
-	" $5, $6, $7, $8, $9, $10"
+	" due_at, trigger, missed, args, gated, concurrency_key)"
+	" SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12"
 	" WHERE NOT EXISTS (SELECT FROM jobs.run_log WHERE run_id = $1)"
 	" ON CONFLICT (run_id) DO NOTHING",
-	10,
-	{ INT8OID, INT8OID, INT8OID, BOOLOID, INT4OID, TIMESTAMPTZOID,
-	  TIMESTAMPTZOID, TEXTOID, INT4OID, JSONBOID }
+	12,
+	{ INT8OID, INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+	  TIMESTAMPTZOID, TEXTOID, INT4OID, JSONBOID, BOOLOID, TEXTOID }
 };
+
+/* Their run ids are in the order of the arrays.  An empty key is none. */
+static MjStatement insert_many_statement = {
+	"INSERT INTO jobs.queue (run_id, job_id, lane, state, priority, run_at,"
+	" due_at, trigger, missed, gated, concurrency_key)"
+	" SELECT pg_catalog.nextval('jobs.run_id_seq'), job_id, lane, state,"
+	" priority, run_at, due_at, trigger, missed, gated, nullif(key, '')"
+	" FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4),"
+	" unnest($5), unnest($6), unnest($7), unnest($8), unnest($9), unnest($10))"
+	" AS v (job_id, lane, state, priority, run_at, due_at, trigger, missed,"
+	" gated, key)",
+	10,
+	{ INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+	  TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+	  BOOLARRAYOID, TEXTARRAYOID }
+};
+
+/* A run that has ended without success, as it was. */
+static MjStatement reinsert_statement = {
+	"INSERT INTO jobs.queue (run_id, job_id, lane, state, priority, run_at,"
+	" due_at, trigger, missed, attempt, args, gated, concurrency_key)"
+	" SELECT l.run_id, l.job_id, $2, 'waiting', l.priority, $5, l.due_at,"
+	" 'retry', l.missed, l.attempt, l.args, $3, $4 FROM ("
+	"  SELECT * FROM jobs.run_log WHERE run_id = $1"
+	"  ORDER BY attempt DESC LIMIT 1) l WHERE l.status <> 'succeeded'"
+	" ON CONFLICT (run_id) DO NOTHING",
+	5,
+	{ INT8OID, INT8OID, BOOLOID, TEXTOID, TIMESTAMPTZOID }
+};
+
+static MjStatement hasten_statement = {
+	"UPDATE jobs.queue SET run_at = $2"
+	" WHERE run_id = $1 AND state = 'waiting' AND attempt > 0",
+	2,
+	{ INT8OID, TIMESTAMPTZOID }
+};
+
+static MjStatement find_statement = { "SELECT " MJ_RUN_COLUMNS
+									  " FROM jobs.queue q WHERE q.run_id = $1",
+									  1,
+									  { INT8OID } };
 
 static MjStatement claim_statement = {
 	"UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
@@ -49,7 +84,7 @@ static MjStatement claim_statement = {
 	" WHERE q.run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
 	"  ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED))"
-	" RETURNING " RUN_COLUMNS,
+	" RETURNING " MJ_RUN_COLUMNS,
 	5,
 	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID }
 };
@@ -68,9 +103,9 @@ static MjStatement claim_mails_statement = {
 	" UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
 	" started_at = $4, attempt = q.attempt + 1"
 	" WHERE q.run_id = ANY (ARRAY(SELECT run_id FROM next WHERE place = 1"
-	"  OR place < coalesce((SELECT pg_catalog.min(place) FROM next WHERE crashes > 0),"
-	"   $5 + 1)))"
-	" RETURNING " RUN_COLUMNS,
+	"  OR place < coalesce("
+	"   (SELECT pg_catalog.min(place) FROM next WHERE crashes > 0), $5 + 1)))"
+	" RETURNING " MJ_RUN_COLUMNS,
 	5,
 	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID }
 };
@@ -92,33 +127,47 @@ static MjStatement put_back_statement = {
 	{ INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID, INT4OID, INT4OID }
 };
 
-static MjStatement move_lane_statement = {
-	"UPDATE jobs.queue SET state = 'ready', lane = $3, attempt = attempt - 1,"
+static MjStatement unclaim_statement = {
+	"UPDATE jobs.queue SET state = CASE WHEN $4 IS NULL THEN 'ready'"
+	"  ELSE 'waiting' END, run_at = coalesce($4, run_at),"
+	" lane = $3, attempt = attempt - 1,"
 	" worker_id = NULL, pid = NULL, started_at = NULL"
 	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
-	3,
-	{ INT8OID, INT8OID, INT8OID }
+	4,
+	{ INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID }
 };
 
-static MjStatement relane_job_statement = {
-	"UPDATE jobs.queue SET lane = $2"
-	" WHERE job_id = $1 AND state <> 'running' AND lane <> $2",
-	2,
-	{ INT8OID, INT8OID }
+static MjStatement follow_job_statement = {
+	"UPDATE jobs.queue SET lane = $2, gated = $3, concurrency_key = $4"
+	" WHERE job_id = $1 AND state <> 'running'"
+	" AND (lane, gated, concurrency_key) IS DISTINCT FROM ($2, $3, $4)",
+	4,
+	{ INT8OID, INT8OID, BOOLOID, TEXTOID }
 };
 
-static MjStatement delete_unstarted_statement = {
-	"DELETE FROM jobs.queue WHERE job_id = $1 AND state <> 'running'",
+static MjStatement take_unstarted_statement = {
+	"DELETE FROM jobs.queue q WHERE q.run_id = $1 AND q.state <> 'running'"
+	" RETURNING " MJ_RUN_COLUMNS,
 	1,
 	{ INT8OID }
 };
+
+/* Is a run under way, or sure to be soon? */
+#define IS_LIVE \
+	"(q.state <> 'waiting' OR q.attempt > 0" \
+	" OR q.trigger IN ('schedule', 'catch_up'))"
 
 static MjStatement job_is_live_statement = {
-	"SELECT FROM jobs.queue WHERE job_id = $1"
-	" AND (state <> 'waiting' OR attempt > 0"
-	"  OR trigger IN ('schedule', 'catch_up')) LIMIT 1",
+	"SELECT FROM jobs.queue q WHERE q.job_id = $1 AND " IS_LIVE " LIMIT 1",
 	1,
 	{ INT8OID }
+};
+
+static MjStatement live_jobs_statement = {
+	"SELECT j FROM unnest($1) j WHERE (SELECT q.run_id FROM jobs.queue q"
+	" WHERE q.job_id = j AND " IS_LIVE " LIMIT 1) IS NOT NULL",
+	1,
+	{ INT8ARRAYOID }
 };
 
 /*
@@ -142,7 +191,7 @@ static MjStatement take_overlapping_statement = {
 	" DELETE FROM jobs.queue q WHERE q.run_id = ANY (ARRAY("
 	"  SELECT due.run_id FROM due LEFT JOIN live USING (job_id)"
 	"  WHERE due.place > 1 OR live.job_id IS NOT NULL))"
-	" RETURNING " RUN_COLUMNS,
+	" RETURNING " MJ_RUN_COLUMNS,
 	1,
 	{ TIMESTAMPTZOID }
 };
@@ -155,7 +204,8 @@ static MjStatement retry_at_statement = {
 };
 
 static MjStatement promote_statement = {
-	"UPDATE jobs.queue SET state = 'ready'"
+	"UPDATE jobs.queue"
+	" SET state = CASE WHEN gated THEN 'held' ELSE 'ready' END"
 	" WHERE run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE state = 'waiting' AND run_at <= $1"
 	"  ORDER BY run_at LIMIT " CppAsString2(
@@ -178,7 +228,7 @@ static MjStatement exists_statement = {
 };
 
 static MjStatement running_statement = {
-	"SELECT " RUN_COLUMNS " FROM jobs.queue q WHERE q.state = 'running'"
+	"SELECT " MJ_RUN_COLUMNS " FROM jobs.queue q WHERE q.state = 'running'"
 	" AND ($1 = 0 OR q.worker_id = $1) ORDER BY q.run_id",
 	1,
 	{ INT8OID }
@@ -207,8 +257,9 @@ static MjStatement next_waiting_statement = {
 	0
 };
 
-static void
-run_from_row(MjScope *scope, uint64 row, MjRun *run)
+/* Fill a run from a row that begins with MJ_RUN_COLUMNS. */
+void
+mj_queue_read_run(MjScope *scope, uint64 row, MjRun *run)
 {
 	memset(run, 0, sizeof(MjRun));
 	run->run_id = mj_row_int64(row, 1);
@@ -226,17 +277,20 @@ run_from_row(MjScope *scope, uint64 row, MjRun *run)
 	run->worker_id = mj_row_int64(row, 13);
 	run->pid = mj_row_int32(row, 14);
 	run->started_at = mj_row_time(row, 15);
+	run->state = mj_row_text(scope, row, 16);
+	run->gated = mj_row_bool(row, 17);
+	run->concurrency_key = mj_row_text(scope, row, 18);
 }
 
 /* All rows of the last result, in the caller's context. */
-static int
-runs_from_rows(MjScope *scope, uint64 n, MjRun **runs)
+int
+mj_queue_read_runs(MjScope *scope, uint64 n, MjRun **runs)
 {
 	uint64 i;
 
 	*runs = MemoryContextAlloc(scope->caller, Max(n, 1) * sizeof(MjRun));
 	for (i = 0; i < n; i++)
-		run_from_row(scope, i, &(*runs)[i]);
+		mj_queue_read_run(scope, i, &(*runs)[i]);
 	return (int) n;
 }
 
@@ -279,14 +333,129 @@ mj_queue_insert(const MjRun *run)
 	mj_param_int64(&params, run->run_id);
 	mj_param_int64(&params, run->job_id);
 	mj_param_int64(&params, run->lane);
-	mj_param_bool(&params, run->ready);
+	mj_param_text(&params, run->state);
 	mj_param_int32(&params, run->priority);
 	mj_param_time(&params, run->run_at);
 	mj_param_time(&params, run->due_at);
 	mj_param_text(&params, run->trigger);
 	mj_param_int32(&params, run->missed);
 	mj_param_datum(&params, run->args, run->args_isnull);
+	mj_param_bool(&params, run->gated);
+	mj_param_text(&params, run->concurrency_key);
 	return run_for_count(&insert_statement, &params) == 1;
+}
+
+/* Columns of insert_many_statement, each an array of n Datums. */
+enum
+{
+	MANY_JOB_ID,
+	MANY_LANE,
+	MANY_STATE,
+	MANY_PRIORITY,
+	MANY_RUN_AT,
+	MANY_DUE_AT,
+	MANY_TRIGGER,
+	MANY_MISSED,
+	MANY_GATED,
+	MANY_KEY,
+	MANY_COLUMNS
+};
+
+/* Add runs without arguments; each gets a new id, in their order. */
+void
+mj_queue_insert_many(const MjRun *runs, int n)
+{
+	static const Oid types[MANY_COLUMNS] = {
+		INT8OID,		INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+		TIMESTAMPTZOID, TEXTOID, INT4OID, BOOLOID, TEXTOID
+	};
+	Datum *columns[MANY_COLUMNS];
+	MjParams params = { 0 };
+	int i;
+
+	if (n == 0)
+		return;
+	for (i = 0; i < MANY_COLUMNS; i++)
+		columns[i] = palloc(n * sizeof(Datum));
+	for (i = 0; i < n; i++)
+	{
+		const char *key = runs[i].concurrency_key;
+
+		columns[MANY_JOB_ID][i] = Int64GetDatum(runs[i].job_id);
+		columns[MANY_LANE][i] = Int64GetDatum(runs[i].lane);
+		columns[MANY_STATE][i] = CStringGetTextDatum(runs[i].state);
+		columns[MANY_PRIORITY][i] = Int32GetDatum(runs[i].priority);
+		columns[MANY_RUN_AT][i] = TimestampTzGetDatum(runs[i].run_at);
+		columns[MANY_DUE_AT][i] = TimestampTzGetDatum(runs[i].due_at);
+		columns[MANY_TRIGGER][i] = CStringGetTextDatum(runs[i].trigger);
+		columns[MANY_MISSED][i] = Int32GetDatum(runs[i].missed);
+		columns[MANY_GATED][i] = BoolGetDatum(runs[i].gated);
+		columns[MANY_KEY][i] = CStringGetTextDatum(key ? key : "");
+	}
+	for (i = 0; i < MANY_COLUMNS; i++)
+		mj_param_array(&params, columns[i], n, types[i]);
+	run_for_count(&insert_many_statement, &params);
+}
+
+/*
+ * Put a run that has ended without success into the queue again, to be admitted
+ * like a new one; its attempts count on, its failures anew.  False when it is
+ * there already, or has no such end.
+ */
+bool
+mj_queue_reinsert(int64 run_id, int64 lane, bool gated,
+				  const char *concurrency_key, TimestampTz now)
+{
+	MjParams params = { 0 };
+
+	mj_param_int64(&params, run_id);
+	mj_param_int64(&params, lane);
+	mj_param_bool(&params, gated);
+	mj_param_text(&params, concurrency_key);
+	mj_param_time(&params, now);
+	return run_for_count(&reinsert_statement, &params) == 1;
+}
+
+/* Have a run that waits to be tried again tried now; false when it does not. */
+bool
+mj_queue_hasten(int64 run_id, TimestampTz now)
+{
+	MjParams params = { 0 };
+
+	mj_param_int64(&params, run_id);
+	mj_param_time(&params, now);
+	return run_for_count(&hasten_statement, &params) == 1;
+}
+
+/* Run a statement that gives one run, or none. */
+static bool
+run_for_run(MjStatement *statement, int64 run_id, MjRun *run)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	bool found;
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, run_id);
+	found = mj_store_run(statement, &params) > 0;
+	if (found)
+		mj_queue_read_run(&scope, 0, run);
+	mj_store_leave(&scope);
+	return found;
+}
+
+/* The run of that id, if it is in the queue. */
+bool
+mj_queue_find(int64 run_id, MjRun *run)
+{
+	return run_for_run(&find_statement, run_id, run);
+}
+
+/* Remove a run that has not started; false when it has, or is not there. */
+bool
+mj_queue_take_unstarted(int64 run_id, MjRun *run)
+{
+	return run_for_run(&take_unstarted_statement, run_id, run);
 }
 
 /* Claim up to limit ready runs of a lane with one of the claim statements. */
@@ -304,7 +473,7 @@ claim_runs(MjStatement *statement, int64 lane, int64 worker_id, TimestampTz now,
 	mj_param_int32(&params, MyProcPid);
 	mj_param_time(&params, now);
 	mj_param_int64(&params, limit);
-	n = runs_from_rows(&scope, mj_store_run(statement, &params), runs);
+	n = mj_queue_read_runs(&scope, mj_store_run(statement, &params), runs);
 	mj_store_leave(&scope);
 	return n;
 }
@@ -388,37 +557,34 @@ mj_queue_put_back(const MjRun *run, TimestampTz run_at, bool ready)
 	return run_for_count(&put_back_statement, &params) == 1;
 }
 
-/* Put a run that was claimed in the wrong lane into the right one, unstarted. */
+/*
+ * Give a claimed run back, unstarted: into a lane, ready, or waiting until an
+ * instant (0: ready).  False when its worker has it no longer.
+ */
 bool
-mj_queue_move_lane(int64 run_id, int64 worker_id, int64 lane)
+mj_queue_unclaim(const MjRun *run, int64 lane, TimestampTz until)
 {
 	MjParams params = { 0 };
 
-	mj_param_int64(&params, run_id);
-	mj_param_int64(&params, worker_id);
+	mj_param_int64(&params, run->run_id);
+	mj_param_int64(&params, run->worker_id);
 	mj_param_int64(&params, lane);
-	return run_for_count(&move_lane_statement, &params) == 1;
+	mj_param_time(&params, until);
+	return run_for_count(&unclaim_statement, &params) == 1;
 }
 
-/* A job has another role now: its runs that have not started follow. */
+/* A job has another role or gate now: its runs that have not started follow. */
 void
-mj_queue_relane_job(int64 job_id, int64 lane)
+mj_queue_follow_job(int64 job_id, int64 lane, bool gated,
+					const char *concurrency_key)
 {
 	MjParams params = { 0 };
 
 	mj_param_int64(&params, job_id);
 	mj_param_int64(&params, lane);
-	run_for_count(&relane_job_statement, &params);
-}
-
-/* Remove a job's runs that have not started; returns how many. */
-int64
-mj_queue_delete_unstarted(int64 job_id)
-{
-	MjParams params = { 0 };
-
-	mj_param_int64(&params, job_id);
-	return (int64) run_for_count(&delete_unstarted_statement, &params);
+	mj_param_bool(&params, gated);
+	mj_param_text(&params, concurrency_key);
+	run_for_count(&follow_job_statement, &params);
 }
 
 /* Has the job a run that is ready, running, or waiting to be tried again? */
@@ -431,6 +597,28 @@ mj_queue_job_is_live(int64 job_id)
 	return run_for_count(&job_is_live_statement, &params) > 0;
 }
 
+/* Which of some jobs have such a run; returns how many. */
+int
+mj_queue_live_jobs(const int64 *job_ids, int n, int64 **live)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	Datum *ids = palloc(Max(n, 1) * sizeof(Datum));
+	int found;
+	int i;
+
+	for (i = 0; i < n; i++)
+		ids[i] = Int64GetDatum(job_ids[i]);
+	mj_store_enter(&scope);
+	mj_param_array(&params, ids, n, INT8OID);
+	found = (int) mj_store_run(&live_jobs_statement, &params);
+	*live = MemoryContextAlloc(scope.caller, Max(found, 1) * sizeof(int64));
+	for (i = 0; i < found; i++)
+		(*live)[i] = mj_row_int64(i, 1);
+	mj_store_leave(&scope);
+	return found;
+}
+
 /* Take due manual runs that overlap another of their job out of the queue. */
 int
 mj_queue_take_overlapping(TimestampTz now, MjRun **runs)
@@ -441,9 +629,9 @@ mj_queue_take_overlapping(TimestampTz now, MjRun **runs)
 
 	mj_store_enter(&scope);
 	mj_param_time(&params, now);
-	n = runs_from_rows(&scope,
-					   mj_store_run(&take_overlapping_statement, &params),
-					   runs);
+	n = mj_queue_read_runs(&scope,
+						   mj_store_run(&take_overlapping_statement, &params),
+						   runs);
 	mj_store_leave(&scope);
 	return n;
 }
@@ -499,7 +687,8 @@ mj_queue_running(int64 worker_id, MjRun **runs)
 
 	mj_store_enter(&scope);
 	mj_param_int64(&params, worker_id);
-	n = runs_from_rows(&scope, mj_store_run(&running_statement, &params), runs);
+	n = mj_queue_read_runs(&scope, mj_store_run(&running_statement, &params),
+						   runs);
 	mj_store_leave(&scope);
 	return n;
 }

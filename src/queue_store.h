@@ -14,13 +14,21 @@
 
 #include "datatype/timestamp.h"
 
+#include "store.h"
+
+/* Columns of a row of jobs.queue q as mj_queue_read_run() reads them. */
+#define MJ_RUN_COLUMNS \
+	"q.run_id, q.job_id, q.lane, q.priority, q.run_at, q.due_at," \
+	" q.trigger, q.missed, q.attempt, q.failures, q.crashes, q.args," \
+	" q.worker_id, q.pid, q.started_at, q.state, q.gated, q.concurrency_key"
+
 /* Runs that mj_queue_promote() makes ready in one go. */
 #define MJ_PROMOTE_LIMIT 1000
 
 /* A run, as the queue and the log know it.  Strings in the caller's context. */
 typedef struct MjRun
 {
-	int64 run_id;
+	int64 run_id; /* 0: mj_queue_insert_many() takes one */
 	int64 job_id; /* 0: a mail */
 	int64 lane;
 	int32 priority;
@@ -31,12 +39,14 @@ typedef struct MjRun
 	int32 attempt;	/* starts so far, this one included */
 	int32 failures; /* of max_attempts */
 	int32 crashes;
-	Datum args; /* jsonb */
+	const char *state;			 /* waiting, held, ready, running */
+	bool gated;					 /* held until the scheduler admits it */
+	const char *concurrency_key; /* may be NULL */
+	Datum args;					 /* jsonb */
 	bool args_isnull;
 	int64 worker_id; /* while running */
 	int32 pid;
 	TimestampTz started_at;
-	bool ready; /* for insertion: ready now, not waiting */
 } MjRun;
 
 /* How many runs a lane has ready. */
@@ -49,11 +59,18 @@ typedef struct MjLaneDemand
 /* callers' transactions, and the scheduler's */
 extern int64 mj_queue_next_run_id(void);
 extern bool mj_queue_insert(const MjRun *run);
+extern void mj_queue_insert_many(const MjRun *runs, int n);
+extern bool mj_queue_reinsert(int64 run_id, int64 lane, bool gated,
+							  const char *concurrency_key, TimestampTz now);
+extern bool mj_queue_hasten(int64 run_id, TimestampTz now);
+extern bool mj_queue_find(int64 run_id, MjRun *run);
 extern bool mj_queue_exists(int64 run_id);
 extern TimestampTz mj_queue_retry_at(int64 run_id);
 extern bool mj_queue_job_is_live(int64 job_id);
-extern void mj_queue_relane_job(int64 job_id, int64 lane);
-extern int64 mj_queue_delete_unstarted(int64 job_id);
+extern int mj_queue_live_jobs(const int64 *job_ids, int n, int64 **live);
+extern void mj_queue_follow_job(int64 job_id, int64 lane, bool gated,
+								const char *concurrency_key);
+extern bool mj_queue_take_unstarted(int64 run_id, MjRun *run);
 
 /* who executes */
 extern bool mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now,
@@ -64,8 +81,12 @@ extern int mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 								MjRun *runs);
 extern bool mj_queue_delete(int64 run_id, int64 worker_id);
 extern bool mj_queue_put_back(const MjRun *run, TimestampTz run_at, bool ready);
-extern bool mj_queue_move_lane(int64 run_id, int64 worker_id, int64 lane);
+extern bool mj_queue_unclaim(const MjRun *run, int64 lane, TimestampTz until);
 extern int mj_queue_running(int64 worker_id, MjRun **runs);
+
+/* for the other stores that look at the queue; in a scope */
+extern void mj_queue_read_run(MjScope *scope, uint64 row, MjRun *run);
+extern int mj_queue_read_runs(MjScope *scope, uint64 n, MjRun **runs);
 
 /* the scheduler */
 extern int mj_queue_take_overlapping(TimestampTz now, MjRun **runs);

@@ -4,21 +4,20 @@
  *	  The end of an attempt: what it does to the run, the history and the
  *	  server log.
  *
- * Layer: loops.
+ * Layer: SQL surface.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
 #include "guc.h"
 #include "mail_store.h"
+#include "notices.h"
+#include "retry.h"
 #include "runlog.h"
 #include "xact.h"
 
@@ -56,15 +55,6 @@ find_owner(const MjRun *run, MjRunOwner *owner)
 		owner->job = psprintf("unscheduled job " INT64_FORMAT, run->job_id);
 }
 
-/* now + an interval of a job. */
-static TimestampTz
-later(TimestampTz now, const Interval *delay)
-{
-	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												   TimestampTzGetDatum(now),
-												   IntervalPGetDatum(delay)));
-}
-
 /* Remove a run that is over, and log how. */
 static void
 finish(const MjRun *run, const MjRunOwner *owner, const MjOutcome *outcome)
@@ -77,24 +67,23 @@ finish(const MjRun *run, const MjRunOwner *owner, const MjOutcome *outcome)
 
 /*
  * An attempt failed, timed out or was cancelled: log it, and put the run back
- * after the backoff while attempts remain.  Cancelled is final.
+ * after the backoff if it is worth another attempt.  Cancelled is final.
  */
 void
 mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
-				 const MjOutcome *outcome, int32 max_attempts,
-				 const Interval *backoff)
+				 const MjOutcome *outcome, const MjJob *job)
 {
 	MjRun next = *run;
 	TimestampTz run_at;
 
 	next.failures++;
 	if (strcmp(outcome->status, "cancelled") == 0 ||
-		next.failures >= max_attempts)
+		!mj_retry_is_worth_it(job, next.failures, outcome->sqlstate))
 	{
 		finish(run, owner, outcome);
 		return;
 	}
-	run_at = later(outcome->finished_at, backoff);
+	run_at = mj_retry_at(job, next.failures, outcome->finished_at);
 	if (mj_queue_put_back(&next, run_at, false))
 		mj_history_insert(run, owner, outcome);
 	mj_xact_run_ended(run->run_id);
@@ -147,6 +136,7 @@ mj_runlog_interrupted(const MjRun *run, const char *why)
 	outcome.sqlstate = "57P01";
 	outcome.error = psprintf("interrupted: %s", why);
 	outcome.error_detail = "The run went back to the queue.";
+	outcome.notices = mj_notices_text();
 	outcome.finished_at = mj_clock_now();
 	if (mj_queue_put_back(run, run->run_at, true))
 		mj_history_insert(run, &owner, &outcome);
@@ -203,6 +193,7 @@ mj_runlog_crashed(const MjRun *run)
 	outcome.error_detail =
 		psprintf("Crash %d of this run; at %d its job is paused.", next.crashes,
 				 MJ_MAX_CRASHES);
+	outcome.notices = mj_notices_text();
 	outcome.finished_at = mj_clock_now();
 	if (next.crashes >= MJ_MAX_CRASHES)
 		quarantine(run, &owner, &outcome);
@@ -222,7 +213,45 @@ mj_runlog_skipped(const MjRun *run, const MjRunOwner *owner, const char *reason)
 	outcome.error = reason;
 	outcome.finished_at = mj_clock_now();
 	mj_history_insert(run, owner, &outcome);
+	mj_xact_run_ended(run->run_id);
 	mj_runlog_report(run, owner, &outcome);
+}
+
+/* The same for a run that was in the queue. */
+void
+mj_runlog_passed_over(const MjRun *run, const char *reason)
+{
+	MjRunOwner owner;
+
+	find_owner(run, &owner);
+	mj_runlog_skipped(run, &owner, reason);
+}
+
+/*
+ * A run that was taken out of the queue while it was not running has ended as
+ * cancelled.  If it has been tried before, this counts as its next attempt, one
+ * that was not started.
+ */
+void
+mj_runlog_withdrawn(const MjRun *run, const char *reason)
+{
+	MjRun last = *run;
+	MjRunOwner owner;
+	MjOutcome outcome = { 0 };
+
+	find_owner(run, &owner);
+	if (run->attempt > 0)
+		last.attempt++;
+	outcome.status = "cancelled";
+	outcome.rows_isnull = true;
+	outcome.sqlstate = "57014";
+	outcome.error = reason;
+	outcome.finished_at = mj_clock_now();
+	mj_history_insert(&last, &owner, &outcome);
+	if (run->job_id == 0)
+		mj_mail_end(run->run_id, "cancelled", 0, reason);
+	mj_xact_run_ended(run->run_id);
+	mj_runlog_report(&last, &owner, &outcome);
 }
 
 /* Seconds that an attempt took. */

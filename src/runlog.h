@@ -7,7 +7,7 @@
  * Used by executors for what they ran, and by the scheduler for what nobody
  * runs any more.
  *
- * Layer: loops.
+ * Layer: SQL surface.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,14 +27,15 @@
 /* need a transaction */
 extern void mj_runlog_owner(const MjJob *job, MjRunOwner *owner);
 extern void mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
-							 const MjOutcome *outcome, int32 max_attempts,
-							 const Interval *backoff);
+							 const MjOutcome *outcome, const MjJob *job);
 extern void mj_runlog_refused(const MjRun *run, const MjRunOwner *owner,
 							  const MjRoleProblem *problem);
 extern void mj_runlog_interrupted(const MjRun *run, const char *why);
 extern void mj_runlog_crashed(const MjRun *run);
 extern void mj_runlog_skipped(const MjRun *run, const MjRunOwner *owner,
 							  const char *reason);
+extern void mj_runlog_passed_over(const MjRun *run, const char *reason);
+extern void mj_runlog_withdrawn(const MjRun *run, const char *reason);
 
 /* the server log */
 extern void mj_runlog_started(const MjRun *run, const MjRunOwner *owner);

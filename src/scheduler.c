@@ -287,7 +287,7 @@ tick(TimestampTz now, bool first)
 	if (!found.installed)
 		leave_for_good();
 	MJ_FAULT("scheduler-before-answer");
-	mj_tick_answer(&found);
+	mj_tick_act(&found);
 	MJ_FAULT("scheduler-answered");
 	known.ticked = true;
 	known.next_due = found.next_due;
@@ -417,7 +417,7 @@ become_idle(void)
 	woken = entry != NULL && entry->wake && !mj_my_slot->yield;
 	mj_unlock();
 	if (!woken)
-		mj_slot_set_state(MJ_SLOT_IDLE, 0);
+		mj_slot_set_state(MJ_SLOT_IDLE);
 	return !woken;
 }
 
@@ -430,7 +430,7 @@ sleep_a_while(TimestampTz now)
 	if (!become_idle())
 		return;
 	(void) mj_worker_wait(sleep_ms(now), &reloaded);
-	mj_slot_set_state(MJ_SLOT_BUSY, 0);
+	mj_slot_set_state(MJ_SLOT_BUSY);
 	if (reloaded)
 		known.ticked = false; /* settings may have changed what is due */
 }

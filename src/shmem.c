@@ -271,16 +271,49 @@ mj_slot_set_latch(const MjSlot *slot)
 		SetLatch(mj_latch_of(slot->procno));
 }
 
-/* Say what this worker is doing.  Takes the lock. */
+/* A worker has no run at hand any more.  Lock held. */
 void
-mj_slot_set_state(MjSlotState state, int64 run_id)
+mj_slot_drop_run(MjSlot *slot)
+{
+	slot->run_id = 0;
+	slot->suspect = false;
+	slot->cancel_at = 0;
+	slot->ending = false;
+	slot->cancel_reason[0] = '\0';
+	memset(&slot->progress, 0, sizeof(MjProgress));
+}
+
+/* Say what this worker is doing; it has no run at hand.  Takes the lock. */
+void
+mj_slot_set_state(MjSlotState state)
 {
 	mj_lock();
 	if (state == MJ_SLOT_IDLE && mj_my_slot->state != MJ_SLOT_IDLE)
 		mj_my_slot->idle_since = mj_clock_real();
 	mj_my_slot->state = state;
-	mj_my_slot->run_id = run_id;
+	mj_slot_drop_run(mj_my_slot);
 	mj_unlock();
+}
+
+/*
+ * The run at hand is a suspect.  Those go one at a time on the whole server, so
+ * that a crash is laid to the charge of one of them.  False when another one is
+ * at work.  Takes the lock.
+ */
+bool
+mj_slot_take_suspect(void)
+{
+	bool free = true;
+	int i;
+
+	mj_lock();
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE && mj_slots[i].suspect)
+			free = false;
+	if (free)
+		mj_my_slot->suspect = true;
+	mj_unlock();
+	return free;
 }
 
 /* A database's entry, NULL when it has none.  Lock held. */
@@ -293,6 +326,15 @@ mj_database_find(Oid oid)
 		if (mj_database_table[i].oid == oid)
 			return &mj_database_table[i];
 	return NULL;
+}
+
+/* Do executors keep away from a database, for DDL or a drain?  Lock held. */
+bool
+mj_database_is_closed(Oid oid)
+{
+	MjDatabase *entry = mj_database_find(oid);
+
+	return entry != NULL && (entry->blocked > 0 || entry->drained);
 }
 
 /* A database's entry, made if need be; NULL when full.  Lock held. */

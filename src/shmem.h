@@ -20,6 +20,9 @@
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
+/* Bytes of the reason why a run was cancelled. */
+#define MJ_REASON_SIZE 160
+
 /* What a slot's process is. */
 typedef enum MjWorkerKind
 {
@@ -36,6 +39,19 @@ typedef enum MjSlotState
 	MJ_SLOT_BUSY	  /* attached, at work */
 } MjSlotState;
 
+/* Bytes of a note at most. */
+#define MJ_MAX_NOTE 127
+
+/* How far a run is, by its own account. */
+typedef struct MjProgress
+{
+	bool reported; /* else nothing of the rest counts */
+	bool has_total;
+	int64 done;
+	int64 total;
+	char note[MJ_MAX_NOTE + 1]; /* in the database's encoding */
+} MjProgress;
+
 /* One worker.  Written by its process, and by the launcher at start. */
 typedef struct MjSlot
 {
@@ -43,14 +59,19 @@ typedef struct MjSlot
 	MjWorkerKind kind;
 	int64 worker_id; /* boot id << 32 | counter: never used twice */
 	Oid database;
-	int64 lane;				/* of an executor */
-	int pid;				/* 0 until attached */
-	int procno;				/* index of its PGPROC, for its latch */
-	int64 run_id;			/* run at hand, 0 = none */
+	int64 lane;			   /* of an executor */
+	int pid;			   /* 0 until attached */
+	int procno;			   /* index of its PGPROC, for its latch */
+	int64 run_id;		   /* run at hand, 0 = none */
+	bool suspect;		   /* the run at hand has crashed before */
+	TimestampTz cancel_at; /* when the run at hand was cancelled, 0 = not */
+	bool ending;		   /* and its process told to end, for it went on */
+	char cancel_reason[MJ_REASON_SIZE];
 	bool yield;				/* asked to leave when it is done */
 	bool make_way;			/* as yield, but only if it is the first of
 								 * those that were asked */
 	TimestampTz idle_since; /* while MJ_SLOT_IDLE */
+	MjProgress progress;	/* of the run at hand */
 } MjSlot;
 
 /* What is known of a database.  oid 0 = free entry. */
@@ -61,6 +82,7 @@ typedef struct MjDatabase
 	bool reported;			/* "n jobs active" was logged since the start */
 	bool copy_reported;		/* that it is a copy was logged */
 	uint32 reloads;			/* calls of jobs.reload() */
+	bool drained;			/* no run is started, see jobs.drain() */
 	int blocked;			/* DDL statements that keep workers away */
 	int blocker_pid;		/* process of the last of them */
 	TimestampTz next_due;	/* DT_NOEND = nothing known to be due */
@@ -143,10 +165,13 @@ extern MjSlot *mj_slot_find(int64 worker_id);
 extern MjSlot *mj_slot_of_run(int64 run_id);
 extern int mj_slot_count(MjWorkerKind kind, Oid database, int64 lane);
 extern void mj_slot_set_latch(const MjSlot *slot);
-extern void mj_slot_set_state(MjSlotState state, int64 run_id); /* takes it */
+extern void mj_slot_set_state(MjSlotState state); /* takes it */
+extern void mj_slot_drop_run(MjSlot *slot);
+extern bool mj_slot_take_suspect(void); /* takes it */
 
 /* databases; lock held */
 extern MjDatabase *mj_database_find(Oid oid);
+extern bool mj_database_is_closed(Oid oid);
 extern MjDatabase *mj_database_enter(Oid oid);
 extern void mj_database_forget(Oid oid);
 

@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
@@ -234,6 +235,23 @@ mj_param_datum(MjParams *params, Datum value, bool isnull)
 	param_append(params, value, isnull);
 }
 
+/*
+ * An array of values of a type, without NULLs; made in the current context.
+ */
+void
+mj_param_array(MjParams *params, Datum *values, int n, Oid element)
+{
+	int16 length;
+	bool byval;
+	char align;
+
+	get_typlenbyvalalign(element, &length, &byval, &align);
+	param_append(params,
+				 PointerGetDatum(
+					 construct_array(values, n, element, length, byval, align)),
+				 false);
+}
+
 /* Column `column` (from 1) of row `row` (from 0) of the last result. */
 static Datum
 row_value(uint64 row, int column, bool *isnull)
@@ -277,6 +295,15 @@ mj_row_bool(uint64 row, int column)
 	Datum value = row_value(row, column, &isnull);
 
 	return isnull ? false : DatumGetBool(value);
+}
+
+double
+mj_row_double(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = row_value(row, column, &isnull);
+
+	return isnull ? 0.0 : DatumGetFloat8(value);
 }
 
 TimestampTz

@@ -16,7 +16,7 @@
 
 #include "executor/spi.h"
 
-#define MJ_MAX_PARAMS 28
+#define MJ_MAX_PARAMS 32
 
 /* A statement with its saved plan; static, one for each text. */
 typedef struct MjStatement
@@ -59,12 +59,15 @@ extern void mj_param_time(MjParams *params, TimestampTz value); /* 0 = NULL */
 extern void mj_param_text(MjParams *params, const char *value); /* NULL ok */
 extern void mj_param_name(MjParams *params, const char *value);
 extern void mj_param_datum(MjParams *params, Datum value, bool isnull);
+extern void mj_param_array(MjParams *params, Datum *values, int n,
+						   Oid element); /* 8-byte elements, text */
 
 /* Columns of row `row` of the last result; copied into scope->caller. */
 extern int64 mj_row_int64(uint64 row, int column); /* NULL = 0 */
 extern int32 mj_row_int32(uint64 row, int column);
 extern Oid mj_row_oid(uint64 row, int column);
 extern bool mj_row_bool(uint64 row, int column);
+extern double mj_row_double(uint64 row, int column);	/* NULL = 0 */
 extern TimestampTz mj_row_time(uint64 row, int column); /* NULL = 0 */
 extern bool mj_row_isnull(uint64 row, int column);
 extern char *mj_row_text(MjScope *scope, uint64 row, int column); /* NULL ok */

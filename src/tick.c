@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "access.h"
+#include "admission.h"
 #include "changes.h"
 #include "clock.h"
 #include "due.h"
@@ -31,6 +32,7 @@
 #include "shmem.h"
 #include "store.h"
 #include "tick.h"
+#include "worker.h"
 #include "xact.h"
 
 /* Jobs that one transaction of a tick turns into runs. */
@@ -48,15 +50,7 @@ skip_overlapping(TimestampTz now)
 	int i;
 
 	for (i = 0; i < n; i++)
-	{
-		MjJob job;
-		MjRunOwner owner;
-
-		if (!mj_job_by_id(runs[i].job_id, &job))
-			continue;
-		mj_runlog_owner(&job, &owner);
-		mj_runlog_skipped(&runs[i], &owner, "another run has not ended");
-	}
+		mj_runlog_passed_over(&runs[i], "another run has not ended");
 }
 
 /*
@@ -172,11 +166,11 @@ accept_requests(TimestampTz now, MjTick *tick)
 }
 
 /*
- * Tell the callers whose requests a tick accepted, after its commit.  A run may
- * have ended before: then its executor has told them.
+ * Tell the callers whose requests a tick accepted.  A run may have ended before:
+ * then its executor has told them.
  */
-void
-mj_tick_answer(const MjTick *tick)
+static void
+answer_requests(const MjTick *tick)
 {
 	int i;
 	int k;
@@ -195,6 +189,20 @@ mj_tick_answer(const MjTick *tick)
 			SetLatch(mj_latch_of(request->caller_procno));
 		}
 	mj_unlock();
+}
+
+/*
+ * What a tick has decided and others are to hear of, after its commit.  If it is
+ * not heard, the next tick decides the same.
+ */
+void
+mj_tick_act(const MjTick *tick)
+{
+	int i;
+
+	answer_requests(tick);
+	for (i = 0; i < tick->nreplaced; i++)
+		(void) mj_run_cancel(tick->replaced[i], "replaced by a later run");
 }
 
 /* End the ready runs of a lane whose role cannot run them. */
@@ -219,8 +227,7 @@ refuse_lane(int64 lane, TimestampTz now)
 		}
 		mj_runlog_owner(&job, &owner);
 		if ((int64) job.role_oid != lane)
-			mj_queue_move_lane(runs[i].run_id, runs[i].worker_id,
-							   (int64) job.role_oid);
+			mj_queue_unclaim(&runs[i], (int64) job.role_oid, 0);
 		else if (!mj_access_role_can_run((Oid) lane, job.role, &problem))
 			mj_runlog_refused(&runs[i], &owner, &problem);
 	}
@@ -304,11 +311,13 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 		make_missing_states();
 	sweep_dead_runs();
 	more = mj_due_fire(now);
+	more |= mj_due_follow(now);
 	skip_overlapping(now);
 	more |= mj_queue_promote(now) >= MJ_PROMOTE_LIMIT;
+	tick->nreplaced = mj_admission_pass(&tick->replaced);
 	find_lanes(now, tick);
 	add_upcoming_lanes(tick, now);
-	tick->next_due = next_due(now, more);
+	tick->next_due = Min(next_due(now, more), mj_worker_end_stubborn(now));
 	if (!noticed)
 		tick->next_due = Min(tick->next_due, now + USECS_PER_SEC);
 }
@@ -318,7 +327,7 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
  * caller has seen the clock show, 0 if none; a thorough look also counts the
  * jobs and mends what only a restore or a start can have left.  Needs a transaction, which the
  * caller commits at once; results are in the current context.  After the commit
- * the caller calls mj_tick_answer().
+ * the caller calls mj_tick_act().
  */
 void
 mj_tick(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)

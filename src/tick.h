@@ -24,6 +24,8 @@ typedef struct MjTick
 	MjLaneDemand *lanes;
 	int nrequests;		 /* of run_now() that it accepted */
 	MjRequest *requests; /* copies; state: what to tell the caller */
+	int nreplaced;
+	int64 *replaced; /* running runs that a later one replaces */
 } MjTick;
 
 /* Executors of a job that is due soon are started this long before. */
@@ -31,7 +33,7 @@ typedef struct MjTick
 
 extern void mj_tick(TimestampTz now, TimestampTz seen, bool thorough,
 					MjTick *tick);
-extern void mj_tick_answer(const MjTick *tick);
+extern void mj_tick_act(const MjTick *tick);
 extern bool mj_tick_prune(TimestampTz now);
 
 #endif /* MJ_TICK_H */

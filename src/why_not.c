@@ -41,6 +41,22 @@ add_reason(StringInfo reasons, const char *format, ...)
 	appendStringInfo(reasons, "%s%s", reasons->len > 0 ? "; " : "", reason);
 }
 
+/* Has jobs.drain() closed this database? */
+static bool
+is_drained(void)
+{
+	MjDatabase *entry;
+	bool drained;
+
+	if (!mj_shmem_available())
+		return false;
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	drained = entry != NULL && entry->drained;
+	mj_unlock();
+	return drained;
+}
+
 /* Append why no job at all runs in this database now. */
 void
 mj_why_not_here(bool own_instance, StringInfo reasons)
@@ -58,6 +74,8 @@ mj_why_not_here(bool own_instance, StringInfo reasons)
 		add_reason(reasons,
 				   "database \"%s\" is not in motionify_jobs.databases",
 				   database);
+	if (is_drained())
+		add_reason(reasons, "it is drained; see jobs.undrain()");
 	if (!own_instance)
 		add_reason(
 			reasons,

@@ -331,7 +331,7 @@ mj_worker_finish(void)
 
 /*
  * Must this worker leave as soon as it has nothing in hand: it was asked to
- * yield, DDL waits for it, or jobs are switched off?
+ * yield, DDL waits for it, its database is drained, or jobs are switched off?
  */
 bool
 mj_worker_must_leave(void)
@@ -344,7 +344,9 @@ mj_worker_must_leave(void)
 	mj_lock();
 	entry = mj_database_find(mj_my_slot->database);
 	leave = mj_my_slot->yield || mj_my_slot->make_way ||
-		(entry != NULL && entry->blocked > 0);
+		(entry != NULL && entry->blocked > 0) ||
+		(entry != NULL && entry->drained &&
+		 mj_my_slot->kind == MJ_WORKER_EXECUTOR);
 	mj_unlock();
 	return leave;
 }
@@ -352,11 +354,13 @@ mj_worker_must_leave(void)
 /*
  * Cancel a run of this database if a worker has it at hand; false when none
  * has.  The run is compared under the lock, so the worker's next run is not
- * hit.
+ * hit.  The reason, a phrase for the history, is kept in the slot; the first
+ * one counts.
  */
 bool
-mj_run_cancel(int64 run_id)
+mj_run_cancel(int64 run_id, const char *reason)
 {
+	TimestampTz now = mj_clock_now();
 	MjSlot *slot;
 	bool sent;
 
@@ -364,9 +368,56 @@ mj_run_cancel(int64 run_id)
 		return false;
 	mj_lock();
 	slot = mj_slot_of_run(run_id);
+	if (slot != NULL && slot->cancel_at == 0)
+	{
+		slot->cancel_at = now;
+		strlcpy(slot->cancel_reason, reason, MJ_REASON_SIZE);
+	}
 	sent = slot != NULL && slot->pid != 0 && kill(slot->pid, SIGINT) == 0;
 	mj_unlock();
+	if (sent)
+		mj_wake_database(MyDatabaseId, now + MJ_CANCEL_GRACE_US);
 	return sent;
+}
+
+/* Was the run at hand cancelled?  The reason has MJ_REASON_SIZE bytes. */
+bool
+mj_worker_is_cancelled(char *reason)
+{
+	bool cancelled;
+
+	mj_lock();
+	cancelled = mj_my_slot->cancel_at != 0;
+	memcpy(reason, mj_my_slot->cancel_reason, MJ_REASON_SIZE);
+	mj_unlock();
+	return cancelled;
+}
+
+/*
+ * End the processes of this database whose run goes on long after it was
+ * cancelled.  Returns when to do that next; DT_NOEND: not at all.
+ */
+TimestampTz
+mj_worker_end_stubborn(TimestampTz now)
+{
+	TimestampTz next = DT_NOEND;
+	int i;
+
+	mj_lock();
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		MjSlot *slot = &mj_slots[i];
+
+		if (slot->state == MJ_SLOT_FREE || slot->database != MyDatabaseId ||
+			slot->cancel_at == 0 || slot->ending)
+			continue;
+		if (slot->cancel_at + MJ_CANCEL_GRACE_US > now)
+			next = Min(next, slot->cancel_at + MJ_CANCEL_GRACE_US);
+		else
+			slot->ending = kill(slot->pid, SIGTERM) == 0;
+	}
+	mj_unlock();
+	return next;
 }
 
 /* Ask a database's workers to leave when they have nothing in hand. */

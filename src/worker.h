@@ -23,6 +23,9 @@ typedef enum MjWake
 	MJ_WAKE_TIMEOUT
 } MjWake;
 
+/* A run that was cancelled may go on for so long; then its process is ended. */
+#define MJ_CANCEL_GRACE_US (10 * USECS_PER_SEC)
+
 /* Sleeps end at least this often, to notice steps of the clock. */
 #define MJ_MAX_SLEEP_MS 60000L
 
@@ -42,7 +45,9 @@ extern void mj_worker_commit(MemoryContext context);
 extern bool mj_worker_is_unsettled(void);
 extern void mj_worker_finish(void);
 extern bool mj_worker_must_leave(void);
-extern bool mj_run_cancel(int64 run_id);
+extern bool mj_run_cancel(int64 run_id, const char *reason);
+extern bool mj_worker_is_cancelled(char *reason);
+extern TimestampTz mj_worker_end_stubborn(TimestampTz now);
 extern void mj_worker_yield_database(Oid database);
 extern void mj_worker_evict_database(Oid database);
 

@@ -53,18 +53,19 @@ SELECT h.run_id,
 	   h.error,
 	   h.error_detail,
 	   CASE WHEN jobs.sees_role(h.role, h.role_oid) THEN h.error_context END AS error_context,
+	   CASE WHEN jobs.sees_role(h.role, h.role_oid) THEN h.notices END AS notices,
 	   h.role,
 	   h.pid,
 	   h.missed
 FROM (SELECT l.run_id, l.job, l.job_group, l.trigger, l.due_at, l.started_at, l.finished_at,
 			 l.attempt, l.status, l.rows_affected, l.result, l.sqlstate,
-			 l.error, l.error_detail, l.error_context, l.role, l.role_oid, l.pid, l.missed
+			 l.error, l.error_detail, l.error_context, l.notices, l.role, l.role_oid, l.pid, l.missed
 	  FROM jobs.run_log AS l
 	  UNION ALL
 	  SELECT q.run_id, CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END, j.job_group,
 			 q.trigger, q.due_at, q.started_at, NULL,
 			 q.attempt, 'running', NULL, NULL, NULL,
-			 NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role), coalesce(m.role_oid, q.lane::oid), q.pid, q.missed
+			 NULL, NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role), coalesce(m.role_oid, q.lane::oid), q.pid, q.missed
 	  FROM jobs.queue AS q
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
@@ -82,6 +83,7 @@ COMMENT ON COLUMN jobs.history.rows_affected IS 'what the command tag counts';
 COMMENT ON COLUMN jobs.history.result IS 'value of a command that returns one value, else its command tag';
 COMMENT ON COLUMN jobs.history.missed IS 'missed instants that the run stands for, or that were skipped';
 COMMENT ON COLUMN jobs.history.error_context IS 'may quote commands: shown to members of the role only';
+COMMENT ON COLUMN jobs.history.notices IS 'last messages that the command raised below ERROR: shown to members of the role only';
 
 CREATE VIEW jobs.queued WITH (security_barrier) AS
 SELECT r.run_id,
@@ -94,6 +96,9 @@ SELECT r.run_id,
 	   r.trigger,
 	   coalesce(jobs.why_not_here(r.own),
 				CASE WHEN r.state = 'ready' THEN 'a free executor'
+					 WHEN r.state = 'held' AND r.concurrency_key IS NOT NULL
+					 THEN pg_catalog.format('other runs of key "%s" or of its job', r.concurrency_key)
+					 WHEN r.state = 'held' THEN 'other runs of its job'
 					 WHEN r.run_at > (SELECT jobs.clock()) THEN 'run_at'
 					 ELSE 'the scheduler' END) AS waits_for,
 	   r.role
@@ -113,10 +118,10 @@ FROM (SELECT q.*,
 	  WHERE q.state <> 'running') AS r
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, r.role_oid);
 COMMENT ON VIEW jobs.queued IS 'one row a run that waits';
-COMMENT ON COLUMN jobs.queued.state IS 'waiting: for its time; ready: for an executor';
+COMMENT ON COLUMN jobs.queued.state IS 'waiting: for its time; held: for other runs; ready: for an executor';
 COMMENT ON COLUMN jobs.queued.run_at IS 'not before this instant';
 COMMENT ON COLUMN jobs.queued.attempt IS 'starts so far';
-COMMENT ON COLUMN jobs.queued.waits_for IS 'run_at, the scheduler, a free executor; or why nothing runs here';
+COMMENT ON COLUMN jobs.queued.waits_for IS 'run_at, the scheduler, other runs, a free executor; or why nothing runs here';
 
 CREATE VIEW jobs.status WITH (security_barrier) AS
 SELECT j.name AS job,
@@ -143,7 +148,10 @@ SELECT j.name AS job,
 			AND i.instance_id = j.origin), w.why_not), '') AS why_not,
 	   j.job_group,
 	   p.schedule IS DISTINCT FROM j.schedule AS overridden,
-	   s.next_run_at AT TIME ZONE w.zone AS next_run_local
+	   s.next_run_at AT TIME ZONE w.zone AS next_run_local,
+	   (SELECT pg_catalog.array_agg(p.name ORDER BY p.name)
+		FROM jobs.job_after AS a JOIN jobs.job AS p ON p.job_id = a.after_id
+		WHERE a.job_id = j.job_id) AS run_after
 FROM jobs.job AS j
 CROSS JOIN jobs.instance AS i
 JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
@@ -188,6 +196,7 @@ COMMENT ON VIEW jobs.status IS 'one row a job: when it runs, how it went, and wh
 COMMENT ON COLUMN jobs.status.schedule IS 'what it goes by; NULL: on demand';
 COMMENT ON COLUMN jobs.status.overridden IS 'whether a setting or jobs.override_schedule() takes the place of its own schedule';
 COMMENT ON COLUMN jobs.status.next_run_local IS 'next_run on the clocks of the job''s zone';
+COMMENT ON COLUMN jobs.status.run_after IS 'jobs after whose success it runs';
 COMMENT ON COLUMN jobs.status.last_run IS 'start of the last attempt that ended; what was skipped does not count';
 COMMENT ON COLUMN jobs.status.runs_24h IS 'runs that ended in the last 24 hours, retries included, skipped ones not';
 COMMENT ON COLUMN jobs.status.failures_24h IS 'those of runs_24h whose last attempt failed';

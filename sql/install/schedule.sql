@@ -20,12 +20,20 @@ CREATE FUNCTION jobs.schedule(
 	priority		integer DEFAULT NULL,
 	anchor			timestamptz DEFAULT NULL,
 	jitter			interval DEFAULT NULL,
-	max_runs		integer DEFAULT NULL
+	max_runs		integer DEFAULT NULL,
+	backoff			text DEFAULT NULL,
+	backoff_cap		interval DEFAULT NULL,
+	backoff_jitter	double precision DEFAULT NULL,
+	retry_on		text[] DEFAULT NULL,
+	max_running		integer DEFAULT NULL,
+	concurrency_key	text DEFAULT NULL,
+	run_after		text[] DEFAULT NULL,
+	isolated		boolean DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_schedule';
-COMMENT ON FUNCTION jobs.schedule(text, text, text, text, text, name, text, boolean, text, text, interval, integer, interval, integer, timestamptz, interval, integer) IS
-	'Make a job, or change the one of that name: options that are not given keep their value. A NULL schedule makes it run on demand only; an empty description, timezone or job_group takes it away.';
+COMMENT ON FUNCTION jobs.schedule IS
+	'Make a job, or change the one of that name: options that are not given keep their value. A NULL schedule makes it run on demand only; an empty text or array, and 0 for a limit, takes an option away.';
 
 CREATE FUNCTION jobs.reschedule(name text, schedule text) RETURNS void
 LANGUAGE c VOLATILE

@@ -134,8 +134,6 @@ motionify_jobs.mail_retry_delay = '1s'
 CONF
     _sql(<<'SQL');
 CREATE TABLE effect (run_id bigint NOT NULL, id bigint, job text NOT NULL);
-CREATE FUNCTION own_run() RETURNS bigint LANGUAGE sql AS
-  $$ SELECT run_id FROM jobs.queue WHERE state = 'running' AND pid = pg_backend_pid() $$;
 CREATE TABLE tried (client integer, id bigint, job text);
 CREATE TABLE intended (client integer, id bigint, run_id bigint);
 CREATE TABLE acknowledged (client integer, id bigint);
@@ -143,7 +141,7 @@ CREATE TABLE told (client integer, id bigint, run_id bigint, status text);
 CREATE FUNCTION job(name text, schedule text, command text, max_attempts int, catch_up text) RETURNS bigint
 LANGUAGE sql AS $$
   SELECT jobs.schedule(name, schedule,
-    format('INSERT INTO effect VALUES (own_run(), ($1->>''id'')::bigint, %L)%s', name, command),
+    format('INSERT INTO effect VALUES (jobs.current_run_id(), ($1->>''id'')::bigint, %L)%s', name, command),
     overlap => CASE WHEN schedule IS NULL THEN 'allow' ELSE 'skip' END,
     max_attempts => max_attempts, backoff_base => '20 ms', catch_up => catch_up)
 $$;

@@ -23,6 +23,8 @@ my $seen = q{SELECT count(*) FROM jobs.history WHERE job = 'every second' AND st
 $primary->safe_psql('postgres', q{SELECT jobs.run_now('sleeps', wait => false)});
 ok(poll_until($standby, "SELECT ($seen) >= 2 AND EXISTS (SELECT FROM jobs.history
     WHERE job = 'sleeps' AND status = 'running')"), 'the standby shows what the primary runs');
+is($standby->safe_psql('postgres', q{SELECT done, cancelling FROM jobs.active WHERE job = 'sleeps'}), '|f',
+    'also in jobs.active');
 
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity
     WHERE backend_type LIKE 'motionify_jobs%'}), 0, 'it has no workers, while jobs are due every second');

@@ -25,6 +25,8 @@ is($node->safe_psql('postgres', q{SELECT ok FROM jobs.doctor() WHERE hint LIKE '
     'the doctor says so');
 like($node->safe_psql('postgres', q{SELECT why_not FROM jobs.status}), qr/preload|shared_preload_libraries/, 'and the status');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM jobs.history'), 0, 'nothing is run');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM jobs.active; SELECT jobs.progress(1), jobs.current_run_id()'), "0\n|",
+    'nothing is at hand');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM jobs.next_runs('* * * * *')}), 5, 'what needs no workers works');
 
 # once it is preloaded, all goes on by itself

@@ -1,0 +1,63 @@
+/*-------------------------------------------------------------------------
+ *
+ * admission.c
+ *	  The admission: what becomes of held runs.
+ *
+ * A run whose job lets only so many of its runs go on at once, or has a
+ * concurrency key, is held when it is due.  At each tick some are admitted,
+ * and some come to an end here: those that a later one replaces, and those for
+ * which there is no place in the line.  All of it follows from the tables, so
+ * what a scheduler that died had in mind need not be known.
+ *
+ * Layer: loops.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "admission.h"
+#include "gate_store.h"
+#include "runlog.h"
+
+/* End runs of jobs that replace, since a later one is there. */
+static void
+end_replaced(void)
+{
+	MjRun *runs;
+	int n = mj_gate_take_replaced(&runs);
+	int i;
+
+	for (i = 0; i < n; i++)
+		mj_runlog_withdrawn(&runs[i], "replaced by a later run");
+}
+
+/* Where one run is in the line already, the later ones are skipped. */
+static void
+skip_surplus(void)
+{
+	MjRun *runs;
+	int n = mj_gate_take_surplus(&runs);
+	int i;
+
+	for (i = 0; i < n; i++)
+		mj_runlog_passed_over(&runs[i], "another run waits already");
+}
+
+/*
+ * Look at the held runs.  Gives the running runs that are to be cancelled, once
+ * this is committed, since a later one replaces them; returns how many.  Needs
+ * the transaction of a tick.
+ */
+int
+mj_admission_pass(int64 **to_cancel)
+{
+	int n;
+
+	if (!mj_gate_any_held())
+		return 0;
+	end_replaced();
+	n = mj_gate_replaced_running(to_cancel);
+	(void) mj_gate_admit();
+	skip_surplus();
+	return n;
+}

@@ -1,0 +1,321 @@
+/*-------------------------------------------------------------------------
+ *
+ * api_control.c
+ *	  The SQL functions that act on runs: cancel, retry; and on all of a
+ *	  database: drain, undrain.
+ *
+ * Layer: SQL surface.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "access.h"
+#include "clock.h"
+#include "history_store.h"
+#include "job_store.h"
+#include "mail_store.h"
+#include "queue_store.h"
+#include "runlog.h"
+#include "schedule.h"
+#include "shmem.h"
+#include "worker.h"
+#include "xact.h"
+
+PG_FUNCTION_INFO_V1(mj_api_cancel);
+PG_FUNCTION_INFO_V1(mj_api_retry);
+PG_FUNCTION_INFO_V1(mj_api_drain);
+PG_FUNCTION_INFO_V1(mj_api_undrain);
+
+/* How often drain() looks whether the executors have left. */
+#define MJ_DRAIN_LOOK_MS 100L
+
+/* The run id that is the first argument; raises 22004. */
+static int64
+run_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("run id must not be null")));
+	return PG_GETARG_INT64(0);
+}
+
+static void
+raise_unknown(int64 run_id)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_UNDEFINED_OBJECT),
+		 errmsg("run " INT64_FORMAT " does not exist", run_id),
+		 errhint(
+			 "The views jobs.queued, jobs.active and jobs.history list them.")));
+}
+
+/* Raise 42501 unless the current user is a member of a run's role. */
+static void
+check_member(int64 run_id, Oid role)
+{
+	if (!mj_access_is_member(role) && !mj_access_is_operator())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for run " INT64_FORMAT, run_id)));
+}
+
+/*
+ * Raise 42501 unless the current user may operate a live run: its job, or, of a
+ * mail and of a job that is gone, its role.
+ */
+static void
+check_operate(const MjRun *run)
+{
+	MjJob job;
+	MjMail mail;
+
+	if (run->job_id == 0)
+		check_member(run->run_id,
+					 mj_mail_load(&run->run_id, 1, &mail) == 1 ? mail.role_oid :
+																 InvalidOid);
+	else if (mj_job_by_id(run->job_id, &job))
+		mj_access_check_operate(&job);
+	else
+		check_member(run->run_id, (Oid) run->lane);
+}
+
+/* The reason of a cancel, for the history. */
+static const char *
+reason_of_user(void)
+{
+	return psprintf("cancelled by role \"%s\"",
+					GetUserNameFromId(GetUserId(), false));
+}
+
+/*
+ * jobs.cancel(run_id) returns boolean: a run that waits ends at the caller's
+ * commit; one that is running is told to, at once, whatever becomes of the
+ * caller.  False when it has ended, or cannot be told.  Raises 42704, 42501.
+ */
+Datum
+mj_api_cancel(PG_FUNCTION_ARGS)
+{
+	int64 run_id = run_argument(fcinfo);
+	const char *reason = reason_of_user();
+	MjOutcome outcome;
+	TimestampTz started_at;
+	MjRun run;
+
+	PreventCommandIfReadOnly("jobs.cancel()");
+	if (!mj_queue_find(run_id, &run))
+	{
+		if (!mj_history_last(run_id, &outcome, &started_at))
+			raise_unknown(run_id);
+		PG_RETURN_BOOL(false);
+	}
+	check_operate(&run);
+	if (mj_queue_take_unstarted(run_id, &run))
+	{
+		mj_runlog_withdrawn(&run, reason);
+		mj_xact_wake(0, MJ_LANE_NONE);
+		PG_RETURN_BOOL(true);
+	}
+	PG_RETURN_BOOL(mj_run_cancel(run_id, reason));
+}
+
+/* Raise unless a run that has ended can be put into the queue again. */
+static void
+check_retry(int64 run_id, const MjOutcome *outcome, int64 job_id, MjJob *job)
+{
+	if (job_id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a mail cannot be sent again by jobs.retry()"),
+				 errhint("Queue it again: jobs.send_mail().")));
+	if (!mj_job_by_id(job_id, job))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the job of run " INT64_FORMAT " was unscheduled",
+						run_id)));
+	mj_access_check_operate(job);
+	if (strcmp(outcome->status, "succeeded") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("run " INT64_FORMAT " of job \"%s\" has succeeded",
+						run_id, job->name),
+				 errhint("jobs.run_now() makes a new run.")));
+}
+
+/*
+ * jobs.retry(run_id) returns boolean: a run that has ended without success goes
+ * into the queue again, at the caller's commit; one that waits to be tried
+ * again need not wait any more.  False when it is under way anyway.  Raises
+ * 42704, 42501, 55000, 0A000 (a mail).
+ */
+Datum
+mj_api_retry(PG_FUNCTION_ARGS)
+{
+	int64 run_id = run_argument(fcinfo);
+	TimestampTz now = mj_clock_now();
+	MjOutcome outcome;
+	TimestampTz started_at;
+	bool done;
+	MjRun run;
+	MjJob job;
+
+	PreventCommandIfReadOnly("jobs.retry()");
+	if (mj_queue_find(run_id, &run))
+	{
+		check_operate(&run);
+		done = mj_queue_hasten(run_id, now);
+	}
+	else
+	{
+		if (!mj_history_last(run_id, &outcome, &started_at))
+			raise_unknown(run_id);
+		check_retry(run_id, &outcome, outcome.job_id, &job);
+		done = mj_queue_reinsert(run_id, (int64) mj_access_job_role(&job),
+								 strcmp(job.overlap, "skip") == 0 ||
+									 mj_job_is_gated(&job),
+								 job.concurrency_key, now);
+	}
+	mj_xact_wake(0, MJ_LANE_NONE);
+	PG_RETURN_BOOL(done);
+}
+
+/* Close this database to executors, or open it. */
+static void
+set_drained(bool drained)
+{
+	MjDatabase *entry;
+
+	mj_lock();
+	entry = mj_database_enter(MyDatabaseId);
+	if (entry != NULL)
+		entry->drained = drained;
+	mj_unlock();
+	if (entry == NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg(
+				 "there are more databases than motionify_jobs.max_databases"),
+			 errhint(
+				 "Increase motionify_jobs.max_databases and restart the server.")));
+}
+
+/* Executors of this database that are still there. */
+static int
+count_executors(void)
+{
+	int n;
+
+	mj_lock();
+	n = mj_slot_count(MJ_WORKER_EXECUTOR, MyDatabaseId, MJ_LANE_NONE);
+	mj_unlock();
+	return n;
+}
+
+/* Have this database's executors leave when they are done. */
+static void
+wake_executors(void)
+{
+	int i;
+
+	mj_lock();
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE &&
+			mj_slots[i].kind == MJ_WORKER_EXECUTOR &&
+			mj_slots[i].database == MyDatabaseId)
+			mj_slot_set_latch(&mj_slots[i]);
+	mj_unlock();
+}
+
+/*
+ * Wait until no executor is left, or until an instant (DT_NOEND: for ever), by
+ * the real clock.  Returns whether none is left.  Interruptible.
+ */
+static bool
+wait_for_executors(TimestampTz until)
+{
+	while (count_executors() > 0)
+	{
+		if (mj_clock_real() >= until)
+			return false;
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 MJ_DRAIN_LOOK_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return true;
+}
+
+/* Raise unless the current user may stop and start the jobs of a database. */
+static void
+check_drain(const char *function)
+{
+	if (!mj_shmem_available())
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("motionify_jobs is not preloaded"),
+			 errhint(
+				 "Add motionify_jobs to shared_preload_libraries and restart the server.")));
+	PreventCommandDuringRecovery(function);
+	if (!mj_access_is_operator())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to drain the jobs of a database"),
+				 errhint("It takes level operator.")));
+	if (mj_my_slot != NULL && mj_my_slot->kind == MJ_WORKER_EXECUTOR)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a job cannot wait for the end of all jobs")));
+}
+
+/*
+ * jobs.drain(timeout interval) returns boolean: no run of this database is
+ * started any more, and those at work are waited for, at most for the time
+ * given.  Returns whether none is left.  It lasts until jobs.undrain() or a
+ * restart of the server, whatever becomes of the caller.  Raises 55000, 25006,
+ * 42501, 0A000 (in a job), 22023.
+ */
+Datum
+mj_api_drain(PG_FUNCTION_ARGS)
+{
+	TimestampTz until = DT_NOEND;
+
+	check_drain("jobs.drain()");
+	if (!PG_ARGISNULL(0))
+	{
+		double us = mj_interval_usecs(PG_GETARG_INTERVAL_P(0));
+
+		if (us < 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("timeout must not be negative")));
+		until = mj_clock_real() + (TimestampTz) Min(us, 1e17);
+	}
+	set_drained(true);
+	wake_executors();
+	PG_RETURN_BOOL(wait_for_executors(until));
+}
+
+/* jobs.undrain(): runs are started again.  Raises as jobs.drain(). */
+Datum
+mj_api_undrain(PG_FUNCTION_ARGS)
+{
+	check_drain("jobs.undrain()");
+	set_drained(false);
+	mj_wake_database(MyDatabaseId, 0);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,186 @@
+/*-------------------------------------------------------------------------
+ *
+ * gate_store.c
+ *	  The gate: which held runs of jobs.queue may become ready.
+ *
+ * A run of a gated job is held when it is due.  It is admitted when its job
+ * has room (one run at a time, or max_running with overlap allow) and no other
+ * run of its concurrency key is ready or running.  The jobs and the keys that
+ * have held runs are found by loose index scans, so what a look costs does not
+ * depend on how many runs are held.
+ *
+ * Layer: stores.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "gate_store.h"
+
+/* Held runs of one job that a look considers at most. */
+#define MJ_ADMIT_LIMIT "1000"
+
+/* The jobs that have held runs. */
+#define HELD_JOBS \
+	"held (job_id) AS (" \
+	"  (SELECT job_id FROM jobs.queue WHERE state = 'held'" \
+	"   ORDER BY job_id LIMIT 1)" \
+	"  UNION ALL SELECT (SELECT q.job_id FROM jobs.queue q" \
+	"   WHERE q.state = 'held' AND q.job_id > h.job_id" \
+	"   ORDER BY q.job_id LIMIT 1) FROM held h WHERE h.job_id IS NOT NULL)"
+
+/* The jobs that replace, and have a held run: the newest run of each. */
+#define REPLACING_JOBS \
+	HELD_JOBS ", newest AS MATERIALIZED (" \
+			  "  SELECT j.job_id, (SELECT pg_catalog.max(q.run_id)" \
+			  "   FROM jobs.queue q WHERE q.job_id = j.job_id" \
+			  "   AND q.state IN ('held', 'ready', 'running')) AS run_id" \
+			  "  FROM held h JOIN jobs.job j ON j.job_id = h.job_id" \
+			  "  WHERE j.overlap = 'replace')"
+
+static MjStatement any_held = {
+	"SELECT FROM jobs.queue WHERE state = 'held' LIMIT 1", 0
+};
+
+static MjStatement take_replaced = {
+	"WITH RECURSIVE " REPLACING_JOBS
+	" DELETE FROM jobs.queue q USING newest n WHERE q.job_id = n.job_id"
+	" AND q.run_id < n.run_id AND (q.state IN ('held', 'ready')"
+	"  OR (q.state = 'waiting' AND (q.attempt > 0"
+	"   OR q.trigger IN ('schedule', 'catch_up'))))"
+	" RETURNING " MJ_RUN_COLUMNS,
+	0
+};
+
+static MjStatement replaced_running = {
+	"WITH RECURSIVE " REPLACING_JOBS
+	" SELECT q.run_id FROM newest n JOIN jobs.queue q ON q.job_id = n.job_id"
+	" WHERE q.state = 'running' AND q.run_id < n.run_id",
+	0
+};
+
+/*
+ * Of a key the first held run is a candidate, if none of that key is ready or
+ * running; of what has no key the first of each job.  Then each job takes as
+ * many as it has room for; a run that waits to be tried again takes room,
+ * except where runs may overlap.
+ */
+static MjStatement admit = {
+	"WITH RECURSIVE " HELD_JOBS ","
+	" keys (key) AS ("
+	"  (SELECT concurrency_key FROM jobs.queue"
+	"   WHERE state = 'held' AND concurrency_key IS NOT NULL"
+	"   ORDER BY concurrency_key LIMIT 1)"
+	"  UNION ALL SELECT (SELECT q.concurrency_key FROM jobs.queue q"
+	"   WHERE q.state = 'held' AND q.concurrency_key > k.key"
+	"   ORDER BY q.concurrency_key LIMIT 1)"
+	"  FROM keys k WHERE k.key IS NOT NULL),"
+	" candidates AS ("
+	"  SELECT q.* FROM keys k CROSS JOIN LATERAL ("
+	"   SELECT run_id, job_id, priority FROM jobs.queue"
+	"   WHERE state = 'held' AND concurrency_key = k.key"
+	"   ORDER BY priority, run_id LIMIT 1) q"
+	"  WHERE k.key IS NOT NULL AND NOT EXISTS (SELECT FROM jobs.queue a"
+	"   WHERE a.concurrency_key = k.key AND a.state IN ('ready', 'running'))"
+	"  UNION ALL"
+	"  SELECT q.* FROM held h CROSS JOIN LATERAL ("
+	"   SELECT run_id, job_id, priority FROM jobs.queue"
+	"   WHERE state = 'held' AND job_id = h.job_id AND concurrency_key IS NULL"
+	"   ORDER BY priority, run_id LIMIT " MJ_ADMIT_LIMIT ") q"
+	"  WHERE h.job_id IS NOT NULL),"
+	" room AS MATERIALIZED ("
+	"  SELECT j.job_id, CASE WHEN j.overlap = 'allow' THEN j.max_running"
+	"   ELSE 1 - (SELECT pg_catalog.count(*) FROM jobs.queue a"
+	"    WHERE a.job_id = j.job_id AND a.state = 'waiting' AND a.attempt > 0)"
+	"   END - (SELECT pg_catalog.count(*) FROM jobs.queue a"
+	"    WHERE a.job_id = j.job_id AND a.state IN ('ready', 'running')) AS n"
+	"  FROM held h JOIN jobs.job j ON j.job_id = h.job_id)"
+	" UPDATE jobs.queue SET state = 'ready'"
+	" WHERE run_id = ANY (ARRAY(SELECT c.run_id FROM"
+	"  (SELECT run_id, job_id, pg_catalog.row_number() OVER"
+	"    (PARTITION BY job_id ORDER BY priority, run_id) AS place"
+	"   FROM candidates) c JOIN room r ON r.job_id = c.job_id"
+	"  WHERE r.n IS NULL OR c.place <= r.n))",
+	0
+};
+
+/* Where one run may wait, those that came after it; not what is a retry. */
+static MjStatement take_surplus = {
+	"WITH RECURSIVE " HELD_JOBS
+	" DELETE FROM jobs.queue q USING held h, jobs.job j"
+	" WHERE q.job_id = h.job_id AND j.job_id = h.job_id"
+	" AND j.overlap = 'queue' AND q.state = 'held' AND q.attempt = 0"
+	" AND EXISTS (SELECT FROM jobs.queue o WHERE o.job_id = q.job_id"
+	"  AND o.state = 'held' AND o.run_id < q.run_id)"
+	" RETURNING " MJ_RUN_COLUMNS,
+	0
+};
+
+static int
+take_runs(MjStatement *statement, MjRun **runs)
+{
+	MjScope scope;
+	int n;
+
+	mj_store_enter(&scope);
+	n = mj_queue_read_runs(&scope, mj_store_run(statement, NULL), runs);
+	mj_store_leave(&scope);
+	return n;
+}
+
+/* Is any run held? */
+bool
+mj_gate_any_held(void)
+{
+	MjScope scope;
+	bool any;
+
+	mj_store_enter(&scope);
+	any = mj_store_run(&any_held, NULL) > 0;
+	mj_store_leave(&scope);
+	return any;
+}
+
+/* Take runs out of the queue that a later run of their job replaces. */
+int
+mj_gate_take_replaced(MjRun **runs)
+{
+	return take_runs(&take_replaced, runs);
+}
+
+/* The running runs that a later run of their job replaces. */
+int
+mj_gate_replaced_running(int64 **run_ids)
+{
+	MjScope scope;
+	uint64 n;
+	uint64 row;
+
+	mj_store_enter(&scope);
+	n = mj_store_run(&replaced_running, NULL);
+	*run_ids = MemoryContextAlloc(scope.caller, Max(n, 1) * sizeof(int64));
+	for (row = 0; row < n; row++)
+		(*run_ids)[row] = mj_row_int64(row, 1);
+	mj_store_leave(&scope);
+	return (int) n;
+}
+
+/* Make held runs ready that may start; returns how many. */
+int
+mj_gate_admit(void)
+{
+	MjScope scope;
+	int n;
+
+	mj_store_enter(&scope);
+	n = (int) mj_store_run(&admit, NULL);
+	mj_store_leave(&scope);
+	return n;
+}
+
+/* Take runs out of the queue for which there is no place in the line. */
+int
+mj_gate_take_surplus(MjRun **runs)
+{
+	return take_runs(&take_surplus, runs);
+}
