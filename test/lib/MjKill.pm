@@ -117,8 +117,9 @@ sub _try_sql
 }
 
 # work: as short as can be.  long: is mostly met at work.  flaky: fails 4 times
-# out of 10.  hopeless: fails always.  second, each: by a schedule; of each, no
-# instant may be left out.
+# out of 10.  hopeless: fails always.  limited: at most two at a time.  keyed,
+# twin: of both at most one.  after: after a success of keyed.  alone: in a process
+# of its own.  second, each: by a schedule; of each, no instant may be left out.
 sub _start
 {
     $dir = PostgreSQL::Test::Utils::tempdir();
@@ -138,17 +139,25 @@ CREATE TABLE tried (client integer, id bigint, job text);
 CREATE TABLE intended (client integer, id bigint, run_id bigint);
 CREATE TABLE acknowledged (client integer, id bigint);
 CREATE TABLE told (client integer, id bigint, run_id bigint, status text);
-CREATE FUNCTION job(name text, schedule text, command text, max_attempts int, catch_up text) RETURNS bigint
+CREATE FUNCTION job(name text, schedule text, command text, max_attempts int, catch_up text,
+  max_running int DEFAULT NULL, concurrency_key text DEFAULT NULL, run_after text[] DEFAULT NULL,
+  isolated boolean DEFAULT false) RETURNS bigint
 LANGUAGE sql AS $$
   SELECT jobs.schedule(name, schedule,
     format('INSERT INTO effect VALUES (jobs.current_run_id(), ($1->>''id'')::bigint, %L)%s', name, command),
     overlap => CASE WHEN schedule IS NULL THEN 'allow' ELSE 'skip' END,
-    max_attempts => max_attempts, backoff_base => '20 ms', catch_up => catch_up)
+    max_attempts => max_attempts, backoff_base => '20 ms', catch_up => catch_up, max_running => max_running,
+    concurrency_key => concurrency_key, run_after => run_after, isolated => isolated)
 $$;
 SELECT job('work', NULL, '', 100, 'once');
 SELECT job('long', NULL, '; SELECT pg_sleep(0.05)', 100, 'once');
 SELECT job('flaky', NULL, '; SELECT 1 / (random() > 0.4)::int', 1000, 'once');
 SELECT job('hopeless', NULL, '; SELECT 1 / 0', 2, 'once');
+SELECT job('limited', NULL, '; SELECT pg_sleep(0.01)', 100, 'once', max_running => 2);
+SELECT job('keyed', NULL, '', 100, 'once', concurrency_key => 'key');
+SELECT job('twin', NULL, '; SELECT pg_sleep(0.01)', 100, 'once', concurrency_key => 'key');
+SELECT job('after', NULL, '', 100, 'once', run_after => ARRAY['keyed']);
+SELECT job('alone', NULL, '', 100, 'once', isolated => true);
 SELECT job('second', '* * * * * *', '', 100, 'once');
 SELECT job('each', '* * * * * *', '', 100, 'all');
 SQL
@@ -189,8 +198,8 @@ my $per_connection = 40;
 
 # What each client asks for, out of which it draws.
 my @habits = (
-    [ ('work') x 14, ('long') x 2, ('flaky') x 3, 'hopeless' ],
-    [ ('work') x 14, ('long') x 2, ('flaky') x 3, 'hopeless' ],
+    [ ('work') x 30, ('long') x 4, ('flaky') x 6, 'hopeless', 'limited', 'keyed', 'twin', 'alone' ],
+    [ ('work') x 30, ('long') x 4, ('flaky') x 6, 'hopeless', 'limited', 'keyed', 'twin', 'alone' ],
     [ ('work') x 9, 'flaky' ],
     ['wait'],
     ['mail'],
@@ -502,6 +511,7 @@ CREATE VIEW promised AS
   UNION ALL SELECT id, run_id, 'work' FROM told WHERE status = 'succeeded';
 SQL
     _judge_runs();
+    _judge_limits();
     _judge_schedules();
     _judge_mails();
     _judge_logs();
@@ -536,7 +546,7 @@ sub _judge_runs
     _none('SELECT run_id, count(*) FROM effect GROUP BY run_id HAVING count(*) > 1
            UNION ALL SELECT id, count(*) FROM effect WHERE id IS NOT NULL GROUP BY id HAVING count(*) > 1',
         'duplicates: 0');
-    _none("SELECT * FROM effect e WHERE job NOT IN ('second', 'each')
+    _none("SELECT * FROM effect e WHERE job NOT IN ('second', 'each', 'after')
              AND NOT EXISTS (SELECT FROM tried t WHERE t.id = e.id AND t.job = e.job)
            UNION ALL SELECT * FROM effect WHERE job = 'hopeless'",
         'unexpected: 0');
@@ -565,6 +575,29 @@ sub _judge_runs
     cmp_ok($paused, '<=', _sql("SELECT count(*) FROM given_up WHERE job <> 'mail'"), 'only such a run paused its job');
     is(_sql("SELECT count(*) FROM jobs.status WHERE paused AND job NOT IN ('second', 'each')"), 0,
         'no job is left paused');
+    return;
+}
+
+# Runs that wait for others did, over all crashes; the last success of a job that
+# another one runs after has had that run.
+sub _judge_limits
+{
+    my $attempts = "(SELECT job, run_id, attempt, started_at, finished_at FROM jobs.run_log
+        WHERE started_at IS NOT NULL AND status = 'succeeded')";
+    note('runs: ' . _sql("SELECT string_agg(job || ' ' || n, ', ' ORDER BY job)
+        FROM (SELECT job, count(*) AS n FROM ended GROUP BY job) j"));
+    _none("SELECT * FROM $attempts a JOIN $attempts b ON a.run_id < b.run_id AND a.started_at < b.finished_at
+             AND b.started_at < a.finished_at
+           WHERE a.job IN ('keyed', 'twin') AND b.job IN ('keyed', 'twin')",
+        'of one concurrency key one run at a time');
+    _none("SELECT a.run_id FROM $attempts a JOIN $attempts b ON b.started_at <= a.started_at
+             AND b.finished_at > a.started_at AND b.job = a.job
+           WHERE a.job = 'limited' GROUP BY a.run_id HAVING count(*) > 2", 'of a limited job two at most');
+    is(_sql('SELECT count(*) FROM jobs.success'), 0, 'every success was told to those who run after it');
+    _none("SELECT max(finished_at) FROM ended e JOIN jobs.run_log l USING (run_id, job)
+           WHERE job = 'keyed' AND status = 'succeeded'
+           HAVING max(finished_at) > (SELECT max(started_at) FROM jobs.run_log WHERE job = 'after')",
+        'and they ran after the last one');
     return;
 }
 
