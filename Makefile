@@ -40,7 +40,7 @@ PROVE_TESTS = $(wildcard test/t/*.pl)
 
 # --- Compiler and linker ----------------------------------------------------
 # -MMD: a changed header rebuilds what includes it.
-# MJ_TESTING=1 adds the injected clock; never install it on a real server.
+# MJ_TESTING=1 adds the injected clock and the fault points; never install it on a real server.
 PG_CPPFLAGS = -Isrc -MMD -MP $(if $(MJ_TESTING),-DMJ_TESTING)
 SHLIB_LINK = -lcurl
 
@@ -91,7 +91,7 @@ $(DATA_built): $(INSTALL_PARTS) Makefile
 .PHONY: help lint format dev demo test test-slow bench unit fuzz dist
 
 help:
-	@echo 'make                build; MJ_TESTING=1 adds the injected clock'
+	@echo 'make                build; MJ_TESTING=1 adds the injected clock and fault points'
 	@echo 'make install        into the installation of $$PG_CONFIG'
 	@echo 'make installcheck   tests on servers of their own, not as root; needs make install'
 	@echo 'make test           all tests; installs packages, builds, leaves nothing (test/run)'

@@ -39,6 +39,7 @@
 #include "clock.h"
 #include "current.h"
 #include "executor.h"
+#include "fault.h"
 #include "guc.h"
 #include "history_store.h"
 #include "job_store.h"
@@ -219,6 +220,7 @@ claim(Work *work, bool *fit)
 	*fit = found && check_claim(work) && suits_me(work);
 	if (*fit)
 		take_in_hand(work->run.run_id);
+	MJ_FAULT("executor-claim-written");
 	mj_worker_commit(work_context);
 	return found;
 }
@@ -255,6 +257,7 @@ record_success(Work *work, const MjCommandResult *result)
 {
 	MjOutcome outcome = { 0 };
 
+	MJ_FAULT("executor-before-outcome");
 	if (must_commit_first())
 	{
 		mj_worker_commit(work_context);
@@ -280,9 +283,11 @@ record_success(Work *work, const MjCommandResult *result)
 	mj_xact_run_ended(work->run.run_id);
 	if (has_sequel(&work->job))
 		mj_xact_wake(0, MJ_LANE_NONE);
+	MJ_FAULT("executor-outcome-written");
 	mj_worker_commit(work_context);
 	mj_worker_cancellable = false;
 	QueryCancelPending = false;
+	MJ_FAULT("executor-committed");
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
 
@@ -319,9 +324,11 @@ perform(Work *work)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	MemoryContextSwitchTo(work_context);
+	MJ_FAULT("executor-before-work");
 	mj_notices_begin(command.max_result);
 	mj_runner_execute(&command, &result);
 	mj_notices_end();
+	MJ_FAULT("executor-in-work");
 	stop_timeouts();
 	record_success(work, &result);
 }
@@ -403,9 +410,11 @@ record_failure(Work *work, const ErrorData *error)
 	MjOutcome outcome;
 
 	set_failure(work, error, &outcome);
+	MJ_FAULT("executor-before-failure");
 	mj_worker_begin(work_context, true);
 	mj_mailer_put_back_leftovers(work->run.worker_id);
 	mj_runlog_failed(&work->run, &work->owner, &outcome, &work->job);
+	MJ_FAULT("executor-failure-written");
 	mj_worker_commit(work_context);
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
@@ -444,6 +453,7 @@ put_back_on_exit(int code, Datum arg)
 		return;
 	AbortOutOfAnyTransaction();
 	stop_timeouts();
+	MJ_FAULT("put-back-on-exit");
 	if (mj_my_slot->run_id != 0 &&
 		(run_timed_out || mj_worker_is_cancelled(reason)))
 		record_termination();
@@ -455,6 +465,7 @@ put_back_on_exit(int code, Datum arg)
 			mj_runlog_interrupted(&runs[i], "the worker was told to end");
 		else
 			mj_runlog_crashed(&runs[i]);
+	MJ_FAULT("put-back-written");
 	mj_worker_commit(work_context);
 }
 
@@ -512,6 +523,7 @@ clean_session(void)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	mj_runner_reset_session();
+	MJ_FAULT("executor-cleaning");
 	mj_worker_commit(work_context);
 }
 
@@ -525,6 +537,7 @@ serve_run(void)
 		return false;
 	if (!fit)
 		return true;
+	MJ_FAULT("executor-claimed");
 	must_be_last = current.job.isolated;
 	mj_current_begin(current.run.run_id, current.run.args,
 					 current.run.args_isnull);

@@ -32,6 +32,7 @@
 
 #include "clock.h"
 #include "compat.h"
+#include "fault.h"
 #include "guc.h"
 #include "launcher.h"
 #include "worker.h"
@@ -240,8 +241,10 @@ note_full(void)
 static bool
 start_worker(MjSlot *slot)
 {
+	MJ_FAULT("launcher-slot-reserved");
 	if (mj_worker_register(slot, &handles[slot - mj_slots]))
 	{
+		MJ_FAULT("launcher-registered");
 		full_logged = false;
 		return true;
 	}
@@ -682,6 +685,7 @@ mj_launcher_main(Datum main_arg)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	before_shmem_exit(log_stop, (Datum) 0);
 	ereport(LOG, (errmsg("motionify_jobs launcher started")));
+	MJ_FAULT("launcher-started");
 	probe_databases();
 	for (;;)
 	{

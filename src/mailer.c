@@ -31,6 +31,7 @@
 #include "utils/wait_event.h"
 
 #include "clock.h"
+#include "fault.h"
 #include "guc.h"
 #include "history_store.h"
 #include "job_store.h"
@@ -228,6 +229,8 @@ claim_batch(MailBatch *batch, int max_mails)
 	}
 	commit_work(batch->in_spi);
 	outstanding += batch->count;
+	if (batch->count > 0)
+		MJ_FAULT("mailer-claimed");
 }
 
 /* ------------------------------------------------------------------------
@@ -397,6 +400,7 @@ record_batch(MailBatch *batch, bool final)
 	int recorded = 0;
 	int i;
 
+	MJ_FAULT("mailer-before-record");
 	HOLD_INTERRUPTS();
 	begin_work(batch->in_spi);
 	for (i = 0; i < batch->count; i++)
@@ -417,6 +421,7 @@ record_batch(MailBatch *batch, bool final)
 	outstanding -= recorded;
 	batch->unrecorded = 0;
 	RESUME_INTERRUPTS();
+	MJ_FAULT("mailer-recorded");
 }
 
 /* Has enough been sent, or long enough ago, to record it? */
@@ -579,6 +584,7 @@ send_batch(MailBatch *batch)
 		if (batch->interrupted)
 			return;
 		try_item(batch, &batch->items[i]);
+		MJ_FAULT("mailer-sent");
 		if (record_is_due(batch))
 			record_batch(batch, false);
 	}

@@ -89,6 +89,27 @@ static MjStatement claim_statement = {
 	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID }
 };
 
+/*
+ * The same for mails, but one that was in hand in a crash is taken alone, so
+ * that the others of a batch do not share its fate.
+ */
+static MjStatement claim_mails_statement = {
+	"WITH next AS MATERIALIZED ("
+	"  SELECT run_id, crashes, pg_catalog.row_number()"
+	"   OVER (ORDER BY priority, run_id) AS place"
+	"  FROM (SELECT run_id, priority, crashes FROM jobs.queue"
+	"   WHERE lane = $1 AND state = 'ready'"
+	"   ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED) c)"
+	" UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
+	" started_at = $4, attempt = q.attempt + 1"
+	" WHERE q.run_id = ANY (ARRAY(SELECT run_id FROM next WHERE place = 1"
+	"  OR place < coalesce("
+	"   (SELECT pg_catalog.min(place) FROM next WHERE crashes > 0), $5 + 1)))"
+	" RETURNING " MJ_RUN_COLUMNS,
+	5,
+	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID }
+};
+
 static MjStatement delete_statement = {
 	"DELETE FROM jobs.queue"
 	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
@@ -437,13 +458,10 @@ mj_queue_take_unstarted(int64 run_id, MjRun *run)
 	return run_for_run(&take_unstarted_statement, run_id, run);
 }
 
-/*
- * Claim up to limit ready runs of a lane, the first by priority and run_id, for
- * the caller's slot; returns how many.  Their order is not told.
- */
-int
-mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
-					MjRun **runs)
+/* Claim up to limit ready runs of a lane with one of the claim statements. */
+static int
+claim_runs(MjStatement *statement, int64 lane, int64 worker_id, TimestampTz now,
+		   int limit, MjRun **runs)
 {
 	MjScope scope;
 	MjParams params = { 0 };
@@ -455,10 +473,20 @@ mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
 	mj_param_int32(&params, MyProcPid);
 	mj_param_time(&params, now);
 	mj_param_int64(&params, limit);
-	n = mj_queue_read_runs(&scope, mj_store_run(&claim_statement, &params),
-						   runs);
+	n = mj_queue_read_runs(&scope, mj_store_run(statement, &params), runs);
 	mj_store_leave(&scope);
 	return n;
+}
+
+/*
+ * Claim up to limit ready runs of a lane, the first by priority and run_id, for
+ * the caller's slot; returns how many.  Their order is not told.
+ */
+int
+mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
+					MjRun **runs)
+{
+	return claim_runs(&claim_statement, lane, worker_id, now, limit, runs);
 }
 
 /* Claim the first ready run of a lane; false when it has none. */
@@ -491,7 +519,8 @@ mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 		return 0;
 	mj_param_time(&params, now);
 	run_for_count(&promote_mails_statement, &params);
-	n = mj_queue_claim_many(MJ_LANE_MAIL, worker_id, now, max_mails, &claimed);
+	n = claim_runs(&claim_mails_statement, MJ_LANE_MAIL, worker_id, now,
+				   max_mails, &claimed);
 	memcpy(runs, claimed, n * sizeof(MjRun));
 	return n;
 }

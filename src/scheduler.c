@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "fault.h"
 #include "guc.h"
 #include "scheduler.h"
 #include "tick.h"
@@ -267,11 +268,13 @@ try_tick(TimestampTz now, bool first, MjTick *found)
 	static bool logged = false;
 	volatile bool done = false;
 
+	MJ_FAULT("scheduler-tick-start");
 	mj_worker_cancellable = true;
 	PG_TRY();
 	{
 		begin_bounded(mj_worker_is_unsettled());
 		mj_tick(now, known.last_seen, first, found);
+		MJ_FAULT("scheduler-tick-fired");
 		mj_worker_commit(tick_context);
 		done = true;
 	}
@@ -305,7 +308,9 @@ tick(TimestampTz now, bool first)
 		return;
 	if (!found.installed)
 		leave_for_good();
+	MJ_FAULT("scheduler-before-answer");
 	mj_tick_act(&found);
+	MJ_FAULT("scheduler-answered");
 	known.ticked = true;
 	known.next_due = found.next_due;
 	known.next_look = found.next_due;
@@ -401,6 +406,7 @@ leave(void)
 	mj_unlock();
 	if (woken)
 		return;
+	MJ_FAULT("scheduler-left");
 	mj_wake_launcher();
 	proc_exit(0);
 }

@@ -29,6 +29,7 @@
 
 #include "clock.h"
 #include "compat.h"
+#include "fault.h"
 #include "guc.h"
 #include "worker.h"
 #include "xact.h"
@@ -84,6 +85,9 @@ mj_worker_register(MjSlot *slot, BackgroundWorkerHandle **handle)
 volatile sig_atomic_t mj_worker_cancellable = false;
 volatile sig_atomic_t mj_worker_told_to_end = false;
 
+/* When this process took its slot; real time. */
+static TimestampTz attached_at = 0;
+
 /* Seconds to wait after the n-th failure in a row. */
 static TimestampTz
 backoff_after(int failures)
@@ -94,9 +98,22 @@ backoff_after(int failures)
 }
 
 /*
+ * How many failures in a row that makes, with one more: those before count
+ * only if this process did not live longer than the longest wait.
+ */
+static int
+one_more(int failures)
+{
+	if (mj_clock_real() > attached_at + MJ_MAX_BACKOFF_S * USECS_PER_SEC)
+		return 1;
+	return failures + 1;
+}
+
+/*
  * A process ended in error: let the launcher wait before the next, unless it
- * was ended for DDL, or by a run, of which only so many attempts are made and
- * for which the other runs of the lane need not wait.  Lock held.
+ * was told to end, or ended for DDL, or by a run, of which only so many
+ * attempts are made and for which the other runs of the lane need not wait.
+ * Lock held.
  */
 static void
 note_failure(const MjSlot *slot)
@@ -112,14 +129,19 @@ note_failure(const MjSlot *slot)
 		if (entry == NULL)
 			return;
 		entry->wake = true;
-		entry->not_before = backoff_after(++entry->failures);
+		if (mj_worker_told_to_end)
+			return;
+		entry->failures = one_more(entry->failures);
+		entry->not_before = backoff_after(entry->failures);
 	}
 	else
 	{
 		MjLane *entry = mj_lane_find(slot->database, slot->lane);
 
-		if (entry != NULL)
-			entry->not_before = backoff_after(++entry->failures);
+		if (entry == NULL || mj_worker_told_to_end)
+			return;
+		entry->failures = one_more(entry->failures);
+		entry->not_before = backoff_after(entry->failures);
 	}
 }
 
@@ -193,6 +215,7 @@ mj_worker_attach(Datum main_arg)
 	bool mine;
 
 	memcpy(&worker_id, MyBgworkerEntry->bgw_extra, sizeof(worker_id));
+	attached_at = mj_clock_real();
 	mj_lock();
 	mine = slot->state == MJ_SLOT_STARTING && slot->worker_id == worker_id;
 	if (mine)
@@ -211,6 +234,7 @@ mj_worker_attach(Datum main_arg)
 	if (!mine)
 		proc_exit(0);
 	mj_worker_signals();
+	MJ_FAULT("worker-attached");
 }
 
 /* Read changed settings, if there are any; returns whether there were. */
@@ -285,6 +309,8 @@ mj_worker_commit(MemoryContext context)
 bool
 mj_worker_is_unsettled(void)
 {
+	if (MJ_FAULT_IS_SET("worker-settled"))
+		return false;
 	return mj_clock_real() < mj_shared->started_at + MJ_UNSETTLED_US;
 }
 

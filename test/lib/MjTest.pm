@@ -28,6 +28,7 @@ our @EXPORT = qw(
   new_session
   worker_pids wait_for_worker kill_worker backend_of_pid_gone
   set_clock clear_clock shift_server_clock
+  set_fault clear_fault fault_hit wait_for_fault
   start_receiver make_certificate
   slurp_bytes
 );
@@ -59,7 +60,7 @@ CONF
 #   extension => 0        without CREATE EXTENSION in database postgres
 #   start     => 0        not started (then no extension either)
 #   conf      => '...'    lines for postgresql.conf, last
-#   testing   => 1        the build with -DMJ_TESTING (set_clock)
+#   testing   => 1        the build with -DMJ_TESTING (set_clock, set_fault)
 #   shim      => 1        the whole server's clock can be shifted
 #                         (shift_server_clock)
 #   streaming => 1        a primary for a standby
@@ -307,6 +308,51 @@ sub _new_shim_file
     close $file or croak "$path: $!";
     return $path;
 }
+
+# --- faults -------------------------------------------------------------------
+
+# set_fault($node, $point, $action): from now on this happens to who comes by a
+# fault point (src/fault.h): crash, exit, error, fatal or wait, perhaps with
+# ':once' after it.  The node was made with testing => 1; it need not run.
+sub set_fault
+{
+    my ($node, $point, $action) = @_;
+    my $dir = _fault_dir($node);
+    mkdir $dir;
+    unlink "$dir/$point.hit";
+    open my $file, '>', "$dir/new" or croak "$dir/new: $!";
+    print $file "$action\n";
+    close $file or croak "$dir/new: $!";
+    rename "$dir/new", "$dir/$point" or croak "$dir/$point: $!";
+    return;
+}
+
+# clear_fault($node, $point): no longer; who waits there goes on.  False if it
+# was not there any more.
+sub clear_fault
+{
+    my ($node, $point) = @_;
+    return unlink _fault_dir($node) . "/$point";
+}
+
+# fault_hit($node, $point): the pid of the last process to which it happened
+# since it was set; false if to none.
+sub fault_hit
+{
+    my ($node, $point) = @_;
+    open my $file, '<', _fault_dir($node) . "/$point.hit" or return;
+    my $pid = <$file>;
+    return defined $pid && $pid =~ /^(\d+)\n/ ? $1 : undef;
+}
+
+# wait_for_fault($node, $point): waits until it happened to one; its pid.
+sub wait_for_fault
+{
+    my ($node, $point) = @_;
+    return wait_for(sub { fault_hit($node, $point) }, "a process comes by $point");
+}
+
+sub _fault_dir { return $_[0]->data_dir . '/motionify_jobs_faults'; }
 
 # --- mail ---------------------------------------------------------------------
 

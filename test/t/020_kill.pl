@@ -112,6 +112,19 @@ foreach my $kind ('executor', 'scheduler', 'launcher')
 is(sql(q{SELECT coalesce(sum(failures), 0) FROM jobs.queue}) . sql(q{SELECT consecutive_failures
     FROM jobs.status WHERE job = 'work'}), '00', 'what was interrupted is no failure');
 
+# who was told to end is followed by another at once, how often it may be: with
+# the wait after failures, which doubles, this would take minutes
+{
+    my $end = time + 60;
+    foreach my $kind (('scheduler') x 7, ('executor') x 7)
+    {
+        run_and_wait($node, 'ping');
+        kill_worker($node, $kind, 'TERM');
+    }
+    is(run_and_wait($node, 'ping')->{result}, '1', 'workers that are ended again and again come back');
+    cmp_ok(time, '<', $end, 'at once');
+}
+
 # the caller who waits for a run that is interrupted gets its end
 {
     close_gate();
