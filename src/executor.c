@@ -55,6 +55,9 @@
 /* A new executor waits at least this long: it may be early for a due run. */
 #define MJ_FRESH_LINGER_US (3 * USECS_PER_SEC)
 
+/* When a claim is tried again that somebody held up. */
+#define MJ_CLAIM_AGAIN_MS 1000L
+
 /* How long a run may go on after it was cancelled for its timeout. */
 #define MJ_TERMINATE_AFTER_MS 10000
 
@@ -151,23 +154,45 @@ check_claim(Work *work)
 	return true;
 }
 
-/*
- * Claim the lane's next run.  Returns false when there is none; *fit says
- * whether the run is to be executed.
- */
-static bool
-claim(Work *work, bool *fit)
+/* What a claim found. */
+typedef struct Claim
 {
-	bool found;
+	Work *work;
+	bool found; /* the lane has a run, and it is claimed */
+	bool fit;	/* it is to be executed */
+} Claim;
 
-	MemoryContextReset(work_context);
-	mj_worker_begin(work_context, mj_worker_is_unsettled());
-	found = mj_store_installed() &&
+/* Claim the lane's next run, in a transaction. */
+static void
+claim(void *arg)
+{
+	Claim *this = arg;
+
+	this->found = mj_store_installed() &&
 		mj_queue_claim(mj_my_slot->lane, mj_my_slot->worker_id, mj_clock_now(),
-					   &work->run);
-	*fit = found && check_claim(work);
-	mj_worker_commit(work_context);
-	return found;
+					   &this->work->run);
+	this->fit = this->found && check_claim(this->work);
+}
+
+/* The transaction of a claim; false when somebody holds it up. */
+static bool
+try_claim(Claim *this)
+{
+	MemoryContextReset(work_context);
+	return mj_worker_do_bounded(work_context, mj_worker_is_unsettled(),
+								MJ_HELD_UP_CLAIM, claim, this);
+}
+
+/*
+ * Somebody has locked what a claim needs: try again a little later.  Idle
+ * meanwhile, so that another lane or database may have the slot.
+ */
+static void
+wait_for_lock(void)
+{
+	bool reloaded;
+
+	(void) mj_worker_wait(MJ_CLAIM_AGAIN_MS, &reloaded);
 }
 
 /*
@@ -310,12 +335,26 @@ record_failure(Work *work, const ErrorData *error)
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
 
+/* Can the end of a run be written, on the way out? */
+static bool
+can_record(void)
+{
+	bool can;
+
+	mj_worker_begin(work_context, false);
+	can = mj_store_installed() && mj_store_is_lockable();
+	mj_worker_commit(work_context);
+	return can;
+}
+
 /* The last word on a run that was ended for not reacting to its timeout. */
 static void
 record_termination(void)
 {
 	ErrorData error = { 0 };
 
+	if (!can_record())
+		return;
 	error.sqlerrcode = ERRCODE_QUERY_CANCELED;
 	error.detail =
 		"It did not end when it was cancelled, so its process was ended.";
@@ -325,7 +364,8 @@ record_termination(void)
 /*
  * before_shmem_exit callback: runs that this process has claimed go back, as
  * interrupted, which is no failure.  As RemoveTempRelationsCallback() does, it
- * uses transactions of its own on the way out.
+ * uses transactions of its own on the way out.  What somebody has locked is left
+ * to the scheduler's sweep.
  */
 static void
 put_back_on_exit(int code, Datum arg)
@@ -342,8 +382,9 @@ put_back_on_exit(int code, Datum arg)
 	if (run_timed_out && mj_my_slot->run_id != 0)
 		record_termination();
 	mj_worker_begin(work_context, true);
-	n = mj_store_installed() ? mj_queue_running(mj_my_slot->worker_id, &runs) :
-							   0;
+	n = mj_store_installed() && mj_store_is_lockable() ?
+		mj_queue_running(mj_my_slot->worker_id, &runs) :
+		0;
 	for (i = 0; i < n; i++)
 		if (mj_worker_told_to_end)
 			mj_runlog_interrupted(&runs[i], "the worker was told to end");
@@ -428,12 +469,15 @@ take_in_hand(int64 run_id)
 static bool
 serve_run(void)
 {
-	bool fit;
+	Claim this = { &current, false, false };
 
-	if (!claim(&current, &fit))
-		return false;
-	if (!fit)
+	if (!try_claim(&this))
+	{
+		wait_for_lock();
 		return true;
+	}
+	if (!this.fit)
+		return this.found;
 	take_in_hand(current.run.run_id);
 	execute(&current);
 	clean_session();
@@ -444,10 +488,13 @@ serve_run(void)
 static bool
 serve_mails(void)
 {
-	if (mj_mailer_run_batch(mj_my_slot->worker_id, MJ_MAILER_BATCH) == 0)
-		return false;
-	mj_slot_set_state(MJ_SLOT_BUSY, 0);
-	return true;
+	int claimed = mj_mailer_run_batch(mj_my_slot->worker_id, MJ_MAILER_BATCH);
+
+	if (claimed < 0)
+		wait_for_lock();
+	else if (claimed > 0)
+		mj_slot_set_state(MJ_SLOT_BUSY, 0);
+	return claimed != 0;
 }
 
 /*

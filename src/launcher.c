@@ -43,6 +43,9 @@
 /* A lane that has waited this long gets the slot of another one. */
 #define MJ_PATIENCE_MS 100
 
+/* A lane that waits is looked at again after a part of its wait, and this. */
+#define MJ_MAX_PATIENCE_US USECS_PER_SEC
+
 /* When no worker could be started, the next try is this much later. */
 #define MJ_RETRY_US (5 * USECS_PER_SEC)
 
@@ -533,7 +536,10 @@ make_room(const MjLane *starved, TimestampTz now)
 	if (now < patient_until)
 		return patient_until;
 	take_from_richest();
-	return now + MJ_PATIENCE_MS * 1000; /* others may be at work by then */
+	/* others may be at work by then */
+	return now +
+		Min(Max((now - starved->since) / 4, MJ_PATIENCE_MS * 1000),
+			MJ_MAX_PATIENCE_US);
 }
 
 /*

@@ -53,6 +53,14 @@ typedef struct MjSlot
 	TimestampTz idle_since; /* while MJ_SLOT_IDLE */
 } MjSlot;
 
+/* What waits for a lock on the extension's tables. */
+typedef enum MjHeldUp
+{
+	MJ_HELD_UP_TICK = 1,
+	MJ_HELD_UP_PRUNE = 2,
+	MJ_HELD_UP_CLAIM = 4
+} MjHeldUp;
+
 /* What is known of a database.  oid 0 = free entry. */
 typedef struct MjDatabase
 {
@@ -60,6 +68,7 @@ typedef struct MjDatabase
 	bool wake;				/* something was committed; look at the tables */
 	bool reported;			/* "n jobs active" was logged since the start */
 	bool copy_reported;		/* that it is a copy was logged */
+	int held_up;			/* MjHeldUp bits: was logged, and is not over */
 	uint32 reloads;			/* calls of jobs.reload() */
 	int blocked;			/* DDL statements that keep workers away */
 	int blocker_pid;		/* process of the last of them */
