@@ -210,9 +210,9 @@ sub replace_count { my ($q) = @_; $q =~ s/count\(\*\)/count(*) > 0/; return $q; 
 {
     close_gate();
     my $from = -s $node->logfile;
-    sql(q{SELECT jobs.schedule('locks', NULL, 'LOCK TABLE jobs.queue, jobs.run_log, jobs.job; SELECT wait_for_gate()')});
+    sql(q{SELECT jobs.schedule('locks', NULL, 'LOCK TABLE jobs.queue, jobs.run_log; SELECT wait_for_gate()')});
     my $run_id = start_job('locks');
-    ok(poll_until($node, q{SELECT count(*) FROM pg_locks WHERE relation = 'jobs.job'::regclass AND mode = 'AccessExclusiveLock' AND granted}, '1'),
+    ok(poll_until($node, q{SELECT count(*) FROM pg_locks WHERE relation = 'jobs.run_log'::regclass AND mode = 'AccessExclusiveLock' AND granted}, '1'),
         'a job locks the tables of jobs');
     is(run_job('ping', 'other'), 'succeeded|1', 'jobs of another database run') foreach 1 .. 2;
     my $late = new_session($node);
@@ -246,7 +246,9 @@ foreach my $command ('DROP EXTENSION motionify_jobs', 'DROP EXTENSION motionify_
     'ALTER TABLE jobs.queue RENAME COLUMN worker_id TO nobody',
     'DELETE FROM jobs.queue', 'TRUNCATE jobs.queue')
 {
-    my $error = error_of($command);
+    # whoever reads the history meanwhile may be in the way
+    my $error;
+    for (1 .. 5) { $error = error_of($command); last if $error !~ /40P01/; }
     like($error, qr/^failed (55000|42P01|42703) (extension "motionify_jobs" is not installed|relation "jobs.run_log" does not exist|column "worker_id" does not exist|run \d+ was taken from this worker)/,
         "a job that does $command");
     is(run_job('ping'), 'succeeded|1', 'is undone, and jobs run');
