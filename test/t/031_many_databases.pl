@@ -16,6 +16,7 @@ max_worker_processes = 8
 motionify_jobs.max_workers = 4
 motionify_jobs.linger = '2s'
 motionify_jobs.log_runs = none
+motionify_jobs.enabled = off
 autovacuum = off
 CONF
 
@@ -33,7 +34,8 @@ sub switches
 
 # --- the databases ----------------------------------------------------------------------
 
-# copies are made more quickly than the extension is, and adopted
+# copies are made more quickly than the extension is, and adopted; nobody looks
+# into them meanwhile
 my $start = clock_gettime(CLOCK_MONOTONIC);
 sql('CREATE DATABASE d1');
 sql_in('d1', q{CREATE EXTENSION motionify_jobs;
@@ -49,6 +51,7 @@ my $broken = $databases[ $n / 2 ];
 my $broken_oid = sql("SELECT oid FROM pg_database WHERE datname = '$broken'");
 my @sound = grep { $_ ne $broken } @databases;
 sql(q{ALTER SYSTEM SET log_min_messages = debug1});
+sql(q{ALTER SYSTEM SET motionify_jobs.enabled = on});
 $node->reload;
 my $from = -s $node->logfile;
 my $starts = sub { return log_count($node, qr/starting background worker process "motionify_jobs $_[0]/, $from); };
@@ -90,8 +93,8 @@ my $woken = switches($launcher) - $before;
 cmp_ok($woken, '<', 15, "the launcher does not spin: woken $woken times in 2 s");
 is(run_and_wait($node, 'ping', $_)->{result}, $_, "run_now in $_") foreach @sound[ 0, $n / 3, $n - 2 ];
 
-# it is mended, and found to be by a commit
-sql_in($broken, 'ALTER TABLE jobs.job_state RENAME COLUMN renamed TO next_run_at');
+# it is mended, and looked at again at once
+sql_in($broken, 'ALTER TABLE jobs.job_state RENAME COLUMN renamed TO next_run_at; SELECT jobs.reload()');
 is(run_and_wait($node, 'ping', $broken)->{result}, $broken, 'the broken one is mended: run_now');
 ok(poll_until($node, $ran, '2', $broken), 'and what is due runs');
 sql(q{ALTER SYSTEM RESET log_min_messages});
