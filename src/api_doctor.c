@@ -383,7 +383,11 @@ mj_api_reload(PG_FUNCTION_ARGS)
 	mj_lock();
 	entry = mj_database_find(MyDatabaseId);
 	if (entry != NULL)
+	{
 		entry->reloads++;
+		entry->failures = 0;
+		entry->not_before = 0; /* what kept schedulers away may be mended */
+	}
 	mj_unlock();
 	mj_worker_yield_database(MyDatabaseId);
 	mj_wake_database(MyDatabaseId, 0);

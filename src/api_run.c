@@ -258,6 +258,46 @@ pid_of_blocker(void)
 }
 
 /*
+ * The process in a slot if it is one of this database that does bookkeeping, on
+ * which a run that has not started may wait; 0: none.
+ */
+static int
+pid_of_bookkeeper(int i)
+{
+	const MjSlot *slot = &mj_slots[i];
+	int pid = 0;
+
+	mj_lock();
+	if (slot->state != MJ_SLOT_FREE && slot->kind != MJ_WORKER_GUEST &&
+		slot->database == MyDatabaseId && slot->run_id == 0)
+		pid = slot->pid;
+	mj_unlock();
+	return pid;
+}
+
+/* Raise if this caller has locked the tables that its run is to go through. */
+static void
+check_tables(const MjJob *job)
+{
+	int i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		int pid = pid_of_bookkeeper(i);
+
+		if (pid != 0 && is_blocked_by_me(pid))
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+				 errmsg(
+					 "job \"%s\" waits for a lock on tables of schema jobs that this transaction holds",
+					 job->name),
+				 errhint(
+					 "Commit before you call jobs.run_now(), or use wait => false.")));
+	}
+}
+
+/*
  * A look at a run that takes its time: is it this caller that holds it up, by
  * itself or through DDL that the workers make way for?
  */
@@ -270,6 +310,8 @@ look_at_run(Waiting *waiting, int looks)
 	check_launcher(looks);
 	if (pid == 0 && is_gone(waiting))
 		raise_unscheduled(waiting->job);
+	if (pid == 0)
+		check_tables(waiting->job);
 	if (pid == 0 && looks == MJ_LOOKS_BEFORE_NOTICE)
 		ereport(NOTICE,
 				(errmsg("run " INT64_FORMAT

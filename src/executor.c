@@ -62,6 +62,9 @@
 /* A run that has crashed before looks this much later if another one is at work. */
 #define MJ_SUSPECT_WAIT_US USECS_PER_SEC
 
+/* When a claim is tried again that somebody held up. */
+#define MJ_CLAIM_AGAIN_MS 1000L
+
 /* How long a run may go on after it was cancelled for its timeout. */
 #define MJ_TERMINATE_AFTER_MS 10000
 
@@ -203,26 +206,49 @@ take_in_hand(int64 run_id)
 	mj_unlock();
 }
 
-/*
- * Claim the lane's next run.  Returns false when there is none; *fit says
- * whether the run is to be executed.
- */
-static bool
-claim(Work *work, bool *fit)
+/* What a claim found. */
+typedef struct Claim
 {
-	bool found;
+	Work *work;
+	bool found; /* the lane has a run, and it is claimed */
+	bool fit;	/* it is to be executed */
+} Claim;
 
-	MemoryContextReset(work_context);
-	mj_worker_begin(work_context, mj_worker_is_unsettled());
-	found = mj_store_installed() &&
+/* Claim the lane's next run, in a transaction. */
+static void
+claim(void *arg)
+{
+	Claim *this = arg;
+
+	this->found = mj_store_installed() &&
 		mj_queue_claim(mj_my_slot->lane, mj_my_slot->worker_id, mj_clock_now(),
-					   &work->run);
-	*fit = found && check_claim(work) && suits_me(work);
-	if (*fit)
-		take_in_hand(work->run.run_id);
+					   &this->work->run);
+	this->fit = this->found && check_claim(this->work) && suits_me(this->work);
+	if (this->fit)
+		take_in_hand(this->work->run.run_id);
 	MJ_FAULT("executor-claim-written");
-	mj_worker_commit(work_context);
-	return found;
+}
+
+/* The transaction of a claim; false when somebody holds it up. */
+static bool
+try_claim(Claim *this)
+{
+	MemoryContextReset(work_context);
+	return mj_worker_do_bounded(work_context, mj_worker_is_unsettled(),
+								MJ_HELD_UP_CLAIM, claim, this);
+}
+
+/*
+ * Somebody has locked what a claim needs: try again a little later.  Idle
+ * meanwhile, so that another lane or database may have the slot.
+ */
+static void
+wait_for_lock(void)
+{
+	bool reloaded;
+
+	mj_slot_set_state(MJ_SLOT_IDLE);
+	(void) mj_worker_wait(MJ_CLAIM_AGAIN_MS, &reloaded);
 }
 
 /*
@@ -419,6 +445,18 @@ record_failure(Work *work, const ErrorData *error)
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
 
+/* Can the end of a run be written, on the way out? */
+static bool
+can_record(void)
+{
+	bool can;
+
+	mj_worker_begin(work_context, false);
+	can = mj_store_installed() && mj_store_is_lockable();
+	mj_worker_commit(work_context);
+	return can;
+}
+
 /*
  * The last word on a run that was ended for not reacting to its timeout, or to
  * being cancelled.
@@ -428,6 +466,8 @@ record_termination(void)
 {
 	ErrorData error = { 0 };
 
+	if (!can_record())
+		return;
 	error.sqlerrcode = ERRCODE_QUERY_CANCELED;
 	error.detail =
 		"It did not end when it was cancelled, so its process was ended.";
@@ -437,7 +477,8 @@ record_termination(void)
 /*
  * before_shmem_exit callback: runs that this process has claimed go back, as
  * interrupted, which is no failure.  As RemoveTempRelationsCallback() does, it
- * uses transactions of its own on the way out.
+ * uses transactions of its own on the way out.  What somebody has locked is left
+ * to the scheduler's sweep.
  */
 static void
 put_back_on_exit(int code, Datum arg)
@@ -458,8 +499,9 @@ put_back_on_exit(int code, Datum arg)
 		(run_timed_out || mj_worker_is_cancelled(reason)))
 		record_termination();
 	mj_worker_begin(work_context, true);
-	n = mj_store_installed() ? mj_queue_running(mj_my_slot->worker_id, &runs) :
-							   0;
+	n = mj_store_installed() && mj_store_is_lockable() ?
+		mj_queue_running(mj_my_slot->worker_id, &runs) :
+		0;
 	for (i = 0; i < n; i++)
 		if (mj_worker_told_to_end)
 			mj_runlog_interrupted(&runs[i], "the worker was told to end");
@@ -531,12 +573,15 @@ clean_session(void)
 static bool
 serve_run(void)
 {
-	bool fit;
+	Claim this = { &current, false, false };
 
-	if (!claim(&current, &fit))
-		return false;
-	if (!fit)
+	if (!try_claim(&this))
+	{
+		wait_for_lock();
 		return true;
+	}
+	if (!this.fit)
+		return this.found;
 	MJ_FAULT("executor-claimed");
 	must_be_last = current.job.isolated;
 	mj_current_begin(current.run.run_id, current.run.args,
@@ -552,10 +597,13 @@ serve_run(void)
 static bool
 serve_mails(void)
 {
-	if (mj_mailer_run_batch(mj_my_slot->worker_id, MJ_MAILER_BATCH) == 0)
-		return false;
-	mj_slot_set_state(MJ_SLOT_BUSY);
-	return true;
+	int claimed = mj_mailer_run_batch(mj_my_slot->worker_id, MJ_MAILER_BATCH);
+
+	if (claimed < 0)
+		wait_for_lock();
+	else if (claimed > 0)
+		mj_slot_set_state(MJ_SLOT_BUSY);
+	return claimed != 0;
 }
 
 /*

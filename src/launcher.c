@@ -44,8 +44,18 @@
 /* A lane that has waited this long gets the slot of another one. */
 #define MJ_PATIENCE_MS 100
 
-/* When no worker could be started, the next try is this much later. */
-#define MJ_RETRY_US (5 * USECS_PER_SEC)
+/* A lane that waits is looked at again after a part of its wait, and this. */
+#define MJ_MAX_PATIENCE_US USECS_PER_SEC
+
+/*
+ * When no worker could be started, the next try is this much later: more each
+ * time, for at first one of ours may be about to end.
+ */
+#define MJ_RETRY_US (10 * 1000)
+#define MJ_MAX_RETRY_US (5 * USECS_PER_SEC)
+
+/* It is logged when this has lasted so long. */
+#define MJ_FULL_LOG_US USECS_PER_SEC
 
 /* The postmaster starts a launcher that failed again after this. */
 #define MJ_LAUNCHER_RESTART_S 1
@@ -55,6 +65,8 @@ static BackgroundWorkerHandle **handles = NULL;
 
 /* Until when nothing is registered, since max_worker_processes were running. */
 static TimestampTz not_before = 0;
+static TimestampTz full_since = 0;
+static TimestampTz full_pause = 0;
 static bool full_logged = false;
 
 /* Register the launcher; called once from _PG_init while preloading. */
@@ -214,27 +226,46 @@ evict_idle(MjWorkerKind kind)
 	return true;
 }
 
+/* That no worker process is to be had is over. */
+static void
+note_not_full(void)
+{
+	full_since = 0;
+	full_logged = false;
+}
+
 /*
- * No worker process is to be had: say so once, and wait; not for long if an idle
- * executor of ours makes room.
+ * No worker process is to be had.  One of ours may be about to end: its slot is
+ * free before its process has gone.  Else an idle executor makes room; and if
+ * that was for nothing, say so once.
  */
 static void
 note_full(void)
 {
-	bool evicted;
+	TimestampTz now = mj_clock_real();
+	bool evicted = false;
 
-	mj_lock();
-	evicted = evict_idle(MJ_WORKER_EXECUTOR);
-	mj_unlock();
-	not_before =
-		mj_clock_real() + (evicted ? MJ_PATIENCE_MS * 1000 : MJ_RETRY_US);
-	if (!full_logged)
-		ereport(
-			LOG,
-			(errmsg("motionify_jobs: no background worker is free"),
-			 errhint(
-				 "Increase max_worker_processes; jobs want 1 + 1.5 times motionify_jobs.max_workers.")));
+	if (full_since == 0)
+		full_since = now;
+	if (now - full_since >= MJ_PATIENCE_MS * 1000)
+	{
+		mj_lock();
+		evicted = evict_idle(MJ_WORKER_EXECUTOR);
+		mj_unlock();
+	}
+	if (full_since == now || evicted)
+		full_pause = MJ_RETRY_US;
+	else
+		full_pause = Min(2 * full_pause, MJ_MAX_RETRY_US);
+	not_before = now + full_pause;
+	if (full_logged || now - full_since < MJ_FULL_LOG_US)
+		return;
 	full_logged = true;
+	ereport(
+		LOG,
+		(errmsg("motionify_jobs: no background worker is free"),
+		 errhint(
+			 "Increase max_worker_processes; jobs want 1 + 1.5 times motionify_jobs.max_workers.")));
 }
 
 /* Register a worker for a reserved slot; false when none is free. */
@@ -245,7 +276,7 @@ start_worker(MjSlot *slot)
 	if (mj_worker_register(slot, &handles[slot - mj_slots]))
 	{
 		MJ_FAULT("launcher-registered");
-		full_logged = false;
+		note_not_full();
 		return true;
 	}
 	mj_lock();
@@ -535,7 +566,10 @@ make_room(const MjLane *starved, TimestampTz now)
 	if (now < patient_until)
 		return patient_until;
 	take_from_richest();
-	return now + MJ_PATIENCE_MS * 1000; /* others may be at work by then */
+	/* others may be at work by then */
+	return now +
+		Min(Max((now - starved->since) / 4, MJ_PATIENCE_MS * 1000),
+			MJ_MAX_PATIENCE_US);
 }
 
 /*

@@ -34,6 +34,9 @@
  */
 #define STOP_GRACE_MS 2000
 
+/* Who is to end at once, so long, and only for a mail that is in doubt. */
+#define END_GRACE_MS 1000
+
 /* ------------------------------------------------------------------------
  * Trouble
  * ------------------------------------------------------------------------
@@ -324,6 +327,17 @@ mj_session_must_stop(const MjMailSession *session)
 		(session->is_worker && mj_worker_must_leave());
 }
 
+/* The grace of who must stop, in ms. */
+static long
+grace_ms(const MjMailSession *session)
+{
+	if (!ProcDiePending)
+		return STOP_GRACE_MS;
+	return session->smtp != NULL && mj_smtp_in_doubt(session->smtp) ?
+		END_GRACE_MS :
+		0;
+}
+
 /* What is left of the grace of who must stop, in ms. */
 static long
 grace_left(MjMailSession *session)
@@ -337,7 +351,7 @@ grace_left(MjMailSession *session)
 		session->stopping_since = now;
 	}
 	INSTR_TIME_SUBTRACT(now, session->stopping_since);
-	return STOP_GRACE_MS - (long) INSTR_TIME_GET_MILLISEC(now);
+	return grace_ms(session) - (long) INSTR_TIME_GET_MILLISEC(now);
 }
 
 /* Wait for sockets, the latch, and the end of the postmaster. */

@@ -83,7 +83,8 @@ typedef struct MailBatch
 	MemoryContext context;		/* all of it */
 	MemoryContext mail_context; /* the mail at hand */
 	MjMailSession session;
-	int count;
+	int max_mails;
+	int count; /* that were claimed; -1: somebody holds that up */
 	MailItem *items;
 	int unrecorded; /* tried, not recorded */
 	instr_time unrecorded_since;
@@ -212,25 +213,39 @@ load_items(MailBatch *batch, MjRun *runs)
 	}
 }
 
-/* Claim up to max_mails due mails, and read them. */
+/* Claim up to max_mails due mails, and read them.  In a transaction. */
 static void
-claim_batch(MailBatch *batch, int max_mails)
+claim_batch(void *arg)
 {
-	MjRun *runs = palloc(max_mails * sizeof(MjRun));
+	MailBatch *batch = arg;
+	MjRun *runs = palloc(batch->max_mails * sizeof(MjRun));
 
-	begin_work(batch->in_spi);
-	batch->count =
-		mj_queue_claim_mails(batch->worker_id, mj_clock_now(), max_mails, runs);
-	if (batch->count > 0)
+	batch->count = mj_queue_claim_mails(batch->worker_id, mj_clock_now(),
+										batch->max_mails, runs);
+	if (batch->count == 0)
+		return;
+	qsort(runs, batch->count, sizeof(MjRun), compare_runs);
+	load_items(batch, runs);
+	check_defaults(&batch->trouble);
+}
+
+/* The transaction of a claim; false when somebody holds the executor up. */
+static bool
+try_claim(MailBatch *batch)
+{
+	if (batch->in_spi)
 	{
-		qsort(runs, batch->count, sizeof(MjRun), compare_runs);
-		load_items(batch, runs);
-		check_defaults(&batch->trouble);
+		begin_work(true);
+		claim_batch(batch);
+		commit_work(true);
 	}
-	commit_work(batch->in_spi);
+	else if (!mj_worker_do_bounded(batch->context, true, MJ_HELD_UP_CLAIM,
+								   claim_batch, batch))
+		return false;
 	outstanding += batch->count;
 	if (batch->count > 0)
 		MJ_FAULT("mailer-claimed");
+	return true;
 }
 
 /* ------------------------------------------------------------------------
@@ -619,7 +634,9 @@ process_batch(MailBatch *batch, int max_mails)
 {
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
 
-	claim_batch(batch, max_mails);
+	batch->max_mails = max_mails;
+	if (!try_claim(batch))
+		batch->count = -1;
 	if (batch->count > 0)
 	{
 		PG_TRY();
@@ -671,8 +688,9 @@ recover_leftovers(MailBatch *batch)
 
 /*
  * Send what is due, at most max_mails mails; returns how many were claimed: 0
- * means that there is nothing to do.  For the mail executor, which has a slot
- * with that worker_id and no transaction open.  Returns early when the worker
+ * means that there is nothing to do, -1 that somebody has locked the tables.
+ * For the mail executor, which has a slot with that worker_id and no
+ * transaction open.  Returns early when the worker
  * must leave or was interrupted; whoever calls looks for that.  Trouble with
  * the server is logged, not raised.
  */

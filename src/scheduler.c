@@ -40,9 +40,6 @@
 /* When it is looked for again where it was locked. */
 #define MJ_PRUNE_AGAIN_US (60 * USECS_PER_SEC)
 
-/* How long a tick waits for a lock that somebody holds. */
-#define MJ_TICK_LOCK_TIMEOUT "1s"
-
 static MemoryContext tick_context = NULL; /* reset for every tick */
 static char *database_name = NULL;
 
@@ -228,33 +225,21 @@ leave_for_good(void)
 	mj_worker_finish();
 }
 
-/* Begin a transaction that nobody holds up for long. */
-static void
-begin_bounded(bool durable)
+/* A tick, as what its transaction does needs it. */
+typedef struct Look
 {
-	mj_worker_begin(tick_context, durable);
-	(void) set_config_option("lock_timeout", MJ_TICK_LOCK_TIMEOUT, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-}
+	TimestampTz now;
+	bool thorough;
+	MjTick *found;
+} Look;
 
-/*
- * In PG_CATCH: a transaction that gave up on a lock, or was cancelled, is
- * aborted, and will be tried again.  Other errors end the scheduler.
- */
 static void
-give_up(bool log)
+look(void *arg)
 {
-	int sqlstate = geterrcode();
+	Look *this = arg;
 
-	mj_worker_cancellable = false;
-	if (sqlstate != ERRCODE_LOCK_NOT_AVAILABLE &&
-		sqlstate != ERRCODE_QUERY_CANCELED)
-		PG_RE_THROW();
-	if (log)
-		EmitErrorReport();
-	FlushErrorState();
-	AbortCurrentTransaction();
-	MemoryContextSwitchTo(tick_context);
+	mj_tick(this->now, known.last_seen, this->thorough, this->found);
+	MJ_FAULT("scheduler-tick-fired");
 }
 
 /*
@@ -263,34 +248,19 @@ give_up(bool log)
  * false then.
  */
 static bool
-try_tick(TimestampTz now, bool first, MjTick *found)
+try_tick(TimestampTz now, bool thorough, MjTick *found)
 {
-	static bool logged = false;
-	volatile bool done = false;
+	Look this = { now, thorough, found };
 
 	MJ_FAULT("scheduler-tick-start");
-	mj_worker_cancellable = true;
-	PG_TRY();
+	if (mj_worker_do_bounded(tick_context, mj_worker_is_unsettled(),
+							 MJ_HELD_UP_TICK, look, &this))
 	{
-		begin_bounded(mj_worker_is_unsettled());
-		mj_tick(now, known.last_seen, first, found);
-		MJ_FAULT("scheduler-tick-fired");
-		mj_worker_commit(tick_context);
-		done = true;
-	}
-	PG_CATCH();
-	{
-		give_up(!logged);
-	}
-	PG_END_TRY();
-	mj_worker_cancellable = false;
-	QueryCancelPending = false;
-	logged = !done;
-	if (done)
 		known.last_seen = now;
-	else
-		known.next_due = known.next_look = now + USECS_PER_SEC;
-	return done;
+		return true;
+	}
+	known.next_due = known.next_look = now + USECS_PER_SEC;
+	return false;
 }
 
 /* Look at the tables, and tell everybody what was found. */
@@ -326,6 +296,21 @@ tick(TimestampTz now, bool first)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
+/* What the transaction of pruning does. */
+typedef struct Pruning
+{
+	TimestampTz now;
+	bool more;
+} Pruning;
+
+static void
+prune_some(void *arg)
+{
+	Pruning *this = arg;
+
+	this->more = mj_tick_prune(this->now);
+}
+
 /*
  * The transaction of pruning.  Returns how long to wait before the next,
  * microseconds: 0 if there may be more, little if something was locked.
@@ -333,24 +318,12 @@ tick(TimestampTz now, bool first)
 static TimestampTz
 try_prune(TimestampTz now)
 {
-	volatile TimestampTz pause = MJ_PRUNE_AGAIN_US;
+	Pruning this = { now, false };
 
-	mj_worker_cancellable = true;
-	PG_TRY();
-	{
-		begin_bounded(false);
-		pause = mj_tick_prune(now) ? 0 : MJ_PRUNE_EVERY_US;
-		mj_worker_commit(tick_context);
-	}
-	PG_CATCH();
-	{
-		give_up(true);
-		pause = MJ_PRUNE_AGAIN_US;
-	}
-	PG_END_TRY();
-	mj_worker_cancellable = false;
-	QueryCancelPending = false;
-	return pause;
+	if (!mj_worker_do_bounded(tick_context, false, MJ_HELD_UP_PRUNE, prune_some,
+							  &this))
+		return MJ_PRUNE_AGAIN_US;
+	return this.more ? 0 : MJ_PRUNE_EVERY_US;
 }
 
 /* Delete old history now and then, a little at a time. */

@@ -74,6 +74,14 @@ typedef struct MjSlot
 	MjProgress progress;	/* of the run at hand */
 } MjSlot;
 
+/* What waits for a lock on the extension's tables. */
+typedef enum MjHeldUp
+{
+	MJ_HELD_UP_TICK = 1,
+	MJ_HELD_UP_PRUNE = 2,
+	MJ_HELD_UP_CLAIM = 4
+} MjHeldUp;
+
 /* What is known of a database.  oid 0 = free entry. */
 typedef struct MjDatabase
 {
@@ -81,6 +89,7 @@ typedef struct MjDatabase
 	bool wake;				/* something was committed; look at the tables */
 	bool reported;			/* "n jobs active" was logged since the start */
 	bool copy_reported;		/* that it is a copy was logged */
+	int held_up;			/* MjHeldUp bits: was logged, and is not over */
 	uint32 reloads;			/* calls of jobs.reload() */
 	bool held;				/* runs wait for others to end */
 	bool drained;			/* no run is started, see jobs.drain() */

@@ -1162,6 +1162,19 @@ mj_smtp_usable(const MjSmtp *smtp)
 }
 
 /*
+ * Is the reply to a final dot awaited?  Until it comes nobody knows whether the
+ * server has taken the message.
+ */
+bool
+mj_smtp_in_doubt(const MjSmtp *smtp)
+{
+	const MjDialogue *dialogue = &smtp->dialogue;
+
+	return dialogue->dot_taken &&
+		(dialogue->state == MJ_DLG_BODY || dialogue->state == MJ_DLG_DOT);
+}
+
+/*
  * Take leave politely, within a second.  Does not free anything.
  */
 void

@@ -103,6 +103,7 @@ extern int mj_smtp_check(MjSmtp *smtp, MjSmtpStep *steps, MjSmtpResult *result);
 extern bool mj_smtp_send(MjSmtp *smtp, const MjEnvelope *envelope,
 						 MjSmtpResult *result);
 extern bool mj_smtp_usable(const MjSmtp *smtp);
+extern bool mj_smtp_in_doubt(const MjSmtp *smtp);
 extern void mj_smtp_quit(MjSmtp *smtp);
 extern void mj_smtp_close(MjSmtp *smtp);
 

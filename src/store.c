@@ -15,6 +15,8 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -23,11 +25,15 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 #include "store.h"
 
 #define MJ_SCHEMA "jobs"
 #define MJ_EXTENSION "motionify_jobs"
+
+/* How long mj_store_is_lockable() waits. */
+#define MJ_LOCKABLE_WAIT_MS 1000
 
 /*
  * True when the extension is created in this database.  Needs a transaction.
@@ -61,6 +67,49 @@ mj_store_owner(void)
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	return owner;
+}
+
+/* The tables that the end of a run writes, in the order of locks. */
+static const char *const run_tables[] = { "job", "job_state", "queue",
+										  "run_log", "mail" };
+
+/* Lock them for writing, if nobody has locked one of them against that. */
+static bool
+lock_run_tables(void)
+{
+	Oid schema = get_namespace_oid(MJ_SCHEMA, false);
+	int i;
+
+	for (i = 0; i < lengthof(run_tables); i++)
+	{
+		Oid table = get_relname_relid(run_tables[i], schema);
+
+		if (!OidIsValid(table) ||
+			!ConditionalLockRelationOid(table, RowExclusiveLock))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Can the tables that the end of a run writes be written now, or in a moment?
+ * For a process on its way out, where nothing ends the wait for a lock; others
+ * that end with it may still hold one.  Needs a transaction, which then has
+ * locked them.
+ */
+bool
+mj_store_is_lockable(void)
+{
+	int waited;
+
+	for (waited = 0; waited < MJ_LOCKABLE_WAIT_MS; waited += 10)
+	{
+		if (lock_run_tables())
+			return true;
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10L,
+						 PG_WAIT_EXTENSION);
+	}
+	return false;
 }
 
 /*

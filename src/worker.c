@@ -17,6 +17,7 @@
 #include <signal.h>
 
 #include "access/xact.h"
+#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -39,6 +40,9 @@
 
 /* How long after a start of the server starts of runs are durable. */
 #define MJ_UNSETTLED_US (5 * 60 * USECS_PER_SEC)
+
+/* How long bookkeeping waits for a lock that somebody holds. */
+#define MJ_LOCK_TIMEOUT "1s"
 
 /* How long DDL waits for workers to leave before it goes on regardless. */
 #define MJ_EVICT_TIMEOUT_MS 10000L
@@ -300,6 +304,100 @@ mj_worker_commit(MemoryContext context)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	pgstat_report_stat(false);
+}
+
+/* Note whether something is held up; returns whether that is news. */
+static bool
+note_held_up(MjHeldUp what, bool held_up)
+{
+	MjDatabase *entry;
+	bool news;
+
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	news = entry != NULL && ((entry->held_up & what) != 0) != held_up;
+	if (news)
+		entry->held_up ^= what;
+	mj_unlock();
+	return news;
+}
+
+/* Say that somebody has locked what jobs need. */
+static void
+log_held_up(MemoryContext context)
+{
+	char *database;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+	database = get_database_name(MyDatabaseId);
+	mj_worker_commit(context);
+	ereport(
+		LOG,
+		(errmsg(
+			 "motionify_jobs: tables of schema jobs in database \"%s\" are locked by another session",
+			 database),
+		 errhint(
+			 "Jobs of this database wait until it releases them. See pg_locks.")));
+}
+
+/*
+ * In PG_CATCH: a transaction that gave up on a lock, or was cancelled, is
+ * aborted, and will be tried again.  Other errors end the worker.
+ */
+static void
+give_up(MemoryContext context, MjHeldUp what)
+{
+	int sqlstate = geterrcode();
+	bool locked = sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ||
+		sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED;
+
+	mj_worker_cancellable = false;
+	if (!locked && sqlstate != ERRCODE_QUERY_CANCELED)
+		PG_RE_THROW();
+	if (!locked)
+		EmitErrorReport();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(context);
+	if (locked && note_held_up(what, true))
+		log_held_up(context);
+}
+
+/*
+ * A transaction of bookkeeping that nobody holds up for long: work(arg) in it,
+ * with results in `context`.  Where a user has locked what it needs it fails
+ * after a second, which is logged once; false then, and the caller tries again
+ * later.  It can be cancelled, with the same effect.
+ */
+bool
+mj_worker_do_bounded(MemoryContext context, bool durable, MjHeldUp what,
+					 void (*work)(void *), void *arg)
+{
+	volatile bool done = false;
+
+	mj_worker_cancellable = true;
+	PG_TRY();
+	{
+		mj_worker_begin(context, durable);
+		(void) set_config_option("lock_timeout", MJ_LOCK_TIMEOUT, PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+								 false);
+		work(arg);
+		mj_worker_commit(context);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		give_up(context, what);
+	}
+	PG_END_TRY();
+	mj_worker_cancellable = false;
+	QueryCancelPending = false;
+	if (done)
+		(void) note_held_up(what, false);
+	return done;
 }
 
 /*

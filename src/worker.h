@@ -42,6 +42,9 @@ extern bool mj_worker_reload(void);
 extern MjWake mj_worker_wait(long timeout_ms, bool *reloaded);
 extern void mj_worker_begin(MemoryContext context, bool durable);
 extern void mj_worker_commit(MemoryContext context);
+extern bool mj_worker_do_bounded(MemoryContext context, bool durable,
+								 MjHeldUp what, void (*work)(void *),
+								 void *arg);
 extern bool mj_worker_is_unsettled(void);
 extern void mj_worker_finish(void);
 extern bool mj_worker_must_leave(void);

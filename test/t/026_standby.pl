@@ -10,8 +10,10 @@ use Test::More;
 
 my $primary = new_node('primary', streaming => 1);
 $primary->safe_psql('postgres', <<'SQL');
+CREATE ROLE another LOGIN;
 SELECT jobs.schedule('ping', NULL, 'SELECT pg_is_in_recovery()'),
        jobs.schedule('every second', '* * * * * *', 'SELECT pg_is_in_recovery()'),
+       jobs.schedule('another', '@every 1s', 'SELECT pg_is_in_recovery()', role => 'another'),
        jobs.schedule('sleeps', NULL, 'SELECT pg_sleep(3600)');
 SQL
 $primary->backup('backup');
@@ -45,10 +47,25 @@ is(log_count($standby, qr/motionify_jobs launcher started/), 0, 'its log says no
 # the primary dies; the run that was at work there is the new primary's
 $primary->wait_for_catchup($standby);
 my $before = $standby->safe_psql('postgres', $seen);
+my $had = $standby->safe_psql('postgres', 'SELECT count(*) FROM jobs.history');
 $primary->stop('immediate');
+# instants pass between two servers
+my $gone = $standby->safe_psql('postgres', 'SELECT clock_timestamp()');
+poll_until($standby, "SELECT clock_timestamp() > '$gone'::timestamptz + interval '1.1 s'");
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM jobs.history'), $had, 'the standby has run nothing, though jobs are due');
+my $asked = $standby->safe_psql('postgres', 'SELECT clock_timestamp()');
 $standby->promote;
 ok(poll_until($standby, "SELECT ($seen) > $before"), 'promoted, it runs what is due');
 is(run_and_wait($standby, 'ping')->{result}, 'f', 'and run_now works');
+foreach my $job ('every second', 'another', 'sleeps')
+{
+    my $first = "SELECT min(started_at) - '$asked' FROM jobs.history WHERE job = '$job' AND started_at > '$asked'";
+    ok(poll_until($standby, "SELECT ($first) IS NOT NULL"), "after the promotion, $job starts");
+    is($standby->safe_psql('postgres', "SELECT ($first) < interval '2 s'"), 't',
+        'within 2 s: ' . $standby->safe_psql('postgres', $first));
+}
+is($standby->safe_psql('postgres', "SELECT count(*) FROM jobs.history WHERE started_at BETWEEN '$gone' AND '$asked'"), 0,
+    'nothing has run before it');
 ok(poll_until($standby, q{SELECT string_agg(status, ',' ORDER BY attempt) FROM jobs.history WHERE job = 'sleeps'},
     'crashed,running'), 'the run that the primary had in hand is started again');
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM (SELECT due_at FROM jobs.history
