@@ -73,6 +73,16 @@ static MjStatement by_id = {
 	{ OWN_TYPES, INT8OID },
 };
 
+/* What an executor needs of a job, and no more: it is read for every run. */
+static MjStatement to_execute = {
+	"SELECT j.name, j.job_group, j.command, j.role, j.catch_up, j.timeout,"
+	" j.max_attempts, j.backoff_base, j.version,"
+	" (SELECT role_oid FROM jobs.job_state WHERE job_id = $1) "
+	"FROM jobs.job j WHERE j.job_id = $1",
+	1,
+	{ INT8OID },
+};
+
 static MjStatement by_id_locked = {
 	JOB_COLUMNS JOB_TABLES "WHERE j.job_id = $3 FOR UPDATE OF j",
 	3,
@@ -495,6 +505,38 @@ bool
 mj_job_by_id(int64 job_id, MjJob *job)
 {
 	return find_by_id(&by_id, job_id, job);
+}
+
+/* As mj_job_by_id, for an executor: only what to_execute names is filled. */
+bool
+mj_job_to_execute(int64 job_id, MjJob *job)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	bool found;
+
+	memset(job, 0, sizeof(MjJob));
+	job->job_id = job_id;
+	mj_store_enter(&scope);
+	mj_param_int64(&params, job_id);
+	found = mj_store_run(&to_execute, &params) > 0;
+	if (found)
+	{
+		job->name = mj_row_text(&scope, 0, 1);
+		job->job_group = mj_row_text(&scope, 0, 2);
+		job->command = mj_row_text(&scope, 0, 3);
+		job->role = mj_row_text(&scope, 0, 4);
+		job->catch_up = mj_row_text(&scope, 0, 5);
+		job->timeout = row_interval(&scope, 0, 6);
+		job->max_attempts = mj_row_int32(0, 7);
+		job->backoff_base = row_interval(&scope, 0, 8);
+		job->version = mj_row_int32(0, 9);
+		job->role_oid = mj_row_oid(0, 10);
+	}
+	mj_store_leave(&scope);
+	if (found && !OidIsValid(job->role_oid)) /* restored ahead of its role */
+		job->role_oid = get_role_oid(job->role, true);
+	return found;
 }
 
 /* As mj_job_find_locked, by id. */
