@@ -43,7 +43,7 @@ bench_idle()
     sql -o /dev/null -c "SELECT jobs.schedule('wake', NULL, 'SELECT 1')" -c "SELECT jobs.run_now('wake')"
     cron_new libpq 16
     cron -o /dev/null -c "ALTER SYSTEM SET autovacuum = off" -c "SELECT pg_reload_conf()" -c "
-        INSERT INTO cron.job (schedule, command) SELECT '0 4 1 1 *', 'SELECT 1' FROM generate_series(1, $idle_jobs - 1)" -c "
+        INSERT INTO cron.job (schedule, command, nodeport) SELECT '0 4 1 1 *', 'SELECT 1', 5432 FROM generate_series(1, $idle_jobs - 1)" -c "
         SELECT cron.schedule('last', '0 4 1 1 *', 'SELECT 1')" -c CHECKPOINT
     wait_until_alone
     rm -f "$MJ_WORK"/idle.*

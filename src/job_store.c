@@ -281,7 +281,7 @@ static MjStatement any_due = {
 
 /* Looks at a bounded number of jobs, however many are due at once. */
 static MjStatement upcoming_lanes = {
-	"SELECT s.role_oid::bigint FROM ("
+	"SELECT s.role_oid::bigint, count(*) FROM ("
 	" SELECT role_oid, next_run_at FROM jobs.job_state"
 	" WHERE next_run_at <= $1 ORDER BY next_run_at LIMIT 1000) s "
 	"GROUP BY s.role_oid ORDER BY min(s.next_run_at) LIMIT $2",
@@ -849,11 +849,11 @@ mj_job_any_due(TimestampTz now)
 }
 
 /*
- * The lanes of jobs due up to an instant, earliest first, into lanes[limit];
- * returns how many.
+ * The lanes of jobs due up to an instant, and how many jobs of each, earliest
+ * first, into lanes[limit]; returns how many lanes.
  */
 int
-mj_job_upcoming_lanes(TimestampTz before, int limit, int64 *lanes)
+mj_job_upcoming_lanes(TimestampTz before, int limit, MjLaneDemand *lanes)
 {
 	MjScope scope;
 	MjParams params = { 0 };
@@ -865,7 +865,10 @@ mj_job_upcoming_lanes(TimestampTz before, int limit, int64 *lanes)
 	mj_param_int32(&params, limit);
 	n = (int) mj_store_run(&upcoming_lanes, &params);
 	for (row = 0; row < n; row++)
-		lanes[row] = mj_row_int64(row, 1);
+	{
+		lanes[row].lane = mj_row_int64(row, 1);
+		lanes[row].ready = mj_row_int64(row, 2);
+	}
 	mj_store_leave(&scope);
 	return n;
 }

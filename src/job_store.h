@@ -19,6 +19,8 @@
 #include "datatype/timestamp.h"
 #include "utils/timestamp.h"
 
+#include "queue_store.h"
+
 /* The name that mail runs go by in history; no job may have it. */
 #define MJ_MAIL_JOB_NAME "mail"
 
@@ -105,7 +107,8 @@ extern int mj_job_due(TimestampTz now, int limit, MjJob **jobs);
 extern int mj_job_without_state(int limit, MjJob **jobs);
 extern TimestampTz mj_job_next_due(TimestampTz after);
 extern bool mj_job_any_due(TimestampTz now);
-extern int mj_job_upcoming_lanes(TimestampTz before, int limit, int64 *lanes);
+extern int mj_job_upcoming_lanes(TimestampTz before, int limit,
+								 MjLaneDemand *lanes);
 extern int64 mj_job_count_active(void);
 
 /* identity */
