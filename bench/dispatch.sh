@@ -71,7 +71,7 @@ bench_dispatch()
         summary <"$MJ_WORK/lag.$name"
     done
     for name in 'ours, executors kept' 'ours, each minute'; do
-        goal "$(median <"$MJ_WORK/lag.$name")" 3 "dispatch, $name, median ms"
-        goal "$(sort -n "$MJ_WORK/lag.$name" | tail -n 1)" 25 "dispatch, $name, latest ms"
+        goal "$(median <"$MJ_WORK/lag.$name" | awk '{ printf "%.2f", $1 }')" 3 "dispatch, $name, median ms"
+        goal "$(sort -n "$MJ_WORK/lag.$name" | awk 'END { printf "%.2f", $1 }')" 25 "dispatch, $name, latest ms"
     done
 }

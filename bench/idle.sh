@@ -7,19 +7,6 @@
 
 idle_jobs=100000
 
-# cpu_us DATA PATTERN: the CPU time, in microseconds, of a server's processes of a
-# name, and of all that it has reaped (in steps of 10 ms).
-cpu_us()
-{
-    local postmaster pid us
-    postmaster=$(head -n 1 "$MJ_WORK/$1/postmaster.pid")
-    us=$(awk '{ print ($16 + $17) * 10000 }' "/proc/$postmaster/stat")
-    for pid in $(pgrep -P "$postmaster" -f "$2"); do
-        us=$((us + $(awk '{ print int($1 / 1000) }' "/proc/$pid/schedstat")))
-    done
-    echo "$us"
-}
-
 # idle_minute DATA PATTERN: the time that a minute takes, in ms.
 idle_minute()
 {
@@ -28,7 +15,7 @@ idle_minute()
     before=$(cpu_us "$1" "$2")
     sleep 60
     after=$(cpu_us "$1" "$2")
-    awk -v us=$((after - before)) 'BEGIN { printf "%.2f\n", us / 1000 }'
+    ms $((after - before))
 }
 
 # Until our scheduler and executors have left.

@@ -91,6 +91,29 @@ at() { sql -c "SELECT to_char('$1'::timestamptz AT TIME ZONE 'UTC', '\"@at \"YYY
 
 # --- figures -----------------------------------------------------------------------
 
+# cpu_us DATA PATTERN: the CPU time, in microseconds, of those processes of a server
+# that there are of a name, and (in steps of 10 ms) of all that it has reaped.
+cpu_us()
+{
+    local postmaster reaped
+    postmaster=$(head -n 1 "$MJ_WORK/$1/postmaster.pid")
+    reaped=$(awk '{ print ($16 + $17) * 10000 }' "/proc/$postmaster/stat")
+    echo $((reaped + $(cpu_live_us "$@")))
+}
+
+# cpu_live_us DATA PATTERN: the same without what was reaped.
+cpu_live_us()
+{
+    local pid us=0
+    for pid in $(pgrep -P "$(head -n 1 "$MJ_WORK/$1/postmaster.pid")" -f "$2"); do
+        us=$((us + $(awk '{ print int($1 / 1000) }' "/proc/$pid/schedstat" 2>/dev/null || echo 0)))
+    done
+    echo "$us"
+}
+
+# Microseconds as milliseconds.
+ms() { awk -v us="$1" 'BEGIN { printf "%.2f\n", us / 1000 }'; }
+
 # The median of the numbers given, one a line.
 median()
 {
@@ -98,25 +121,22 @@ median()
         END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
 }
 
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.1f", b > 0 ? a / b : 0 }'; }
+# The median of the ratios of two files, line by line: of rounds that were measured
+# one after the other.
+median_ratio() { paste "$1" "$2" | awk -F '\t' '$2 { print $1 / $2 }' | median | awk '{ printf "%.1f\n", $1 }'; }
 
-# goal FIGURE MOST [WHAT], goal_least FIGURE LEAST [WHAT]
-goal()
+# goal FIGURE MOST WHAT, goal_least FIGURE LEAST WHAT: notes whether it was met.
+goal() { note_goal "$3" "$1" "below $2" "$(awk -v figure="$1" -v most="$2" 'BEGIN { print (figure != "" && figure + 0 < most + 0) }')"; }
+goal_least() { note_goal "$3" "$1" "at least $2" "$(awk -v figure="$1" -v least="$2" 'BEGIN { print (figure != "" && figure + 0 >= least + 0) }')"; }
+
+note_goal()
 {
-    if awk -v figure="$1" -v most="$2" 'BEGIN { exit !(figure < most) }'; then
-        goals+=("met     ${3:-${FUNCNAME[1]}}: $1, below $2")
+    local what=$1 figure=$2 wanted=$3 met=$4
+    if [ "$met" = 1 ]; then
+        goals+=("met     $what: $figure, $wanted")
     else
-        goals+=("MISSED  ${3:-${FUNCNAME[1]}}: $1, not below $2")
-        printf '    missed its goal, %s\n' "$2"
-    fi
-}
-goal_least()
-{
-    if awk -v figure="$1" -v least="$2" 'BEGIN { exit !(figure >= least) }'; then
-        goals+=("met     ${3:-${FUNCNAME[1]}}: $1, at least $2")
-    else
-        goals+=("MISSED  ${3:-${FUNCNAME[1]}}: $1, less than $2")
-        printf '    missed its goal, %s\n' "$2"
+        goals+=("MISSED  $what: $figure, not $wanted")
+        printf '    missed its goal, %s\n' "$wanted"
     fi
 }
 
