@@ -45,8 +45,8 @@ dispatch_cron()
     cron -o /dev/null -c 'TRUNCATE cron.job_run_details' -c "
         SELECT count(cron.schedule('dispatch ' || g, '* * * * *', 'SELECT 1')) FROM generate_series(1, $together) AS g"
     until_sql 75 "SELECT clock_timestamp() >= '$at'"
-    until_sql 30 "SELECT count(*) >= $together FROM cron.job_run_details WHERE end_time IS NOT NULL" cron || :
-    cron -c "SELECT extract(epoch FROM start_time - '$at') * 1000 FROM cron.job_run_details WHERE start_time IS NOT NULL"
+    until_sql 30 "SELECT count(*) >= $together FROM cron.job_run_details WHERE end_time >= '$at'" cron || :
+    cron -c "SELECT extract(epoch FROM start_time - '$at') * 1000 FROM cron.job_run_details WHERE start_time >= '$at'"
     cron -o /dev/null -c "SELECT count(cron.unschedule(jobid)) FROM cron.job"
 }
 
