@@ -110,19 +110,26 @@ mj_clock_real(void)
 }
 
 /*
- * Milliseconds to wait until an instant, rounded up, 0 when it has passed, at
- * most at_most_ms.  DT_NOEND is never.
+ * Microseconds to wait until an instant, 0 when it has passed, at most
+ * at_most_us.  DT_NOEND is never.
  */
-long
-mj_clock_ms_until(TimestampTz instant, long at_most_ms)
+TimestampTz
+mj_clock_us_until(TimestampTz instant, TimestampTz at_most_us)
 {
 	TimestampTz now = mj_clock_now();
 
 	if (instant <= now)
 		return 0;
-	if (clock_is_injected())
-		return at_most_ms;
-	if (instant >= now + at_most_ms * INT64CONST(1000))
-		return at_most_ms;
-	return (long) ((instant - now + 999) / 1000);
+	if (clock_is_injected() || instant >= now + at_most_us)
+		return at_most_us;
+	return instant - now;
+}
+
+/* The same in milliseconds, rounded up. */
+long
+mj_clock_ms_until(TimestampTz instant, long at_most_ms)
+{
+	TimestampTz us = mj_clock_us_until(instant, at_most_ms * INT64CONST(1000));
+
+	return (long) ((us + 999) / 1000);
 }

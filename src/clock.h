@@ -14,6 +14,8 @@
 
 extern TimestampTz mj_clock_now(void);
 extern TimestampTz mj_clock_real(void);
+extern TimestampTz mj_clock_us_until(TimestampTz instant,
+									 TimestampTz at_most_us);
 extern long mj_clock_ms_until(TimestampTz instant, long at_most_ms);
 extern void mj_clock_init(void);
 

@@ -141,7 +141,7 @@ check_claim(Work *work)
 	MjRun *run = &work->run;
 	MjRoleProblem problem;
 
-	if (!mj_job_by_id(run->job_id, &work->job))
+	if (!mj_job_to_execute(run->job_id, &work->job))
 	{
 		mj_queue_delete(run->run_id, run->worker_id);
 		return false; /* a caller who waits finds it gone */

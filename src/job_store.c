@@ -75,6 +75,18 @@ static MjStatement by_id = {
 	{ OWN_TYPES, INT8OID },
 };
 
+/* What an executor needs of a job, and no more: it is read for every run. */
+static MjStatement to_execute = {
+	"SELECT j.name, j.job_group, j.command, j.role, j.catch_up, j.timeout,"
+	" j.max_attempts, j.backoff_base, j.version,"
+	" (SELECT role_oid FROM jobs.job_state WHERE job_id = $1),"
+	" j.backoff, j.backoff_cap, j.backoff_jitter, j.retry_on, j.isolated,"
+	" EXISTS (SELECT FROM jobs.job_after WHERE after_id = $1) "
+	"FROM jobs.job j WHERE j.job_id = $1",
+	1,
+	{ INT8OID },
+};
+
 static MjStatement by_id_locked = {
 	JOB_COLUMNS JOB_TABLES "WHERE j.job_id = $3 FOR UPDATE OF j",
 	3,
@@ -291,7 +303,7 @@ static MjStatement any_due = {
 
 /* Looks at a bounded number of jobs, however many are due at once. */
 static MjStatement upcoming_lanes = {
-	"SELECT s.role_oid::bigint FROM ("
+	"SELECT s.role_oid::bigint, count(*) FROM ("
 	" SELECT role_oid, next_run_at FROM jobs.job_state"
 	" WHERE next_run_at <= $1 ORDER BY next_run_at LIMIT 1000) s "
 	"GROUP BY s.role_oid ORDER BY min(s.next_run_at) LIMIT $2",
@@ -546,6 +558,44 @@ bool
 mj_job_by_id(int64 job_id, MjJob *job)
 {
 	return find_by_id(&by_id, job_id, job);
+}
+
+/* As mj_job_by_id, for an executor: only what to_execute names is filled. */
+bool
+mj_job_to_execute(int64 job_id, MjJob *job)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	bool found;
+
+	memset(job, 0, sizeof(MjJob));
+	job->job_id = job_id;
+	mj_store_enter(&scope);
+	mj_param_int64(&params, job_id);
+	found = mj_store_run(&to_execute, &params) > 0;
+	if (found)
+	{
+		job->name = mj_row_text(&scope, 0, 1);
+		job->job_group = mj_row_text(&scope, 0, 2);
+		job->command = mj_row_text(&scope, 0, 3);
+		job->role = mj_row_text(&scope, 0, 4);
+		job->catch_up = mj_row_text(&scope, 0, 5);
+		job->timeout = row_interval(&scope, 0, 6);
+		job->max_attempts = mj_row_int32(0, 7);
+		job->backoff_base = row_interval(&scope, 0, 8);
+		job->version = mj_row_int32(0, 9);
+		job->role_oid = mj_row_oid(0, 10);
+		job->backoff = mj_row_text(&scope, 0, 11);
+		job->backoff_cap = row_interval(&scope, 0, 12);
+		job->backoff_jitter = mj_row_double(0, 13);
+		job->retry_on = row_array(&scope, 0, 14);
+		job->isolated = mj_row_bool(0, 15);
+		job->has_successors = mj_row_bool(0, 16);
+	}
+	mj_store_leave(&scope);
+	if (found && !OidIsValid(job->role_oid)) /* restored ahead of its role */
+		job->role_oid = get_role_oid(job->role, true);
+	return found;
 }
 
 /* As mj_job_find_locked, by id. */
@@ -904,11 +954,11 @@ mj_job_any_due(TimestampTz now)
 }
 
 /*
- * The lanes of jobs due up to an instant, earliest first, into lanes[limit];
- * returns how many.
+ * The lanes of jobs due up to an instant, and how many jobs of each, earliest
+ * first, into lanes[limit]; returns how many lanes.
  */
 int
-mj_job_upcoming_lanes(TimestampTz before, int limit, int64 *lanes)
+mj_job_upcoming_lanes(TimestampTz before, int limit, MjLaneDemand *lanes)
 {
 	MjScope scope;
 	MjParams params = { 0 };
@@ -920,7 +970,10 @@ mj_job_upcoming_lanes(TimestampTz before, int limit, int64 *lanes)
 	mj_param_int32(&params, limit);
 	n = (int) mj_store_run(&upcoming_lanes, &params);
 	for (row = 0; row < n; row++)
-		lanes[row] = mj_row_int64(row, 1);
+	{
+		lanes[row].lane = mj_row_int64(row, 1);
+		lanes[row].ready = mj_row_int64(row, 2);
+	}
 	mj_store_leave(&scope);
 	return n;
 }

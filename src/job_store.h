@@ -20,6 +20,8 @@
 #include "utils/array.h"
 #include "utils/timestamp.h"
 
+#include "queue_store.h"
+
 /* The name that mail runs go by in history; no job may have it. */
 #define MJ_MAIL_JOB_NAME "mail"
 
@@ -95,6 +97,7 @@ typedef struct MjJobState
 extern bool mj_job_find(const char *name, MjJob *job);
 extern bool mj_job_find_locked(const char *name, MjJob *job);
 extern bool mj_job_by_id(int64 job_id, MjJob *job);
+extern bool mj_job_to_execute(int64 job_id, MjJob *job);
 extern bool mj_job_by_id_locked(int64 job_id, MjJob *job);
 extern int mj_job_all(MjJob **jobs);
 extern int64 mj_job_insert(const MjJob *job, TimestampTz now);
@@ -123,7 +126,8 @@ extern int mj_job_due(TimestampTz now, int limit, MjJob **jobs);
 extern int mj_job_without_state(int limit, MjJob **jobs);
 extern TimestampTz mj_job_next_due(TimestampTz after);
 extern bool mj_job_any_due(TimestampTz now);
-extern int mj_job_upcoming_lanes(TimestampTz before, int limit, int64 *lanes);
+extern int mj_job_upcoming_lanes(TimestampTz before, int limit,
+								 MjLaneDemand *lanes);
 extern int64 mj_job_count_active(void);
 
 /* identity */

@@ -22,8 +22,10 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
@@ -41,6 +43,7 @@
 #define MJ_PRUNE_AGAIN_US (60 * USECS_PER_SEC)
 
 static MemoryContext tick_context = NULL; /* reset for every tick */
+static TimeoutId look_timeout;
 static char *database_name = NULL;
 
 /* What the scheduler knows between two ticks. */
@@ -54,6 +57,13 @@ static struct
 	TimestampTz last_busy; /* when something was last done; real time */
 } known;
 
+/* Timeout handler: it is time to look. */
+static void
+look_now(void)
+{
+	SetLatch(MyLatch);
+}
+
 /* Attach, connect, and learn the database's name. */
 static void
 start(Datum main_arg)
@@ -61,6 +71,7 @@ start(Datum main_arg)
 	mj_worker_attach(main_arg);
 	BackgroundWorkerInitializeConnectionByOid(mj_my_slot->database, InvalidOid,
 											  0);
+	look_timeout = RegisterTimeout(USER_TIMEOUT, look_now);
 	tick_context =
 		AllocSetContextCreate(TopMemoryContext, "motionify_jobs tick",
 							  ALLOCSET_DEFAULT_SIZES);
@@ -419,6 +430,19 @@ become_idle(void)
 	return !woken;
 }
 
+/*
+ * Have a timer end the next wait at the microsecond that something is due: a
+ * latch waits for whole milliseconds only, up to one too long.
+ */
+static void
+start_timer(void)
+{
+	TimestampTz us =
+		mj_clock_us_until(known.next_look, MJ_MAX_SLEEP_MS * INT64CONST(1000));
+
+	enable_timeout_at(look_timeout, mj_clock_real() + us);
+}
+
 /* Sleep until something is due or was committed; idle for the launcher. */
 static void
 sleep_a_while(TimestampTz now)
@@ -427,7 +451,9 @@ sleep_a_while(TimestampTz now)
 
 	if (!become_idle())
 		return;
+	start_timer();
 	(void) mj_worker_wait(sleep_ms(now), &reloaded);
+	disable_timeout(look_timeout, false);
 	mj_slot_set_state(MJ_SLOT_BUSY);
 	if (reloaded)
 		known.ticked = false; /* settings may have changed what is due */

@@ -35,13 +35,32 @@
 /* How long mj_store_is_lockable() waits. */
 #define MJ_LOCKABLE_WAIT_MS 1000
 
+/* The table that stands for the extension; InvalidOid when there is none. */
+static Oid
+queue_table(void)
+{
+	Oid schema = get_namespace_oid(MJ_SCHEMA, true);
+
+	return OidIsValid(schema) ? get_relname_relid("queue", schema) : InvalidOid;
+}
+
 /*
  * True when the extension is created in this database.  Needs a transaction.
+ * Asked for every run, so it looks for the table in the caches, and for the
+ * extension only when the table is another one than before.
  */
 bool
 mj_store_installed(void)
 {
-	return OidIsValid(get_extension_oid(MJ_EXTENSION, true));
+	static Oid known = InvalidOid;
+	Oid table = queue_table();
+
+	if (!OidIsValid(table))
+		return false;
+	if (table != known && !OidIsValid(get_extension_oid(MJ_EXTENSION, true)))
+		return false;
+	known = table;
+	return true;
 }
 
 /*
@@ -51,9 +70,7 @@ mj_store_installed(void)
 Oid
 mj_store_owner(void)
 {
-	Oid schema = get_namespace_oid(MJ_SCHEMA, true);
-	Oid table =
-		OidIsValid(schema) ? get_relname_relid("queue", schema) : InvalidOid;
+	Oid table = queue_table();
 	HeapTuple tuple;
 	Oid owner;
 

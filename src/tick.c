@@ -258,7 +258,7 @@ find_lanes(TimestampTz now, MjTick *tick)
 static void
 add_upcoming_lanes(MjTick *tick, TimestampTz now)
 {
-	int64 lanes[64];
+	MjLaneDemand lanes[64];
 	int n = mj_job_upcoming_lanes(now + MJ_PRESTART_US, lengthof(lanes), lanes);
 	MjLaneDemand *all = palloc((tick->nlanes + n + 1) * sizeof(MjLaneDemand));
 	int i;
@@ -271,13 +271,12 @@ add_upcoming_lanes(MjTick *tick, TimestampTz now)
 		MjRoleProblem problem;
 
 		for (k = 0; k < tick->nlanes; k++)
-			if (all[k].lane == lanes[i])
+			if (all[k].lane == lanes[i].lane)
 				break;
 		if (k < tick->nlanes ||
-			!mj_access_role_can_run((Oid) lanes[i], "", &problem))
+			!mj_access_role_can_run((Oid) lanes[i].lane, "", &problem))
 			continue;
-		all[tick->nlanes].lane = lanes[i];
-		all[tick->nlanes++].ready = 1;
+		all[tick->nlanes++] = lanes[i];
 	}
 }
 

@@ -39,7 +39,7 @@ CREATE VIEW jobs.active WITH (security_barrier) AS
 SELECT r.run_id,
 	   r.job,
 	   r.job_group,
-	   r.trigger,
+	   r.trigger::text,
 	   r.attempt,
 	   r.started_at,
 	   jobs.clock() - r.started_at AS running_for,

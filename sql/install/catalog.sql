@@ -48,11 +48,17 @@ FROM pg_catalog.pg_database
 WHERE datname = pg_catalog.current_database();
 
 -- Domains, since the text of a CHECK of the table is parsed by every statement
--- that inserts a row.
+-- that inserts or updates a row.
 CREATE DOMAIN jobs.overlap_policy AS text CHECK (VALUE IN ('skip', 'queue', 'allow', 'replace'));
 COMMENT ON DOMAIN jobs.overlap_policy IS 'what becomes of a run when the one before has not ended';
 CREATE DOMAIN jobs.catch_up_policy AS text CHECK (VALUE IN ('once', 'skip', 'all'));
 COMMENT ON DOMAIN jobs.catch_up_policy IS 'what becomes of missed instants';
+CREATE DOMAIN jobs.run_state AS text CHECK (VALUE IN ('waiting', 'held', 'ready', 'running'));
+COMMENT ON DOMAIN jobs.run_state IS 'what a live run does';
+CREATE DOMAIN jobs.run_trigger AS text CHECK (VALUE IN ('schedule', 'manual', 'queue', 'catch_up', 'chain', 'batch', 'retry'));
+COMMENT ON DOMAIN jobs.run_trigger IS 'what made a run';
+CREATE DOMAIN jobs.run_status AS text CHECK (VALUE IN ('succeeded', 'failed', 'timed_out', 'cancelled', 'crashed', 'skipped', 'expired', 'uncertain'));
+COMMENT ON DOMAIN jobs.run_status IS 'how an attempt ended';
 CREATE DOMAIN jobs.backoff_kind AS text CHECK (VALUE IN ('fixed', 'linear', 'exponential'));
 COMMENT ON DOMAIN jobs.backoff_kind IS 'how the wait before a retry grows with the failures';
 
@@ -150,11 +156,11 @@ CREATE TABLE jobs.queue (
 	run_id			bigint PRIMARY KEY DEFAULT pg_catalog.nextval('jobs.run_id_seq'),
 	job_id			bigint NOT NULL,
 	lane			bigint NOT NULL,
-	state			text NOT NULL CHECK (state IN ('waiting', 'held', 'ready', 'running')),
+	state			jobs.run_state NOT NULL,
 	priority		integer NOT NULL DEFAULT 0,
 	run_at			timestamptz NOT NULL,
 	due_at			timestamptz NOT NULL,
-	trigger			text NOT NULL CHECK (trigger IN ('schedule', 'manual', 'queue', 'catch_up', 'chain', 'batch', 'retry')),
+	trigger			jobs.run_trigger NOT NULL,
 	missed			integer NOT NULL DEFAULT 0,
 	attempt			integer NOT NULL DEFAULT 0,
 	failures		integer NOT NULL DEFAULT 0,
@@ -206,7 +212,7 @@ CREATE TABLE jobs.run_log (
 	due_at			timestamptz NOT NULL,
 	started_at		timestamptz,
 	finished_at		timestamptz NOT NULL,
-	status			text NOT NULL CHECK (status IN ('succeeded', 'failed', 'timed_out', 'cancelled', 'crashed', 'skipped', 'expired', 'uncertain')),
+	status			jobs.run_status NOT NULL,
 	rows_affected	bigint,
 	result			text,
 	sqlstate		text,

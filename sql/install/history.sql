@@ -57,13 +57,13 @@ SELECT h.run_id,
 	   h.role,
 	   h.pid,
 	   h.missed
-FROM (SELECT l.run_id, l.job, l.job_group, l.trigger, l.due_at, l.started_at, l.finished_at,
-			 l.attempt, l.status, l.rows_affected, l.result, l.sqlstate,
+FROM (SELECT l.run_id, l.job, l.job_group, l.trigger::text, l.due_at, l.started_at, l.finished_at,
+			 l.attempt, l.status::text, l.rows_affected, l.result, l.sqlstate,
 			 l.error, l.error_detail, l.error_context, l.notices, l.role, l.role_oid, l.pid, l.missed
 	  FROM jobs.run_log AS l
 	  UNION ALL
 	  SELECT q.run_id, CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END, j.job_group,
-			 q.trigger, q.due_at, q.started_at, NULL,
+			 q.trigger::text, q.due_at, q.started_at, NULL,
 			 q.attempt, 'running', NULL, NULL, NULL,
 			 NULL, NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role), coalesce(m.role_oid, q.lane::oid), q.pid, q.missed
 	  FROM jobs.queue AS q
@@ -88,12 +88,12 @@ COMMENT ON COLUMN jobs.history.notices IS 'last messages that the command raised
 CREATE VIEW jobs.queued WITH (security_barrier) AS
 SELECT r.run_id,
 	   r.job,
-	   r.state,
+	   r.state::text,
 	   r.run_at,
 	   r.due_at,
 	   r.priority,
 	   r.attempt,
-	   r.trigger,
+	   r.trigger::text,
 	   coalesce(jobs.why_not_here(r.own),
 				CASE WHEN r.state = 'ready' THEN 'a free executor'
 					 WHEN r.state = 'held' AND r.concurrency_key IS NOT NULL
@@ -164,7 +164,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL jobs.job_words(p.schedule, j.timezone, j.job_group, j.role, s.role_oid,
 	j.enabled, j.paused_at IS NOT NULL, j.pause_reason, s.next_run_at, j.max_runs, s.runs) AS w
 LEFT JOIN LATERAL (
-	SELECT coalesce(l.started_at, l.finished_at) AS run, l.status, l.result
+	SELECT coalesce(l.started_at, l.finished_at) AS run, l.status::text, l.result
 	FROM jobs.run_log AS l
 	WHERE l.job_id = j.job_id AND l.status <> 'skipped'
 	ORDER BY l.finished_at DESC, l.run_id DESC, l.attempt DESC
