@@ -59,7 +59,7 @@
 /* A new executor waits at least this long: it may be early for a due run. */
 #define MJ_FRESH_LINGER_US (3 * USECS_PER_SEC)
 
-/* A run that has crashed before looks this much later if another one is at work. */
+/* A run that has crashed before, and must wait, looks this much later. */
 #define MJ_SUSPECT_WAIT_US USECS_PER_SEC
 
 /* When a claim is tried again that somebody held up. */
@@ -165,7 +165,7 @@ check_claim(Work *work)
 /*
  * May this process run it, now?  An isolated run wants a process that has run
  * nothing yet: this one leaves, and its successor takes it.  A run that has
- * crashed before waits while another such one is at work.
+ * crashed before may have to wait for others that have.
  */
 static bool
 suits_me(Work *work)
@@ -178,7 +178,8 @@ suits_me(Work *work)
 		mj_queue_unclaim(run, run->lane, 0);
 		return false;
 	}
-	if (run->crashes > 0 && !mj_slot_take_suspect())
+	if (run->crashes > 0 &&
+		!mj_slot_take_suspect(run->crashes, MJ_MAX_CRASHES - 1))
 	{
 		mj_queue_unclaim(run, run->lane, mj_clock_now() + MJ_SUSPECT_WAIT_US);
 		mj_xact_wake(0, MJ_LANE_NONE);

@@ -4,10 +4,10 @@
  *	  The command: executes a job's SQL text, on one path whatever it is.
  *
  * Each statement of a command has a cached plan and is run in a portal, as
- * the extended query protocol does it.  A command of one statement runs at
- * top level, so that VACUUM and procedures that commit work; several make one
- * transaction.  Nothing is classified: whatever transaction is open when the
- * last statement ends is the one that the outcome is written in.
+ * the extended query protocol does it.  A command of one statement may be VACUUM
+ * or a procedure that commits; several make one implicit transaction block.
+ * Nothing is classified: whatever transaction is open when the last statement
+ * ends is the one that the outcome is written in.
  *
  * Layer: loops.
  *
@@ -278,8 +278,7 @@ make_params(const MjCommand *command)
 /* Run one statement in a portal; the receiver gets its rows. */
 static void
 execute_statement(CachedPlanSource *source, const MjCommand *command,
-				  bool top_level, ResultReceiver *receiver,
-				  QueryCompletion *completion)
+				  ResultReceiver *receiver, QueryCompletion *completion)
 {
 	Portal portal = CreatePortal("", true, true);
 	MemoryContext old = MemoryContextSwitchTo(portal->portalContext);
@@ -297,7 +296,7 @@ execute_statement(CachedPlanSource *source, const MjCommand *command,
 		PopActiveSnapshot();
 
 	PortalStart(portal, params, 0, InvalidSnapshot);
-	MJ_PORTAL_RUN(portal, top_level, (DestReceiver *) receiver, completion);
+	MJ_PORTAL_RUN(portal, true, (DestReceiver *) receiver, completion);
 	PortalDrop(portal, false);
 }
 
@@ -338,6 +337,8 @@ mj_runner_execute(const MjCommand *command, MjCommandResult *result)
 
 	memset(result, 0, sizeof(MjCommandResult));
 	result->rows_isnull = true;
+	if (entry->nstatements > 1)
+		BeginImplicitTransactionBlock(); /* as of several in one message */
 	for (i = 0; i < entry->nstatements; i++)
 	{
 		ResultReceiver receiver;
@@ -346,12 +347,13 @@ mj_runner_execute(const MjCommand *command, MjCommandResult *result)
 		receiver_init(&receiver, context, command->max_result);
 		InitializeQueryCompletion(&completion);
 		CHECK_FOR_INTERRUPTS();
-		execute_statement(plan_of_statement(entry, i), command,
-						  entry->nstatements == 1, &receiver, &completion);
+		execute_statement(plan_of_statement(entry, i), command, &receiver,
+						  &completion);
 		CommandCounterIncrement();
 		MemoryContextSwitchTo(context);
 		set_result(&receiver, &completion, context, result);
 	}
+	EndImplicitTransactionBlock();
 }
 
 /*

@@ -276,7 +276,7 @@ void
 mj_slot_drop_run(MjSlot *slot)
 {
 	slot->run_id = 0;
-	slot->suspect = false;
+	slot->suspect = 0;
 	slot->cancel_at = 0;
 	slot->ending = false;
 	slot->cancel_reason[0] = '\0';
@@ -296,22 +296,24 @@ mj_slot_set_state(MjSlotState state)
 }
 
 /*
- * The run at hand is a suspect.  Those go one at a time on the whole server, so
- * that a crash is laid to the charge of one of them.  False when another one is
- * at work.  Takes the lock.
+ * The run at hand is a suspect: it has crashed before.  One that has "last"
+ * crashes behind it has its last chance; on the whole server no other suspect
+ * goes on beside it, so that the next crash is rightly laid to its charge.
+ * False when it must wait for one that is at work.  Takes the lock.
  */
 bool
-mj_slot_take_suspect(void)
+mj_slot_take_suspect(int crashes, int last)
 {
 	bool free = true;
 	int i;
 
 	mj_lock();
 	for (i = 0; i < mj_shared->nslots; i++)
-		if (mj_slots[i].state != MJ_SLOT_FREE && mj_slots[i].suspect)
+		if (mj_slots[i].state != MJ_SLOT_FREE && mj_slots[i].suspect > 0 &&
+			Max(crashes, mj_slots[i].suspect) >= last)
 			free = false;
 	if (free)
-		mj_my_slot->suspect = true;
+		mj_my_slot->suspect = crashes;
 	mj_unlock();
 	return free;
 }

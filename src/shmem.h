@@ -63,7 +63,7 @@ typedef struct MjSlot
 	int pid;			   /* 0 until attached */
 	int procno;			   /* index of its PGPROC, for its latch */
 	int64 run_id;		   /* run at hand, 0 = none */
-	bool suspect;		   /* the run at hand has crashed before */
+	int suspect;		   /* crashes of the run at hand, while they count */
 	TimestampTz cancel_at; /* when the run at hand was cancelled, 0 = not */
 	bool ending;		   /* and its process told to end, for it went on */
 	char cancel_reason[MJ_REASON_SIZE];
@@ -177,7 +177,7 @@ extern int mj_slot_count(MjWorkerKind kind, Oid database, int64 lane);
 extern void mj_slot_set_latch(const MjSlot *slot);
 extern void mj_slot_set_state(MjSlotState state); /* takes it */
 extern void mj_slot_drop_run(MjSlot *slot);
-extern bool mj_slot_take_suspect(void); /* takes it */
+extern bool mj_slot_take_suspect(int crashes, int last); /* takes it */
 
 /* databases; lock held */
 extern MjDatabase *mj_database_find(Oid oid);
