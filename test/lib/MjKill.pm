@@ -72,7 +72,8 @@ my ($node, $dir, $mail_dir, %cycles, @heal_ms, @clients, $paused, $own_id);
 sub fault_points { return map { $_->[0] } @points; }
 
 # kill_test(cycles => N, seed => N): the whole test, in so many cycles, or in as
-# many as it takes to see each kind and each fault point once.
+# many as it takes to see each kind and each fault point once.  Returns how many
+# of them were a kill -9, from outside or at a fault point.
 sub kill_test
 {
     my (%opt) = @_;
@@ -98,7 +99,7 @@ sub kill_test
         scalar @plan, time - $begin, max(0, @heal_ms), sum0(@heal_ms) / (@heal_ms || 1));
     note("cycles: $_: $cycles{$_}") foreach sort keys %cycles;
     $node->stop;
-    return;
+    return sum0(map { /^kill |crash$/ ? $cycles{$_} : () } keys %cycles);
 }
 
 # --- the server and its jobs --------------------------------------------------

@@ -9,5 +9,6 @@ use lib "$FindBin::Bin/../lib";
 use MjKill;
 use Test::More;
 
-kill_test(cycles => $ENV{MJ_CYCLES} || 240, seed => time);
+my $killed = kill_test(cycles => $ENV{MJ_CYCLES} || 400, seed => time);
+cmp_ok($killed, '>=', 200, "kill -9, $killed times") unless $ENV{MJ_CYCLES} || $ENV{MJ_PLAN};
 done_testing();
