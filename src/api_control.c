@@ -146,6 +146,10 @@ check_retry(int64 run_id, const MjOutcome *outcome, int64 job_id, MjJob *job)
 				 errmsg("the job of run " INT64_FORMAT " was unscheduled",
 						run_id)));
 	mj_access_check_operate(job);
+	if (!OidIsValid(mj_access_job_role(job)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role \"%s\" does not exist", job->role)));
 	if (strcmp(outcome->status, "succeeded") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

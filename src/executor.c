@@ -663,6 +663,31 @@ leave_if_idle(void)
 	proc_exit(0);
 }
 
+/* Make the plans that every run needs, in a transaction. */
+static void
+make_plans(void *arg)
+{
+	if (!mj_store_installed())
+		return;
+	mj_queue_warm();
+	mj_job_warm();
+	mj_history_warm();
+}
+
+/* An executor that was started ahead makes its plans before it is needed. */
+static void
+warm_up(void)
+{
+	static bool done = false;
+
+	if (done || mj_my_slot->lane == MJ_LANE_MAIL)
+		return;
+	done = true;
+	MemoryContextReset(work_context);
+	(void) mj_worker_do_bounded(work_context, false, MJ_HELD_UP_CLAIM,
+								make_plans, NULL);
+}
+
 /*
  * Wait for work, and leave after the linger time.  One that has not served yet
  * may have been started ahead of a due instant, and waits for that.
@@ -696,7 +721,10 @@ mj_executor_main(Datum main_arg)
 		if (serve())
 			served++;
 		else
+		{
+			warm_up();
 			wait_for_work(served == 0);
+		}
 	}
 	mj_wake_database(mj_my_slot->database, 0);
 	mj_worker_finish();

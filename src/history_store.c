@@ -171,3 +171,10 @@ mj_history_prune(TimestampTz before, int limit)
 	mj_store_leave(&scope);
 	return n;
 }
+
+/* Plan what is done for every run; for an executor that has nothing to do yet. */
+void
+mj_history_warm(void)
+{
+	mj_store_warm(&insert_statement);
+}

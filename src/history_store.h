@@ -39,6 +39,7 @@ typedef struct MjRunOwner
 	Oid role_oid; /* InvalidOid: nobody's any more */
 } MjRunOwner;
 
+extern void mj_history_warm(void);
 extern bool mj_history_insert(const MjRun *run, const MjRunOwner *owner,
 							  const MjOutcome *outcome);
 extern bool mj_history_last(int64 run_id, MjOutcome *outcome,

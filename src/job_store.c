@@ -340,6 +340,14 @@ static MjStatement drop_copied_runs = {
 	"DELETE FROM jobs.queue",
 };
 
+static MjStatement drop_copied_successes = {
+	"DELETE FROM jobs.success",
+};
+
+static MjStatement forget_copied_successes = {
+	"UPDATE jobs.job_state SET after_done = '{}' WHERE after_done <> '{}'",
+};
+
 static MjStatement cancel_copied_mails = {
 	"UPDATE jobs.mail SET ended_as = 'cancelled', ended_at = $1"
 	" WHERE ended_as IS NULL",
@@ -1019,6 +1027,8 @@ drop_copied_state(TimestampTz now)
 	MjParams params = { 0 };
 
 	mj_store_run(&drop_copied_runs, NULL);
+	mj_store_run(&drop_copied_successes, NULL);
+	mj_store_run(&forget_copied_successes, NULL);
 	mj_param_time(&params, now);
 	mj_store_run(&cancel_copied_mails, &params);
 }
@@ -1150,4 +1160,11 @@ mj_instance_remember(const MjMemory *memory)
 	mj_param_time(&params, memory->clock_was);
 	mj_store_run(&remember, &params);
 	mj_store_leave(&scope);
+}
+
+/* Plan what is done for every run; for an executor that has nothing to do yet. */
+void
+mj_job_warm(void)
+{
+	mj_store_warm(&to_execute);
 }

@@ -746,3 +746,11 @@ mj_queue_next_waiting(void)
 	mj_store_leave(&scope);
 	return next;
 }
+
+/* Plan what is done for every run; for an executor that has nothing to do yet. */
+void
+mj_queue_warm(void)
+{
+	mj_store_warm(&claim_one_statement);
+	mj_store_warm(&delete_statement);
+}

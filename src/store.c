@@ -22,6 +22,8 @@
 #include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -180,14 +182,20 @@ mj_store_leave(MjScope *scope)
 	SetUserIdAndSecContext(scope->user, scope->security_context);
 }
 
-/* The saved plan of a statement, made at its first use.  In a scope. */
+/*
+ * The saved plan of a statement, made at its first use.  It is generic from the
+ * beginning: that a plan is made anew for each of the first uses, to see what
+ * the parameters are worth, would cost every new process more than its work.
+ * In a scope.
+ */
 static SPIPlanPtr
 statement_plan(MjStatement *statement)
 {
 	if (statement->plan == NULL)
 	{
 		SPIPlanPtr plan =
-			SPI_prepare(statement->sql, statement->nparams, statement->types);
+			SPI_prepare_cursor(statement->sql, statement->nparams,
+							   statement->types, CURSOR_OPT_GENERIC_PLAN);
 
 		if (plan == NULL)
 			elog(ERROR, "could not prepare \"%s\": %s", statement->sql,
@@ -197,6 +205,23 @@ statement_plan(MjStatement *statement)
 		statement->plan = plan;
 	}
 	return statement->plan;
+}
+
+/*
+ * Plan a statement ahead of its first use, and read what that takes into the
+ * caches.  Opens a scope.
+ */
+void
+mj_store_warm(MjStatement *statement)
+{
+	MjScope scope;
+	CachedPlan *plan;
+
+	mj_store_enter(&scope);
+	plan = SPI_plan_get_cached_plan(statement_plan(statement));
+	if (plan != NULL)
+		ReleaseCachedPlan(plan, CurrentResourceOwner);
+	mj_store_leave(&scope);
 }
 
 static uint64

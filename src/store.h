@@ -47,6 +47,7 @@ typedef struct MjParams
 extern Oid mj_store_owner(void);
 extern bool mj_store_installed(void);
 extern bool mj_store_is_lockable(void);
+extern void mj_store_warm(MjStatement *statement);
 extern void mj_store_enter(MjScope *scope);
 extern void mj_store_leave(MjScope *scope);
 extern uint64 mj_store_run(MjStatement *statement, MjParams *params);

@@ -167,4 +167,17 @@ $node->command_ok([ 'pg_restore', '-d', $node->connstr('restored'), $dump ], 're
 is($node->safe_psql('restored', q{SELECT job || ' after ' || run_after::text FROM jobs.status WHERE run_after IS NOT NULL AND job = 'load'}),
     'load after {extract}', 'a chain survives dump and restore');
 
+# --- a copy -----------------------------------------------------------------------------
+
+# half of a fan-in and an untold success, as they were when the copy was made
+sql(q{SELECT jobs.schedule('both', NULL, 'SELECT 1', run_after => '{left, right}')});
+start('left');
+settle();
+sql('CREATE DATABASE shape TEMPLATE postgres');
+$node->safe_psql('shape', q{INSERT INTO jobs.success SELECT 1000000, job_id FROM jobs.job WHERE name = 'right'});
+$node->safe_psql('shape', 'SELECT jobs.adopt()');
+is(run_and_wait($node, 'extract', 'shape')->{status}, 'succeeded', 'a copy that was adopted runs jobs');
+is($node->safe_psql('shape', q{SELECT count(*) FROM jobs.success}) . $node->safe_psql('shape', q{SELECT count(*) FROM jobs.history
+    WHERE job = 'both' AND due_at > (SELECT max(created_at) FROM jobs.job)}), '00', 'but not what ran after successes of the original');
+
 done_testing();

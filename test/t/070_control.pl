@@ -145,6 +145,13 @@ sql("SELECT jobs.cancel($run)");
 sql(q{SELECT jobs.unschedule('fails')});
 like(error_of("SELECT jobs.retry($run)"), qr/55000: the job of run \d+ was unscheduled/, 'nor what has no job');
 
+sql(q{CREATE ROLE leaves LOGIN});
+schedule('orphan', 'SELECT 1 / 0', role => "'leaves'");
+$run = run('orphan');
+ends_as($run, 'failed', 'a run of a role');
+sql('DROP ROLE leaves');
+like(error_of("SELECT jobs.retry($run)"), qr/42704: role "leaves" does not exist/, 'that is gone is not done again');
+
 # --- rights ---------------------------------------------------------------------------
 
 sql(q{CREATE ROLE stranger LOGIN; SELECT jobs.grant_usage('stranger', 'user');
