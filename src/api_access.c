@@ -95,6 +95,8 @@ static const struct
 	{ "portal_*", USER },
 	/* operating */
 	{ "run_now", USER | OPERATOR },
+	{ "enqueue", USER | OPERATOR },
+	{ "enqueue_many", USER | OPERATOR },
 	{ "cancel", USER | OPERATOR },
 	{ "retry", USER | OPERATOR },
 	{ "drain", OPERATOR },

@@ -186,10 +186,8 @@ mj_api_retry(PG_FUNCTION_ARGS)
 		if (!mj_history_last(run_id, &outcome, &started_at))
 			raise_unknown(run_id);
 		check_retry(run_id, &outcome, outcome.job_id, &job);
-		done = mj_queue_reinsert(run_id, (int64) mj_access_job_role(&job),
-								 strcmp(job.overlap, "skip") == 0 ||
-									 mj_job_is_gated(&job),
-								 job.concurrency_key, now);
+		done = mj_queue_reinsert(run_id, &job, (int64) mj_access_job_role(&job),
+								 now);
 	}
 	mj_xact_wake(0, MJ_LANE_NONE);
 	PG_RETURN_BOOL(done);

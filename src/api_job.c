@@ -628,7 +628,8 @@ update_job(MjJob *job, const MjJob *old)
 	if (changes_queue(job, old))
 	{
 		mj_queue_follow_job(job->job_id, (int64) job->role_oid,
-							mj_job_is_gated(job), job->concurrency_key);
+							mj_job_is_gated(job), job->concurrency_key,
+							old->concurrency_key);
 		mj_xact_wake(0, (int64) job->role_oid);
 	}
 	if (job->next_run_at != 0 && job->role_oid == old->role_oid &&

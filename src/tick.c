@@ -24,6 +24,7 @@
 #include "changes.h"
 #include "clock.h"
 #include "due.h"
+#include "expiry_store.h"
 #include "guc.h"
 #include "job_plan.h"
 #include "job_store.h"
@@ -287,7 +288,7 @@ add_upcoming_lanes(MjTick *tick, TimestampTz now)
 static TimestampTz
 next_due(TimestampTz now, bool more)
 {
-	TimestampTz waiting = mj_queue_next_waiting();
+	TimestampTz waiting = Min(mj_queue_next_waiting(), mj_expiry_next());
 	TimestampTz due = mj_job_next_due(now);
 
 	if (more)
@@ -311,6 +312,7 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	sweep_dead_runs();
 	more = mj_due_fire(now);
 	more |= mj_due_follow(now);
+	more |= mj_expiry_end(now) >= MJ_EXPIRY_LIMIT;
 	skip_overlapping(now);
 	more |= mj_queue_promote(now) >= MJ_PROMOTE_LIMIT;
 	tick->held = mj_admission_pass(&tick->replaced, &tick->nreplaced);

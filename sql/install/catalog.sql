@@ -170,7 +170,11 @@ CREATE TABLE jobs.queue (
 	args			jsonb,
 	worker_id		bigint,
 	pid				integer,
-	started_at		timestamptz
+	started_at		timestamptz,
+	enqueued		boolean NOT NULL DEFAULT false,
+	dedupe_key		text COLLATE "C",
+	dedupe_to_end	boolean NOT NULL DEFAULT false,
+	expires_at		timestamptz
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.0,
 		autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
 		autovacuum_analyze_scale_factor = 0.0, autovacuum_analyze_threshold = 5000);
@@ -186,6 +190,10 @@ COMMENT ON COLUMN jobs.queue.missed IS 'due instants that a catch_up run stands 
 COMMENT ON COLUMN jobs.queue.attempt IS 'starts so far';
 COMMENT ON COLUMN jobs.queue.failures IS 'failed attempts so far, of max_attempts';
 COMMENT ON COLUMN jobs.queue.crashes IS 'attempts whose process died without a word; the third pauses the job';
+COMMENT ON COLUMN jobs.queue.enqueued IS 'made by jobs.enqueue() and its like: no overlap makes it skipped';
+COMMENT ON COLUMN jobs.queue.dedupe_key IS 'one run of a job and key; gone when it starts, unless dedupe_to_end';
+COMMENT ON COLUMN jobs.queue.dedupe_to_end IS 'whether dedupe_key stays until the run has ended';
+COMMENT ON COLUMN jobs.queue.expires_at IS 'a run that has not started by then never does';
 COMMENT ON COLUMN jobs.queue.worker_id IS 'process that runs it; a running run whose worker_id has no live slot is dead';
 
 CREATE INDEX queue_ready_idx ON jobs.queue (lane, priority, run_id) WHERE state = 'ready';
@@ -199,6 +207,9 @@ CREATE INDEX queue_held_job_idx ON jobs.queue (job_id, priority, run_id) WHERE s
 CREATE INDEX queue_held_key_idx ON jobs.queue (concurrency_key, priority, run_id) WHERE state = 'held';
 CREATE INDEX queue_key_idx ON jobs.queue (concurrency_key)
 	WHERE concurrency_key IS NOT NULL AND state IN ('ready', 'running');
+
+CREATE UNIQUE INDEX queue_dedupe_idx ON jobs.queue (job_id, dedupe_key) WHERE dedupe_key IS NOT NULL;
+CREATE INDEX queue_expires_at_idx ON jobs.queue (expires_at) WHERE expires_at IS NOT NULL AND attempt = 0;
 
 CREATE TABLE jobs.run_log (
 	run_id			bigint NOT NULL,
