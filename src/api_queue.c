@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * api_queue.c
- *	  The SQL functions that put runs into the queue: enqueue, enqueue_many.
+ *	  The SQL functions that put runs into the queue: enqueue, enqueue_many,
+ *	  batch.
  *
  * A run is an ordinary row of the caller's transaction: there when that
  * commits, gone when it does not.  What it takes is kept to one look at the
@@ -24,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "access.h"
+#include "batch_store.h"
 #include "clock.h"
 #include "enqueue_store.h"
 #include "job_lookup.h"
@@ -35,18 +37,7 @@
 
 PG_FUNCTION_INFO_V1(mj_api_enqueue);
 PG_FUNCTION_INFO_V1(mj_api_enqueue_many);
-
-/* Options of a run as they come from the caller; what is not given is zero. */
-typedef struct Options
-{
-	TimestampTz run_at;
-	bool priority_given;
-	int32 priority;
-	const char *concurrency_key;
-	const char *dedupe_key;
-	bool dedupe_to_end;
-	TimestampTz expires_at;
-} Options;
+PG_FUNCTION_INFO_V1(mj_api_batch);
 
 static char *
 text_argument(FunctionCallInfo fcinfo, int n)
@@ -107,13 +98,13 @@ choice_argument(FunctionCallInfo fcinfo, int n, const char *option,
 }
 
 /*
- * The job of the first argument, of which the caller may enqueue runs.  Raises
+ * The job that an argument names, of which the caller may enqueue runs.  Raises
  * 22004, 25006, 42704, 42501, 55000.
  */
 static void
-take_job(FunctionCallInfo fcinfo, const char *function, MjJob *job)
+take_job(FunctionCallInfo fcinfo, int n, const char *function, MjJob *job)
 {
-	char *name = text_argument(fcinfo, 0);
+	char *name = text_argument(fcinfo, n);
 
 	if (name == NULL)
 		ereport(ERROR,
@@ -124,44 +115,6 @@ take_job(FunctionCallInfo fcinfo, const char *function, MjJob *job)
 		mj_job_lookup_failed(name);
 	mj_access_check_operate(job);
 	mj_job_check_runs_here(job);
-}
-
-/*
- * What a run is at first.  One that has expired already waits too, so that no
- * executor gets hold of it before the scheduler ends it.
- */
-static const char *
-initial_state(const MjEntry *entry, TimestampTz now)
-{
-	if (entry->run_at > now ||
-		(entry->expires_at != 0 && entry->expires_at <= now))
-		return "waiting";
-	return entry->gated ? "held" : "ready";
-}
-
-/*
- * What a run of a job is to be.  It is due now if its instant has passed: lag
- * counts from when it was asked for.
- */
-static void
-make_entry(const MjJob *job, const Options *options, MjEntry *entry)
-{
-	TimestampTz now = mj_clock_now();
-
-	memset(entry, 0, sizeof(MjEntry));
-	entry->job_id = job->job_id;
-	entry->lane = (int64) job->role_oid;
-	entry->priority =
-		options->priority_given ? options->priority : job->priority;
-	entry->run_at = Max(options->run_at, now);
-	entry->concurrency_key = options->concurrency_key ?
-		options->concurrency_key :
-		job->concurrency_key;
-	entry->gated = entry->concurrency_key != NULL || mj_job_is_gated(job);
-	entry->dedupe_key = options->dedupe_key;
-	entry->dedupe_to_end = options->dedupe_to_end;
-	entry->expires_at = options->expires_at;
-	entry->state = initial_state(entry, now);
 }
 
 /* Have somebody take up what was put into the queue. */
@@ -187,13 +140,26 @@ args_or_empty(FunctionCallInfo fcinfo, int n)
 		PG_GETARG_DATUM(n);
 }
 
-/* The priority, if it is given. */
+/*
+ * What the runs are to be that a call asks for, by the options that all functions
+ * have: run_at and priority from "first", concurrency_key and expires_at from
+ * "rest".  Raises 22023.
+ */
 static void
-take_priority(FunctionCallInfo fcinfo, int n, Options *options)
+take_options(FunctionCallInfo fcinfo, int first, int rest, const MjJob *job,
+			 MjEntry *entry)
 {
-	options->priority_given = !PG_ARGISNULL(n);
-	if (options->priority_given)
-		options->priority = PG_GETARG_INT32(n);
+	TimestampTz now = mj_clock_now();
+	char *key = key_argument(fcinfo, rest, "concurrency_key");
+
+	mj_entry_of_job(job, now, entry);
+	entry->run_at = instant_argument(fcinfo, first, "run_at");
+	if (!PG_ARGISNULL(first + 1))
+		entry->priority = PG_GETARG_INT32(first + 1);
+	if (key != NULL)
+		entry->concurrency_key = key;
+	entry->expires_at = instant_argument(fcinfo, rest + 1, "expires_at");
+	mj_entry_settle(entry, job, now);
 }
 
 /*
@@ -208,25 +174,19 @@ mj_api_enqueue(PG_FUNCTION_ARGS)
 	static const char *const duplicates[] = { "keep", "replace", "push_back",
 											  NULL };
 	static const char *const ends[] = { "start", "end", NULL };
-	Options options = { 0 };
 	MjDuplicate duplicate;
 	MjEntry entry;
 	MjJob job;
 	int64 run_id;
 
-	take_job(fcinfo, "jobs.enqueue()", &job);
-	options.run_at = instant_argument(fcinfo, 2, "run_at");
-	take_priority(fcinfo, 3, &options);
-	options.dedupe_key = key_argument(fcinfo, 4, "dedupe_key");
+	take_job(fcinfo, 0, "jobs.enqueue()", &job);
+	take_options(fcinfo, 2, 7, &job, &entry);
+	entry.dedupe_key = key_argument(fcinfo, 4, "dedupe_key");
 	duplicate =
 		(MjDuplicate) choice_argument(fcinfo, 5, "on_duplicate", duplicates,
 									  "keep, replace, push_back");
-	options.dedupe_to_end =
+	entry.dedupe_to_end =
 		choice_argument(fcinfo, 6, "dedupe_until", ends, "start, end") == 1;
-	options.concurrency_key = key_argument(fcinfo, 7, "concurrency_key");
-	options.expires_at = instant_argument(fcinfo, 8, "expires_at");
-
-	make_entry(&job, &options, &entry);
 	run_id = entry.dedupe_key == NULL ?
 		mj_enqueue(&entry, args_or_empty(fcinfo, 1)) :
 		mj_enqueue_unless_live(&entry, args_or_empty(fcinfo, 1), duplicate);
@@ -234,30 +194,15 @@ mj_api_enqueue(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(run_id);
 }
 
-/* Enqueue what jobs.enqueue_many() is asked to; returns how many. */
-static int
-enqueue_many(FunctionCallInfo fcinfo, int64 **run_ids)
+/* Raise 22004 unless there is an array of arguments. */
+static void
+check_args_array(FunctionCallInfo fcinfo, int n)
 {
-	Options options = { 0 };
-	MjEntry entry;
-	MjJob job;
-	int n;
-
-	take_job(fcinfo, "jobs.enqueue_many()", &job);
-	if (PG_ARGISNULL(1))
+	if (PG_ARGISNULL(n))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("args must not be null"),
 				 errhint("It is an array: one run for each element.")));
-	options.run_at = instant_argument(fcinfo, 2, "run_at");
-	take_priority(fcinfo, 3, &options);
-	options.concurrency_key = key_argument(fcinfo, 4, "concurrency_key");
-	options.expires_at = instant_argument(fcinfo, 5, "expires_at");
-	make_entry(&job, &options, &entry);
-	n = mj_enqueue_many(&entry, PG_GETARG_DATUM(1), run_ids);
-	if (n > 0)
-		wake_for(&entry, n);
-	return n;
 }
 
 /*
@@ -269,12 +214,19 @@ Datum
 mj_api_enqueue_many(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MjEntry entry;
+	MjJob job;
 	int64 *run_ids;
 	int n;
 	int i;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	n = enqueue_many(fcinfo, &run_ids);
+	take_job(fcinfo, 0, "jobs.enqueue_many()", &job);
+	check_args_array(fcinfo, 1);
+	take_options(fcinfo, 2, 4, &job, &entry);
+	n = mj_enqueue_many(&entry, PG_GETARG_DATUM(1), &run_ids);
+	if (n > 0)
+		wake_for(&entry, n);
 	for (i = 0; i < n; i++)
 	{
 		Datum value = Int64GetDatum(run_ids[i]);
@@ -284,4 +236,43 @@ mj_api_enqueue_many(PG_FUNCTION_ARGS)
 							 &isnull);
 	}
 	return (Datum) 0;
+}
+
+/* Raise 22023 unless arguments that counts are added to are an object. */
+static void
+check_object(Datum args, const char *option)
+{
+	if (!JB_ROOT_IS_OBJECT(DatumGetJsonbP(args)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be a JSON object", option)));
+}
+
+/*
+ * jobs.batch(job, args, then_job, then_args, run_at, priority, concurrency_key,
+ * expires_at) returns bigint, the id of the batch.  Raises as
+ * jobs.enqueue_many().
+ */
+Datum
+mj_api_batch(PG_FUNCTION_ARGS)
+{
+	Datum then_args = args_or_empty(fcinfo, 3);
+	MjEntry entry;
+	MjJob job;
+	MjJob then;
+	int64 batch_id;
+	int total;
+
+	take_job(fcinfo, 0, "jobs.batch()", &job);
+	check_args_array(fcinfo, 1);
+	if (!PG_ARGISNULL(2))
+		take_job(fcinfo, 2, "jobs.batch()", &then);
+	check_object(then_args, "then_args");
+	take_options(fcinfo, 4, 6, &job, &entry);
+	batch_id = mj_batch_make(&entry, PG_GETARG_DATUM(1), &job,
+							 PG_ARGISNULL(2) ? NULL : &then, then_args, &total);
+	if (total > 0)
+		wake_for(&entry, total);
+	mj_xact_wake(0, MJ_LANE_NONE);
+	PG_RETURN_INT64(batch_id);
 }

@@ -20,40 +20,27 @@
 
 #include "enqueue_store.h"
 
-#define ENTRY_COLUMNS \
-	"INSERT INTO jobs.queue AS q (job_id, lane, state, priority, run_at," \
-	" due_at, gated, concurrency_key, expires_at, dedupe_key, dedupe_to_end," \
-	" args, trigger, enqueued) "
-
-/* $1 to $11: see param_entry(). */
-#define ENTRY_VALUES "$1, $2, $3, $4, $5, $5, $6, $7, $8, $9, $10"
-#define ENTRY_TYPES \
-	INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, BOOLOID, TEXTOID, \
-		TIMESTAMPTZOID, TEXTOID, BOOLOID
-
-#define INSERT_ENTRY \
-	ENTRY_COLUMNS "VALUES (" ENTRY_VALUES ", $11, 'queue', true) "
+#define INSERT_ENTRY MJ_ENTRY_COLUMNS "VALUES (" MJ_ENTRY_VALUES ", $12, true) "
 #define ON_DUPLICATE \
 	"ON CONFLICT (job_id, dedupe_key) WHERE dedupe_key IS NOT NULL "
 
 static MjStatement insert_one = {
 	INSERT_ENTRY "RETURNING run_id",
-	11,
-	{ ENTRY_TYPES, JSONBOID },
+	12,
+	{ MJ_ENTRY_TYPES, JSONBOID },
 };
 
 /* Their run ids are in the order of the array. */
 static MjStatement insert_many = {
-	ENTRY_COLUMNS "SELECT " ENTRY_VALUES ", coalesce(a, '{}'), 'queue', true"
-				  " FROM unnest($11) a RETURNING run_id",
-	11,
-	{ ENTRY_TYPES, JSONBARRAYOID },
+	MJ_INSERT_MANY,
+	12,
+	{ MJ_ENTRY_TYPES, JSONBARRAYOID },
 };
 
 static MjStatement insert_or_keep = {
 	INSERT_ENTRY ON_DUPLICATE "DO NOTHING RETURNING run_id",
-	11,
-	{ ENTRY_TYPES, JSONBOID },
+	12,
+	{ MJ_ENTRY_TYPES, JSONBOID },
 };
 
 static MjStatement insert_or_replace = {
@@ -65,8 +52,8 @@ static MjStatement insert_or_replace = {
 	" expires_at = excluded.expires_at, args = excluded.args,"
 	" dedupe_to_end = excluded.dedupe_to_end "
 	"WHERE q.attempt = 0 RETURNING run_id",
-	11,
-	{ ENTRY_TYPES, JSONBOID },
+	12,
+	{ MJ_ENTRY_TYPES, JSONBOID },
 };
 
 /* One that is ready, or held, waits again if it is to start later. */
@@ -77,8 +64,8 @@ static MjStatement insert_or_push_back = {
 	" state = CASE WHEN excluded.run_at > q.run_at"
 	" AND excluded.state = 'waiting' THEN 'waiting' ELSE q.state END "
 	"WHERE q.attempt = 0 RETURNING run_id",
-	11,
-	{ ENTRY_TYPES, JSONBOID },
+	12,
+	{ MJ_ENTRY_TYPES, JSONBOID },
 };
 
 static MjStatement find_started = {
@@ -96,9 +83,9 @@ static MjStatement lock_unstarted = {
 	{ INT8OID, TEXTOID },
 };
 
-/* $1 to $10 of the statements that insert. */
-static void
-param_entry(MjParams *params, const MjEntry *entry)
+/* $1 to $11 of the statements that insert; for this and other stores. */
+void
+mj_param_entry(MjParams *params, const MjEntry *entry)
 {
 	mj_param_int64(params, entry->job_id);
 	mj_param_int64(params, entry->lane);
@@ -110,6 +97,38 @@ param_entry(MjParams *params, const MjEntry *entry)
 	mj_param_time(params, entry->expires_at);
 	mj_param_text(params, entry->dedupe_key);
 	mj_param_bool(params, entry->dedupe_to_end);
+	mj_param_text(params, entry->trigger);
+}
+
+/* What a run of a job is to be if nothing else is said: now, of trigger queue. */
+void
+mj_entry_of_job(const MjJob *job, TimestampTz now, MjEntry *entry)
+{
+	memset(entry, 0, sizeof(MjEntry));
+	entry->job_id = job->job_id;
+	entry->lane = (int64) job->role_oid;
+	entry->priority = job->priority;
+	entry->run_at = entry->asked_at = now;
+	entry->concurrency_key = job->concurrency_key;
+	entry->trigger = "queue";
+}
+
+/*
+ * Whether a run is gated, and what it is at first, from the rest.  It is due now
+ * if its instant has passed: lag counts from when it was asked for.  One that has
+ * expired already waits, so that no executor gets hold of it before the
+ * scheduler ends it.
+ */
+void
+mj_entry_settle(MjEntry *entry, const MjJob *job, TimestampTz now)
+{
+	entry->run_at = Max(entry->run_at, now);
+	entry->gated = entry->concurrency_key != NULL || mj_job_is_gated(job);
+	if (entry->run_at > now ||
+		(entry->expires_at != 0 && entry->expires_at <= now))
+		entry->state = "waiting";
+	else
+		entry->state = entry->gated ? "held" : "ready";
 }
 
 /* Insert one with a statement; 0 if that has inserted or changed none. */
@@ -118,7 +137,7 @@ insert_with(MjStatement *statement, const MjEntry *entry, Datum args)
 {
 	MjParams params = { 0 };
 
-	param_entry(&params, entry);
+	mj_param_entry(&params, entry);
 	mj_param_datum(&params, args, false);
 	return mj_store_run(statement, &params) > 0 ? mj_row_int64(0, 1) : 0;
 }
@@ -149,7 +168,7 @@ mj_enqueue_many(const MjEntry *entry, Datum args, int64 **run_ids)
 	uint64 row;
 
 	mj_store_enter(&scope);
-	param_entry(&params, entry);
+	mj_param_entry(&params, entry);
 	mj_param_datum(&params, args, false);
 	n = mj_store_run(&insert_many, &params);
 	*run_ids = MemoryContextAllocHuge(scope.caller, Max(n, 1) * sizeof(int64));

@@ -358,6 +358,10 @@ static MjStatement forget_copied_successes = {
 	"UPDATE jobs.job_state SET after_done = '{}' WHERE after_done <> '{}'",
 };
 
+static MjStatement drop_copied_batches = {
+	"DELETE FROM jobs.batch WHERE ended_at IS NULL",
+};
+
 static MjStatement cancel_copied_mails = {
 	"UPDATE jobs.mail SET ended_as = 'cancelled', ended_at = $1"
 	" WHERE ended_as IS NULL",
@@ -1070,6 +1074,7 @@ drop_copied_state(TimestampTz now)
 	mj_store_run(&drop_copied_runs, NULL);
 	mj_store_run(&drop_copied_successes, NULL);
 	mj_store_run(&forget_copied_successes, NULL);
+	mj_store_run(&drop_copied_batches, NULL);
 	mj_param_time(&params, now);
 	mj_store_run(&cancel_copied_mails, &params);
 }

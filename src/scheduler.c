@@ -172,11 +172,11 @@ publish_lanes(const MjTick *tick)
 }
 
 /*
- * Tell executors whether runs are held, so that they wake us when one ends.
+ * Tell executors whether runs are held, or batches open, so that they wake us when one ends.
  * What ended before they were told is found by looking again.
  */
 static void
-publish_held(bool held)
+publish_held(bool held, bool batches)
 {
 	MjDatabase *entry;
 	bool news = false;
@@ -185,8 +185,9 @@ publish_held(bool held)
 	entry = mj_database_find(MyDatabaseId);
 	if (entry != NULL)
 	{
-		news = held && !entry->held;
+		news = (held && !entry->held) || (batches && !entry->batches);
 		entry->held = held;
+		entry->batches = batches;
 	}
 	mj_unlock();
 	if (news)
@@ -315,7 +316,7 @@ tick(TimestampTz now, bool first)
 		known.next_look = found.next_due - MJ_PRESTART_US;
 	wake_executors(&found);
 	publish_lanes(&found);
-	publish_held(found.held);
+	publish_held(found.held, found.batches);
 	if (first || !found.own)
 		report(&found);
 	if (found.nlanes > 0 || found.nrequests > 0)

@@ -481,13 +481,17 @@ mj_wake_if_held(Oid oid)
 {
 	MjDatabase *entry;
 	bool held;
+	bool batches;
 
 	mj_lock();
 	entry = mj_database_find(oid);
 	held = entry != NULL && entry->held;
+	batches = entry != NULL && entry->batches;
 	mj_unlock();
 	if (held)
 		mj_wake_database(oid, 0);
+	else if (batches)
+		mj_wake_database_soon(oid);
 }
 
 /*

@@ -93,6 +93,7 @@ typedef struct MjDatabase
 	int held_up;			/* MjHeldUp bits: was logged, and is not over */
 	uint32 reloads;			/* calls of jobs.reload() */
 	bool held;				/* runs wait for others to end */
+	bool batches;			/* batches wait for their runs to end */
 	bool drained;			/* no run is started, see jobs.drain() */
 	int blocked;			/* DDL statements that keep workers away */
 	int blocker_pid;		/* process of the last of them */

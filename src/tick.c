@@ -21,6 +21,8 @@
 
 #include "access.h"
 #include "admission.h"
+#include "batch_end.h"
+#include "batch_store.h"
 #include "changes.h"
 #include "clock.h"
 #include "due.h"
@@ -316,6 +318,7 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	skip_overlapping(now);
 	more |= mj_queue_promote(now) >= MJ_PROMOTE_LIMIT;
 	tick->held = mj_admission_pass(&tick->replaced, &tick->nreplaced);
+	more |= mj_batch_end_pass(now, &tick->batches);
 	find_lanes(now, tick);
 	add_upcoming_lanes(tick, now);
 	tick->next_due = Min(next_due(now, more), mj_worker_end_stubborn(now));
@@ -360,5 +363,6 @@ mj_tick_prune(TimestampTz now)
 		return false;
 	n = Max(mj_history_prune(before, MJ_PRUNE_LIMIT),
 			mj_mail_prune(before, MJ_PRUNE_LIMIT));
+	n = Max(n, mj_batch_prune(before, MJ_PRUNE_LIMIT));
 	return n >= MJ_PRUNE_LIMIT;
 }
