@@ -19,15 +19,18 @@
 #include "miscadmin.h"
 
 #include "enqueue_store.h"
+#include "table.h"
 
 #define INSERT_ENTRY MJ_ENTRY_COLUMNS "VALUES (" MJ_ENTRY_VALUES ", $12, true) "
 #define ON_DUPLICATE \
 	"ON CONFLICT (job_id, dedupe_key) WHERE dedupe_key IS NOT NULL "
 
-static MjStatement insert_one = {
-	INSERT_ENTRY "RETURNING run_id",
-	12,
-	{ MJ_ENTRY_TYPES, JSONBOID },
+/* One run is put into the table without a statement: see param_row(). */
+static MjTable queue_table = {
+	"queue",
+	"job_id, lane, state, priority, run_at, gated, concurrency_key, expires_at,"
+	" dedupe_key, dedupe_to_end, trigger, args, run_id, due_at, enqueued, missed,"
+	" attempt, failures, crashes"
 };
 
 /* Their run ids are in the order of the array. */
@@ -142,16 +145,31 @@ insert_with(MjStatement *statement, const MjEntry *entry, Datum args)
 	return mj_store_run(statement, &params) > 0 ? mj_row_int64(0, 1) : 0;
 }
 
+/* The columns of queue_table. */
+static void
+param_row(MjParams *params, const MjEntry *entry, Datum args, int64 run_id)
+{
+	int i;
+
+	mj_param_entry(params, entry);
+	mj_param_datum(params, args, false);
+	mj_param_int64(params, run_id);
+	mj_param_time(params, entry->run_at);
+	mj_param_bool(params, true);
+	for (i = 0; i < 4; i++) /* missed, attempt, failures, crashes */
+		mj_param_int32(params, 0);
+}
+
 /* Add a run of a job, which has no dedupe key.  Returns its id. */
 int64
 mj_enqueue(const MjEntry *entry, Datum args)
 {
-	MjScope scope;
-	int64 run_id;
+	MjParams row = { 0 };
+	int64 run_id = mj_table_nextval("run_id_seq");
 
-	mj_store_enter(&scope);
-	run_id = insert_with(&insert_one, entry, args);
-	mj_store_leave(&scope);
+	Assert(entry->dedupe_key == NULL);
+	param_row(&row, entry, args, run_id);
+	mj_table_insert(&queue_table, &row);
 	return run_id;
 }
 
