@@ -28,7 +28,9 @@ CREATE FUNCTION jobs.schedule(
 	max_running		integer DEFAULT NULL,
 	concurrency_key	text DEFAULT NULL,
 	run_after		text[] DEFAULT NULL,
-	isolated		boolean DEFAULT NULL
+	isolated		boolean DEFAULT NULL,
+	throttle_limit	integer DEFAULT NULL,
+	throttle_period	interval DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_schedule';
