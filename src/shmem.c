@@ -257,15 +257,11 @@ mj_slot_claim(MjSlot *slot, int64 run_id)
 	return NULL;
 }
 
-/*
- * Does a slot's worker have a run, at hand or claimed?  One that sends mails
- * says of none which they are.  Lock held.
- */
+/* Does a slot's worker have a run, not a mail, at hand or claimed?  Lock held. */
 bool
 mj_slot_holds(MjSlot *slot, int64 run_id)
 {
-	return slot->lane == MJ_LANE_MAIL || slot->run_id == run_id ||
-		mj_slot_claim(slot, run_id) != NULL;
+	return slot->run_id == run_id || mj_slot_claim(slot, run_id) != NULL;
 }
 
 /*

@@ -79,7 +79,7 @@ typedef enum Fate
 	WAS_LOST /* there is no such worker any more */
 } Fate;
 
-/* What has become of a run's worker.  Takes the lock. */
+/* What has become of a run's worker; of mails no slot lists which it has. */
 static Fate
 fate_of_worker(const MjRun *run)
 {
@@ -90,8 +90,10 @@ fate_of_worker(const MjRun *run)
 	slot = mj_slot_find(run->worker_id);
 	if (slot == NULL)
 		fate = WAS_LOST;
+	else if (run->lane == MJ_LANE_MAIL || mj_slot_holds(slot, run->run_id))
+		fate = HAS_IT;
 	else
-		fate = mj_slot_holds(slot, run->run_id) ? HAS_IT : LET_GO;
+		fate = LET_GO;
 	mj_unlock();
 	return fate;
 }
@@ -122,15 +124,26 @@ release_stuck_claims(void)
 	mj_unlock();
 }
 
+/* A run whose worker is lost, and that it had at hand. */
+static void
+end_lost_attempt(const MjRun *run)
+{
+	if ((uint32) (run->worker_id >> 32) == mj_shared->boot_id)
+		mj_runlog_interrupted(run, "its worker has ended");
+	else
+		mj_runlog_crashed(run);
+}
+
 /*
  * Runs that nobody has any more go back.  Of those of a lost worker the first
- * was at hand, see batch.c, and all mails were.  The rows are read before the
- * slots, and written only while they still name that worker.
+ * was at hand, see batch.c, and so were all mails.  The rows are read before
+ * the slots, and written only while they still name that worker.
  */
 static void
 sweep_lost_runs(void)
 {
 	MjRun *runs;
+	int64 lost = 0; /* worker whose run at hand has been found */
 	int n;
 	int i;
 
@@ -143,14 +156,15 @@ sweep_lost_runs(void)
 
 		if (fate == HAS_IT)
 			continue;
-		if (fate == LET_GO ||
-			(run->lane != MJ_LANE_MAIL && i > 0 &&
-			 run->worker_id == runs[i - 1].worker_id))
+		if (run->lane == MJ_LANE_MAIL)
+			end_lost_attempt(run);
+		else if (fate == LET_GO || run->worker_id == lost)
 			(void) mj_queue_unclaim(run, run->lane, 0);
-		else if ((uint32) (run->worker_id >> 32) == mj_shared->boot_id)
-			mj_runlog_interrupted(run, "its worker has ended");
 		else
-			mj_runlog_crashed(run);
+		{
+			lost = run->worker_id;
+			end_lost_attempt(run);
+		}
 	}
 }
 

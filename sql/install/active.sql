@@ -57,11 +57,11 @@ FROM (SELECT q.run_id, CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END AS job
 			 coalesce(m.role, a.rolname, j.role) AS role,
 			 coalesce(m.role_oid, q.lane::oid) AS role_oid
 	  FROM jobs.queue AS q
-	  LEFT JOIN jobs.worker_slots() AS s ON s.worker_id = q.worker_id AND s.run_id = q.run_id
+	  LEFT JOIN jobs.worker_slots() AS s ON s.worker_id = q.worker_id AND q.job_id <> 0
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
 	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = q.lane::oid
-	  WHERE q.state = 'running' AND (q.lane <= 0 OR s.run_id IS NOT NULL)) AS r
+	  WHERE q.state = 'running' AND q.run_id = coalesce(s.run_id, q.run_id)) AS r
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, r.role_oid);
 COMMENT ON VIEW jobs.active IS 'one row a run that runs now';
 COMMENT ON COLUMN jobs.active.job IS 'mail: a mail that is being sent';
