@@ -147,11 +147,11 @@ check_claim(Work *work)
 		return false; /* a caller who waits finds it gone */
 	}
 	mj_runlog_owner(&work->job, &work->owner);
-	if (OidIsValid(work->job.role_oid) &&
-		(int64) work->job.role_oid != run->lane)
+	if ((work->job.external || OidIsValid(work->job.role_oid)) &&
+		mj_job_lane(&work->job) != run->lane)
 	{
-		mj_queue_unclaim(run, (int64) work->job.role_oid, 0);
-		mj_xact_wake(0, (int64) work->job.role_oid);
+		mj_queue_unclaim(run, mj_job_lane(&work->job), 0);
+		mj_xact_wake(0, mj_job_lane(&work->job));
 		return false;
 	}
 	if (!mj_access_role_can_run(work->job.role_oid, work->job.role, &problem))
@@ -440,7 +440,7 @@ record_failure(Work *work, const ErrorData *error)
 	MJ_FAULT("executor-before-failure");
 	mj_worker_begin(work_context, true);
 	mj_mailer_put_back_leftovers(work->run.worker_id);
-	mj_runlog_failed(&work->run, &work->owner, &outcome, &work->job);
+	(void) mj_runlog_failed(&work->run, &work->owner, &outcome, &work->job);
 	MJ_FAULT("executor-failure-written");
 	mj_worker_commit(work_context);
 	mj_runlog_report(&work->run, &work->owner, &outcome);
