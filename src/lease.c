@@ -66,7 +66,7 @@ raise_lost(const pg_uuid_t *token)
 				   ended.error ? ": " : "", ended.error ? ended.error : ""),
 		 strcmp(ended.status, "succeeded") == 0 ?
 			 errhint("Nothing is left to do.") :
-			 errhint("Stop this work: another worker may have the run.")));
+			 errhint("Stop this work: the run is not this worker's any more.")));
 }
 
 /*
