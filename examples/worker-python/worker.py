@@ -3,17 +3,12 @@ It ends by itself when its connection is lost: have a supervisor start it again.
 import concurrent.futures, json, os, select, signal, socket, sys, threading
 import psycopg2  # Debian: python3-psycopg2
 
-JOB = sys.argv[1]
-LEASE = float(os.environ.get("LEASE_MS", 60000)) / 1000
-stopping = threading.Event()
+JOB, LEASE = sys.argv[1], float(os.environ.get("LEASE_MS", 60000)) / 1000
 
 def work(args, stop):
-    """The work: replace it. Its result goes to jobs.history; an error is a failed attempt.
-    It may be done twice, after a crash; the event tells it to stop."""
-    if stop.wait(args.get("seconds", 0)):
-        raise InterruptedError("told to stop")
-    if "fail" in args:
-        raise RuntimeError(args["fail"])
+    """The work: replace it. It may be done twice, after a crash; the event tells it to stop."""
+    if stop.wait(args.get("seconds", 0)) or "fail" in args:
+        raise RuntimeError(args.get("fail", "told to stop"))
     return {"seconds": args.get("seconds", 0)}
 
 def query(sql, *params):
@@ -25,7 +20,7 @@ def wait(seconds, *sockets):
     if wakened in select.select([wakened, *sockets], [], [], seconds)[0]:
         wakened.recv(4096)
 
-def perform(pool, token, args):
+def perform(token, args):
     stop = threading.Event()
     future = pool.submit(work, args or {}, stop)
     future.add_done_callback(lambda _: waker.send(b"."))
@@ -34,8 +29,7 @@ def perform(pool, token, args):
             wait(LEASE / 3)
             if stopping.is_set():
                 stop.set()
-            if not future.done():
-                query("SELECT jobs.heartbeat(%s)", token)
+            query("SELECT jobs.heartbeat(%s)", token)
         if not future.exception():
             query("SELECT jobs.complete(%s, %s)", token, json.dumps(future.result()))
         elif stopping.is_set():
@@ -47,19 +41,19 @@ def perform(pool, token, args):
     finally:
         stop.set()
 
-wakened, waker = socket.socketpair()  # what ends a wait: a signal, the end of work
+stopping, (wakened, waker) = threading.Event(), socket.socketpair()  # a wait ends by a signal, too
 waker.setblocking(False)
 signal.set_wakeup_fd(waker.fileno())
 signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 db = psycopg2.connect("", application_name=f"worker.py {os.getpid()}")
 db.autocommit = True
 query(f"LISTEN {query('SELECT jobs.channel(%s)', JOB)[0][0]}")  # before the first claim
-with concurrent.futures.ThreadPoolExecutor(1) as executor:
+with concurrent.futures.ThreadPoolExecutor(1) as pool:
     while not stopping.is_set():
         db.notifies.clear()
-        for claimed in query("SELECT token, args FROM jobs.claim(%s, 1, %s)", JOB, f"{LEASE} s"):
-            perform(executor, *claimed)
-            db.notifies.append("look again")
-        if not db.notifies:
+        runs = query("SELECT token, args FROM jobs.claim(%s, 1, %s)", JOB, f"{LEASE} s")
+        if runs:
+            perform(*runs[0])
+        elif not db.notifies:
             wait(60, db)
         db.poll()
