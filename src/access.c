@@ -216,14 +216,12 @@ mj_access_role_can_run(Oid role, const char *name, MjRoleProblem *problem)
 }
 
 /*
- * Can a job's role run it?  As whom an external job runs, its workers decide:
- * the role says whose it is, and need only be there.
+ * Can a role run a job?  As whom an external job runs, its workers decide: the
+ * role says whose it is, and need only be there.
  */
 bool
-mj_access_job_can_run(const MjJob *job, MjRoleProblem *problem)
+mj_access_job_can_run(const MjJob *job, Oid role, MjRoleProblem *problem)
 {
-	Oid role = mj_access_job_role(job);
-
 	if (job->external && OidIsValid(role))
 		return true;
 	return mj_access_role_can_run(role, job->role, problem);
@@ -250,7 +248,7 @@ mj_access_check_run_as(const MjJob *job)
 				 errdetail(
 					 "Only a superuser may make a job run as a superuser.") :
 				 errdetail("You are not a member of that role.")));
-	if (!mj_access_job_can_run(job, &problem))
+	if (!mj_access_job_can_run(job, role, &problem))
 		ereport(ERROR,
 				(errcode(problem.sqlstate), errmsg("%s", problem.message),
 				 problem.hint[0] ? errhint("%s", problem.hint) : 0));

@@ -90,8 +90,7 @@ check_operate(const MjRun *run)
 	else if (mj_job_by_id(run->job_id, &job))
 		mj_access_check_operate(&job);
 	else
-		check_member(run->run_id,
-					 run->lane > 0 ? (Oid) run->lane : InvalidOid);
+		check_member(run->run_id, run->lane > 0 ? (Oid) run->lane : InvalidOid);
 }
 
 /* The reason of a cancel, for the history. */

@@ -177,7 +177,7 @@ check_roles(MjDoctor *doctor)
 		const MjJob *job = &doctor->jobs[i];
 		MjRoleProblem problem;
 
-		if (mj_access_job_can_run(job, &problem))
+		if (mj_access_job_can_run(job, mj_access_job_role(job), &problem))
 			continue;
 		add_row(doctor, false,
 				psprintf("Job \"%s\": %s.", job->name, problem.message),

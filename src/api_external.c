@@ -217,7 +217,8 @@ is_closed(void)
 static int32
 max_runs_argument(FunctionCallInfo fcinfo)
 {
-	int32 n = PG_ARGISNULL(CLAIM_MAX_RUNS) ? 1 : PG_GETARG_INT32(CLAIM_MAX_RUNS);
+	int32 n =
+		PG_ARGISNULL(CLAIM_MAX_RUNS) ? 1 : PG_GETARG_INT32(CLAIM_MAX_RUNS);
 
 	if (n < 1 || n > MAX_CLAIM)
 		ereport(ERROR,
@@ -494,6 +495,6 @@ mj_api_channel(PG_FUNCTION_ARGS)
 	MjJob job;
 
 	require_external(fcinfo, &job);
-	PG_RETURN_TEXT_P(cstring_to_text(
-		psprintf(MJ_CHANNEL_PREFIX INT64_FORMAT, job.job_id)));
+	PG_RETURN_TEXT_P(
+		cstring_to_text(psprintf(MJ_CHANNEL_PREFIX INT64_FORMAT, job.job_id)));
 }

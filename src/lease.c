@@ -37,14 +37,15 @@ check_worker(Oid role)
 static void
 raise_unknown(const pg_uuid_t *token)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("lease %s does not exist",
-					DatumGetCString(
-						DirectFunctionCall1(uuid_out, UUIDPGetDatum(token)))),
-			 errdetail(
-				 "The run was released, its job was unscheduled, or there never was such a lease."),
-			 errhint("Stop this work and claim another run.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("lease %s does not exist",
+				DatumGetCString(
+					DirectFunctionCall1(uuid_out, UUIDPGetDatum(token)))),
+		 errdetail(
+			 "The run was released, its job was unscheduled, or there never was such a lease."),
+		 errhint("Stop this work and claim another run.")));
 }
 
 /* Raise 55000 with what became of the attempt of a token: 42501, too. */
@@ -66,7 +67,8 @@ raise_lost(const pg_uuid_t *token)
 				   ended.error ? ": " : "", ended.error ? ended.error : ""),
 		 strcmp(ended.status, "succeeded") == 0 ?
 			 errhint("Nothing is left to do.") :
-			 errhint("Stop this work: the run is not this worker's any more.")));
+			 errhint(
+				 "Stop this work: the run is not this worker's any more.")));
 }
 
 /*
@@ -95,8 +97,7 @@ mj_lease_end(const Interval *length, const MjJob *job, TimestampTz started_at,
 
 	if (job->timeout != NULL)
 		until = Min(until,
-					started_at +
-						(TimestampTz) mj_interval_usecs(job->timeout));
+					started_at + (TimestampTz) mj_interval_usecs(job->timeout));
 	return until;
 }
 

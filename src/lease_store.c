@@ -41,8 +41,7 @@ static MjStatement claim = {
 };
 
 static MjStatement lock_by_token = {
-	"SELECT " LEASE_COLUMNS
-	" FROM jobs.queue q WHERE q.token = $1 FOR UPDATE",
+	"SELECT " LEASE_COLUMNS " FROM jobs.queue q WHERE q.token = $1 FOR UPDATE",
 	1,
 	{ UUIDOID }
 };
@@ -80,9 +79,9 @@ static MjStatement extend = {
 	{ UUIDOID, TIMESTAMPTZOID, INTERVALOID, INT8OID, INT8OID, TEXTOID }
 };
 
-static MjStatement delete_leased = {
-	"DELETE FROM jobs.queue WHERE token = $1", 1, { UUIDOID }
-};
+static MjStatement delete_leased = { "DELETE FROM jobs.queue WHERE token = $1",
+									 1,
+									 { UUIDOID } };
 
 static MjStatement put_back = {
 	"UPDATE jobs.queue"
@@ -118,8 +117,7 @@ static MjStatement next_end = {
 
 /* What has run out of jobs that have a timeout, which may be the reason. */
 static MjStatement lock_timed = {
-	"SELECT " LEASE_COLUMNS
-	" FROM jobs.queue q WHERE q.run_id = ANY (ARRAY("
+	"SELECT " LEASE_COLUMNS " FROM jobs.queue q WHERE q.run_id = ANY (ARRAY("
 	"  SELECT o.run_id FROM jobs.queue o WHERE o.lease_until <= $1"
 	"  AND (SELECT j.timeout FROM jobs.job j WHERE j.job_id = o.job_id)"
 	"   IS NOT NULL"

@@ -27,8 +27,7 @@
 /* need a transaction */
 extern void mj_runlog_owner(const MjJob *job, MjRunOwner *owner);
 extern TimestampTz mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
-									const MjOutcome *outcome,
-									const MjJob *job);
+									const MjOutcome *outcome, const MjJob *job);
 extern void mj_runlog_completed(const MjRun *run, const MjRunOwner *owner,
 								const MjOutcome *outcome, const MjJob *job);
 extern void mj_runlog_revoked(const MjRun *run, const char *reason);
