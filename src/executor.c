@@ -34,7 +34,7 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#include "access.h"
+#include "batch.h"
 #include "chain_store.h"
 #include "clock.h"
 #include "current.h"
@@ -59,25 +59,14 @@
 /* A new executor waits at least this long: it may be early for a due run. */
 #define MJ_FRESH_LINGER_US (3 * USECS_PER_SEC)
 
-/* A run that has crashed before, and must wait, looks this much later. */
-#define MJ_SUSPECT_WAIT_US USECS_PER_SEC
-
 /* When a claim is tried again that somebody held up. */
 #define MJ_CLAIM_AGAIN_MS 1000L
 
 /* How long a run may go on after it was cancelled for its timeout. */
 #define MJ_TERMINATE_AFTER_MS 10000
 
-/* The run at hand. */
-typedef struct Work
-{
-	MjRun run;
-	MjJob job;
-	MjRunOwner owner;
-} Work;
-
 static MemoryContext work_context = NULL; /* reset for every run */
-static Work current;			  /* valid while the slot names its run */
+static MjWork current;			  /* valid while the slot names its run */
 static int served = 0;			  /* runs and batches so far */
 static bool must_be_last = false; /* the run at hand has a process of its own */
 static TimeoutId cancel_timeout;
@@ -134,111 +123,6 @@ stop_timeouts(void)
 	disable_timeout(terminate_timeout, false);
 }
 
-/* Is the run in this lane by right?  Else it is moved, failed or removed. */
-static bool
-check_claim(Work *work)
-{
-	MjRun *run = &work->run;
-	MjRoleProblem problem;
-
-	if (!mj_job_to_execute(run->job_id, &work->job))
-	{
-		mj_queue_delete(run->run_id, run->worker_id);
-		return false; /* a caller who waits finds it gone */
-	}
-	mj_runlog_owner(&work->job, &work->owner);
-	if ((work->job.external || OidIsValid(work->job.role_oid)) &&
-		mj_job_lane(&work->job) != run->lane)
-	{
-		mj_queue_unclaim(run, mj_job_lane(&work->job), 0);
-		mj_xact_wake(0, mj_job_lane(&work->job));
-		return false;
-	}
-	if (!mj_access_role_can_run(work->job.role_oid, work->job.role, &problem))
-	{
-		mj_runlog_refused(run, &work->owner, &problem);
-		return false;
-	}
-	return true;
-}
-
-/*
- * May this process run it, now?  An isolated run wants a process that has run
- * nothing yet: this one leaves, and its successor takes it.  A run that has
- * crashed before may have to wait for others that have.
- */
-static bool
-suits_me(Work *work)
-{
-	MjRun *run = &work->run;
-
-	if (work->job.isolated && served > 0)
-	{
-		must_be_last = true;
-		mj_queue_unclaim(run, run->lane, 0);
-		return false;
-	}
-	if (run->crashes > 0 &&
-		!mj_slot_take_suspect(run->crashes, MJ_MAX_CRASHES - 1))
-	{
-		mj_queue_unclaim(run, run->lane, mj_clock_now() + MJ_SUSPECT_WAIT_US);
-		mj_xact_wake(0, MJ_LANE_NONE);
-		return false;
-	}
-	return true;
-}
-
-/*
- * This executor is busy with a run now: the lane wants one executor less.  Said
- * before the claim is committed, so that whoever sees the row as running finds
- * the run here.
- */
-static void
-take_in_hand(int64 run_id)
-{
-	MjLane *entry;
-
-	mj_lock();
-	mj_my_slot->state = MJ_SLOT_BUSY;
-	mj_my_slot->run_id = run_id;
-	entry = mj_lane_find(mj_my_slot->database, mj_my_slot->lane);
-	if (entry != NULL && entry->wanted > 0)
-		entry->wanted--;
-	mj_unlock();
-}
-
-/* What a claim found. */
-typedef struct Claim
-{
-	Work *work;
-	bool found; /* the lane has a run, and it is claimed */
-	bool fit;	/* it is to be executed */
-} Claim;
-
-/* Claim the lane's next run, in a transaction. */
-static void
-claim(void *arg)
-{
-	Claim *this = arg;
-
-	this->found = mj_store_installed() &&
-		mj_queue_claim(mj_my_slot->lane, mj_my_slot->worker_id, mj_clock_now(),
-					   &this->work->run);
-	this->fit = this->found && check_claim(this->work) && suits_me(this->work);
-	if (this->fit)
-		take_in_hand(this->work->run.run_id);
-	MJ_FAULT("executor-claim-written");
-}
-
-/* The transaction of a claim; false when somebody holds it up. */
-static bool
-try_claim(Claim *this)
-{
-	MemoryContextReset(work_context);
-	return mj_worker_do_bounded(work_context, mj_worker_is_unsettled(),
-								MJ_HELD_UP_CLAIM, claim, this);
-}
-
 /*
  * Somebody has locked what a claim needs: try again a little later.  Idle
  * meanwhile, so that another lane or database may have the slot.
@@ -280,7 +164,7 @@ has_sequel(const MjJob *job)
  * or into the next one: see must_commit_first().
  */
 static void
-record_success(Work *work, const MjCommandResult *result)
+record_success(MjWork *work, const MjCommandResult *result)
 {
 	MjOutcome outcome = { 0 };
 
@@ -299,12 +183,11 @@ record_success(Work *work, const MjCommandResult *result)
 	outcome.rows_isnull = result->rows_isnull;
 	outcome.notices = mj_notices_text();
 	outcome.finished_at = mj_clock_now();
-	if (!mj_queue_delete(work->run.run_id, work->run.worker_id))
+	if (!mj_history_end_run(&work->run, &work->owner, &outcome))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("run " INT64_FORMAT " was taken from this worker",
 						work->run.run_id)));
-	mj_history_insert(&work->run, &work->owner, &outcome);
 	if (work->job.has_successors)
 		mj_chain_record_success(work->run.run_id, work->job.job_id);
 	mj_xact_run_ended(work->run.run_id);
@@ -334,7 +217,7 @@ become_cancellable(void)
 
 /* The work: the command and its outcome, in one transaction if it can be. */
 static void
-perform(Work *work)
+perform(MjWork *work)
 {
 	MjCommand command;
 	MjCommandResult result;
@@ -400,7 +283,7 @@ cut_text(const char *text)
  * was cancelled or timed out, that is why it ended.
  */
 static void
-set_failure(const Work *work, const ErrorData *error, MjOutcome *outcome)
+set_failure(const MjWork *work, const ErrorData *error, MjOutcome *outcome)
 {
 	bool cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
 	char reason[MJ_REASON_SIZE];
@@ -432,7 +315,7 @@ set_failure(const Work *work, const ErrorData *error, MjOutcome *outcome)
 
 /* Record a failed attempt, in a transaction of its own. */
 static void
-record_failure(Work *work, const ErrorData *error)
+record_failure(MjWork *work, const ErrorData *error)
 {
 	MjOutcome outcome;
 
@@ -475,11 +358,28 @@ record_termination(void)
 	record_failure(&current, &error);
 }
 
+/* Put a run back that this process has claimed. */
+static void
+put_back(MjRun *run)
+{
+	if (run->lane != MJ_LANE_MAIL && run->run_id != mj_my_slot->run_id)
+	{
+		(void) mj_queue_unclaim(run, run->lane, 0); /* it was not begun */
+		return;
+	}
+	if (run->run_id == current.run.run_id)
+		run->started_at = current.run.started_at;
+	if (mj_worker_told_to_end)
+		mj_runlog_interrupted(run, "the worker was told to end");
+	else
+		mj_runlog_crashed(run);
+}
+
 /*
- * before_shmem_exit callback: runs that this process has claimed go back, as
- * interrupted, which is no failure.  As RemoveTempRelationsCallback() does, it
- * uses transactions of its own on the way out.  What somebody has locked is left
- * to the scheduler's sweep.
+ * before_shmem_exit callback: runs that this process has claimed go back; the
+ * one at hand as interrupted, which is no failure.  As
+ * RemoveTempRelationsCallback() does, it uses transactions of its own on the way
+ * out.  What somebody has locked is left to the scheduler's sweep.
  */
 static void
 put_back_on_exit(int code, Datum arg)
@@ -491,7 +391,8 @@ put_back_on_exit(int code, Datum arg)
 
 	mj_notices_end();
 	if (mj_my_slot == NULL ||
-		(mj_my_slot->run_id == 0 && mj_my_slot->lane != MJ_LANE_MAIL))
+		(mj_my_slot->run_id == 0 && mj_my_slot->nclaims == 0 &&
+		 mj_my_slot->lane != MJ_LANE_MAIL))
 		return;
 	AbortOutOfAnyTransaction();
 	stop_timeouts();
@@ -504,10 +405,7 @@ put_back_on_exit(int code, Datum arg)
 		mj_queue_running(mj_my_slot->worker_id, &runs) :
 		0;
 	for (i = 0; i < n; i++)
-		if (mj_worker_told_to_end)
-			mj_runlog_interrupted(&runs[i], "the worker was told to end");
-		else
-			mj_runlog_crashed(&runs[i]);
+		put_back(&runs[i]);
 	MJ_FAULT("put-back-written");
 	mj_worker_commit(work_context);
 }
@@ -528,13 +426,14 @@ start(Datum main_arg)
 	before_shmem_exit(put_back_on_exit, (Datum) 0);
 	cancel_timeout = RegisterTimeout(USER_TIMEOUT, cancel_run);
 	terminate_timeout = RegisterTimeout(USER_TIMEOUT, terminate_run);
+	mj_batch_init();
 	work_context = AllocSetContextCreate(TopMemoryContext, "motionify_jobs run",
 										 ALLOCSET_DEFAULT_SIZES);
 }
 
 /* Execute a claimed run and record what became of it. */
 static void
-execute(Work *work)
+execute(MjWork *work)
 {
 	ErrorData *volatile error = NULL;
 
@@ -570,19 +469,11 @@ clean_session(void)
 	mj_worker_commit(work_context);
 }
 
-/* Serve the lane's next run; false when it has none. */
-static bool
+/* Serve the run that is now at hand. */
+static void
 serve_run(void)
 {
-	Claim this = { &current, false, false };
-
-	if (!try_claim(&this))
-	{
-		wait_for_lock();
-		return true;
-	}
-	if (!this.fit)
-		return this.found;
+	MemoryContextReset(work_context);
 	MJ_FAULT("executor-claimed");
 	must_be_last = current.job.isolated;
 	mj_current_begin(current.run.run_id, current.run.args,
@@ -591,33 +482,70 @@ serve_run(void)
 	mj_current_end();
 	mj_notices_forget();
 	clean_session();
-	return true;
+	mj_batch_ended();
+	served++;
+}
+
+/*
+ * Claim the lane's next runs; false when it has none.  The slot says idle
+ * before the queue is looked at, so that whoever commits a run after the look
+ * wakes this executor.
+ */
+static bool
+claim_runs(void)
+{
+	MjClaimed claimed;
+
+	mj_slot_set_state(MJ_SLOT_IDLE);
+	claimed = mj_batch_claim(served);
+	if (claimed == MJ_CLAIMED_LOCKED)
+		wait_for_lock();
+	return claimed != MJ_CLAIMED_NOTHING;
+}
+
+/* Serve the next run, of the batch at hand or of a new one; false: no work. */
+static bool
+serve_runs(void)
+{
+	if (mj_batch_next(&current))
+	{
+		serve_run();
+		return true;
+	}
+	return claim_runs();
 }
 
 /* Serve a batch of mails; false when none is due. */
 static bool
 serve_mails(void)
 {
-	int claimed = mj_mailer_run_batch(mj_my_slot->worker_id, MJ_MAILER_BATCH);
+	int claimed;
 
+	mj_slot_set_state(MJ_SLOT_IDLE);
+	claimed = mj_mailer_run_batch(mj_my_slot->worker_id, MJ_MAILER_BATCH);
 	if (claimed < 0)
 		wait_for_lock();
 	else if (claimed > 0)
+	{
 		mj_slot_set_state(MJ_SLOT_BUSY);
+		served++;
+	}
 	return claimed != 0;
 }
 
-/*
- * Serve once.  The slot says idle before the queue is looked at, so that
- * whoever commits a run after the look wakes this executor.
- */
+/* Serve once: a run, or a batch of mails; false when there is none. */
 static bool
 serve(void)
 {
-	mj_slot_set_state(MJ_SLOT_IDLE);
-	if (mj_my_slot->lane == MJ_LANE_MAIL)
-		return serve_mails();
-	return serve_run();
+	return mj_my_slot->lane == MJ_LANE_MAIL ? serve_mails() : serve_runs();
+}
+
+/* Is this process to end, as soon as it has nothing at hand? */
+static bool
+must_end(void)
+{
+	return served >= MJ_MAX_RUNS_PER_EXECUTOR || must_be_last ||
+		mj_batch_wants_new_process() || mj_worker_must_leave();
 }
 
 /*
@@ -713,19 +641,17 @@ void
 mj_executor_main(Datum main_arg)
 {
 	start(main_arg);
-	while (served < MJ_MAX_RUNS_PER_EXECUTOR && !must_be_last &&
-		   !mj_worker_must_leave())
+	while (!must_end())
 	{
 		CHECK_FOR_INTERRUPTS();
 		(void) mj_worker_reload();
-		if (serve())
-			served++;
-		else
+		if (!serve())
 		{
 			warm_up();
 			wait_for_work(served == 0);
 		}
 	}
+	mj_batch_give_back();
 	mj_wake_database(mj_my_slot->database, 0);
 	mj_worker_finish();
 }

@@ -76,17 +76,17 @@ static MjStatement by_id = {
 	{ OWN_TYPES, INT8OID },
 };
 
-/* What an executor needs of a job, and no more: it is read for every run. */
+/* What an executor needs of jobs, and no more: it is read for every run. */
 static MjStatement to_execute = {
 	"SELECT j.name, j.job_group, j.command, j.role, j.catch_up, j.timeout,"
-	" j.max_attempts, j.backoff_base, j.version,"
-	" (SELECT role_oid FROM jobs.job_state WHERE job_id = $1),"
+	" j.max_attempts, j.backoff_base, j.version, s.role_oid,"
 	" j.backoff, j.backoff_cap, j.backoff_jitter, j.retry_on, j.isolated,"
-	" EXISTS (SELECT FROM jobs.job_after WHERE after_id = $1),"
-	" j.handler = 'external' "
-	"FROM jobs.job j WHERE j.job_id = $1",
+	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id),"
+	" j.job_id, j.handler = 'external' "
+	"FROM jobs.job j LEFT JOIN jobs.job_state s ON s.job_id = j.job_id "
+	"WHERE j.job_id = ANY ($1)",
 	1,
-	{ INT8OID },
+	{ INT8ARRAYOID },
 };
 
 static MjStatement by_id_locked = {
@@ -133,6 +133,13 @@ static MjStatement update_job = {
 	" isolated = $25, handler = $26, version = $27 WHERE name = $1",
 	27,
 	{ DEFINITION_TYPES, INT4OID },
+};
+
+static MjStatement copy_priority = {
+	"UPDATE jobs.job_state SET priority = $2"
+	" WHERE job_id = $1 AND priority <> $2",
+	2,
+	{ INT8OID, INT4OID },
 };
 
 static MjStatement set_override = {
@@ -217,10 +224,11 @@ static MjStatement failures = {
 
 static MjStatement set_state = {
 	"INSERT INTO jobs.job_state AS s"
-	" (job_id, next_run_at, last_due_at, role_oid) VALUES ($1, $2, $3, $4) "
+	" (job_id, next_run_at, last_due_at, role_oid, priority)"
+	" SELECT $1, $2, $3, $4, priority FROM jobs.job WHERE job_id = $1 "
 	"ON CONFLICT (job_id) DO UPDATE SET next_run_at = excluded.next_run_at,"
 	" last_due_at = coalesce(excluded.last_due_at, s.last_due_at),"
-	" role_oid = excluded.role_oid",
+	" role_oid = excluded.role_oid, priority = excluded.priority",
 	4,
 	{ INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID },
 };
@@ -270,7 +278,7 @@ static MjStatement replan = {
 static MjStatement due_jobs = {
 	JOB_COLUMNS STATE_TABLES
 	"WHERE s.next_run_at <= $3 " MAY_START
-	"ORDER BY s.next_run_at LIMIT $4 FOR UPDATE OF s SKIP LOCKED",
+	"ORDER BY s.next_run_at, s.priority LIMIT $4 FOR UPDATE OF s SKIP LOCKED",
 	4,
 	{ OWN_TYPES, TIMESTAMPTZOID, INT4OID },
 };
@@ -583,43 +591,68 @@ mj_job_by_id(int64 job_id, MjJob *job)
 	return find_by_id(&by_id, job_id, job);
 }
 
-/* As mj_job_by_id, for an executor: only what to_execute names is filled. */
-bool
-mj_job_to_execute(int64 job_id, MjJob *job)
+/* Read a row of to_execute; role_oid is that of the name where none is kept. */
+static void
+read_to_execute(MjScope *scope, uint64 row, MjJob *job)
+{
+	memset(job, 0, sizeof(MjJob));
+	job->name = mj_row_text(scope, row, 1);
+	job->job_group = mj_row_text(scope, row, 2);
+	job->command = mj_row_text(scope, row, 3);
+	job->role = mj_row_text(scope, row, 4);
+	job->catch_up = mj_row_text(scope, row, 5);
+	job->timeout = row_interval(scope, row, 6);
+	job->max_attempts = mj_row_int32(row, 7);
+	job->backoff_base = row_interval(scope, row, 8);
+	job->version = mj_row_int32(row, 9);
+	job->role_oid = mj_row_oid(row, 10);
+	job->backoff = mj_row_text(scope, row, 11);
+	job->backoff_cap = row_interval(scope, row, 12);
+	job->backoff_jitter = mj_row_double(row, 13);
+	job->retry_on = row_array(scope, row, 14);
+	job->isolated = mj_row_bool(row, 15);
+	job->has_successors = mj_row_bool(row, 16);
+	job->job_id = mj_row_int64(row, 17);
+	job->external = mj_row_bool(row, 18);
+	if (!OidIsValid(job->role_oid)) /* restored ahead of its role */
+		job->role_oid = get_role_oid(job->role, true);
+}
+
+/*
+ * The jobs of n runs, for an executor: only what to_execute names is filled.
+ * found[i] says whether that of runs[i] is there.
+ */
+void
+mj_job_to_execute(const MjRun *runs, int n, MjJob *jobs, bool *found)
 {
 	MjScope scope;
 	MjParams params = { 0 };
-	bool found;
+	Datum *ids = palloc(n * sizeof(Datum));
+	uint64 nrows;
+	uint64 row;
+	int i;
 
-	memset(job, 0, sizeof(MjJob));
-	job->job_id = job_id;
-	mj_store_enter(&scope);
-	mj_param_int64(&params, job_id);
-	found = mj_store_run(&to_execute, &params) > 0;
-	if (found)
+	for (i = 0; i < n; i++)
 	{
-		job->name = mj_row_text(&scope, 0, 1);
-		job->job_group = mj_row_text(&scope, 0, 2);
-		job->command = mj_row_text(&scope, 0, 3);
-		job->role = mj_row_text(&scope, 0, 4);
-		job->catch_up = mj_row_text(&scope, 0, 5);
-		job->timeout = row_interval(&scope, 0, 6);
-		job->max_attempts = mj_row_int32(0, 7);
-		job->backoff_base = row_interval(&scope, 0, 8);
-		job->version = mj_row_int32(0, 9);
-		job->role_oid = mj_row_oid(0, 10);
-		job->backoff = mj_row_text(&scope, 0, 11);
-		job->backoff_cap = row_interval(&scope, 0, 12);
-		job->backoff_jitter = mj_row_double(0, 13);
-		job->retry_on = row_array(&scope, 0, 14);
-		job->isolated = mj_row_bool(0, 15);
-		job->has_successors = mj_row_bool(0, 16);
-		job->external = mj_row_bool(0, 17);
+		ids[i] = Int64GetDatum(runs[i].job_id);
+		found[i] = false;
+	}
+	mj_store_enter(&scope);
+	mj_param_array(&params, ids, n, INT8OID);
+	nrows = mj_store_run(&to_execute, &params);
+	for (row = 0; row < nrows; row++)
+	{
+		MjJob job;
+
+		read_to_execute(&scope, row, &job);
+		for (i = 0; i < n; i++)
+			if (runs[i].job_id == job.job_id)
+			{
+				jobs[i] = job;
+				found[i] = true;
+			}
 	}
 	mj_store_leave(&scope);
-	if (found && !OidIsValid(job->role_oid)) /* restored ahead of its role */
-		job->role_oid = get_role_oid(job->role, true);
-	return found;
 }
 
 /* As mj_job_find_locked, by id. */
@@ -709,11 +742,15 @@ mj_job_update(const MjJob *job, TimestampTz now)
 {
 	MjScope scope;
 	MjParams params = { 0 };
+	MjParams state = { 0 };
 
 	mj_store_enter(&scope);
 	param_definition(&params, job, now);
 	mj_param_int32(&params, job->version);
 	mj_store_run(&update_job, &params);
+	mj_param_int64(&state, job->job_id);
+	mj_param_int32(&state, job->priority);
+	mj_store_run(&copy_priority, &state);
 	mj_store_leave(&scope);
 }
 

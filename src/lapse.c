@@ -63,9 +63,10 @@ time_out_runs(TimestampTz now)
 	for (i = 0; i < n; i++)
 	{
 		MjJob job;
+		bool found;
 
-		if (mj_job_to_execute(leases[i].run.job_id, &job) &&
-			has_timed_out(&leases[i].run, &job, now))
+		mj_job_to_execute(&leases[i].run, 1, &job, &found);
+		if (found && has_timed_out(&leases[i].run, &job, now))
 			time_out(&leases[i].run, &job, now);
 	}
 	return n >= MJ_LAPSE_LIMIT;

@@ -78,9 +78,12 @@ raise_lost(const pg_uuid_t *token)
 void
 mj_lease_require(const pg_uuid_t *token, MjLease *lease, MjJob *job)
 {
+	bool found;
+
 	if (!mj_lease_lock(token, lease))
 		raise_lost(token);
-	if (!mj_job_to_execute(lease->run.job_id, job))
+	mj_job_to_execute(&lease->run, 1, job, &found);
+	if (!found)
 		raise_unknown(token);
 	check_worker(job->role_oid);
 }

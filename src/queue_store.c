@@ -144,9 +144,10 @@ static MjStatement unclaim_statement = {
 	"  ELSE 'waiting' END, run_at = coalesce($4, run_at),"
 	" lane = $3, attempt = attempt - 1,"
 	" worker_id = NULL, pid = NULL, started_at = NULL"
-	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
-	4,
-	{ INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID }
+	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'"
+	" AND attempt = $5",
+	5,
+	{ INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID }
 };
 
 static MjStatement follow_job_statement = {
@@ -241,7 +242,8 @@ static MjStatement exists_statement = {
 
 static MjStatement running_statement = {
 	"SELECT " MJ_RUN_COLUMNS " FROM jobs.queue q WHERE q.state = 'running'"
-	" AND q.worker_id IS NOT NULL AND ($1 = 0 OR q.worker_id = $1) ORDER BY q.run_id",
+	" AND q.worker_id IS NOT NULL AND ($1 = 0 OR q.worker_id = $1)"
+	" ORDER BY q.worker_id, q.priority, q.run_id",
 	1,
 	{ INT8OID }
 };
@@ -484,41 +486,38 @@ claim_runs(MjStatement *statement, int64 lane, int64 worker_id, TimestampTz now,
 	mj_param_int64(&params, worker_id);
 	mj_param_int32(&params, MyProcPid);
 	mj_param_time(&params, now);
-	mj_param_int64(&params, limit);
+	if (statement != &claim_one_statement)
+		mj_param_int64(&params, limit);
 	n = mj_queue_read_runs(&scope, mj_store_run(statement, &params), runs);
 	mj_store_leave(&scope);
 	return n;
 }
 
-/*
- * Claim up to limit ready runs of a lane, the first by priority and run_id, for
- * the caller's slot; returns how many.  Their order is not told.
- */
-int
-mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
-					MjRun **runs)
+/* The order of a lane's ready runs. */
+static int
+compare_runs(const void *a, const void *b)
 {
-	return claim_runs(&claim_statement, lane, worker_id, now, limit, runs);
+	const MjRun *x = a;
+	const MjRun *y = b;
+
+	if (x->priority != y->priority)
+		return x->priority < y->priority ? -1 : 1;
+	return x->run_id < y->run_id ? -1 : 1;
 }
 
-/* Claim the first ready run of a lane; false when it has none. */
-bool
-mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now, MjRun *run)
+/*
+ * Claim up to limit ready runs of a lane, the first by priority and run_id, for
+ * the caller's slot; returns how many, in that order.
+ */
+int
+mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now, int limit,
+			   MjRun **runs)
 {
-	MjScope scope;
-	MjParams params = { 0 };
-	bool found;
+	int n = claim_runs(limit == 1 ? &claim_one_statement : &claim_statement,
+					   lane, worker_id, now, limit, runs);
 
-	mj_store_enter(&scope);
-	mj_param_int64(&params, lane);
-	mj_param_int64(&params, worker_id);
-	mj_param_int32(&params, MyProcPid);
-	mj_param_time(&params, now);
-	found = mj_store_run(&claim_one_statement, &params) > 0;
-	if (found)
-		mj_queue_read_run(&scope, 0, run);
-	mj_store_leave(&scope);
-	return found;
+	qsort(*runs, n, sizeof(MjRun), compare_runs);
+	return n;
 }
 
 /*
@@ -590,6 +589,7 @@ mj_queue_unclaim(const MjRun *run, int64 lane, TimestampTz until)
 	mj_param_int64(&params, run->worker_id);
 	mj_param_int64(&params, lane);
 	mj_param_time(&params, until);
+	mj_param_int32(&params, run->attempt);
 	return run_for_count(&unclaim_statement, &params) == 1;
 }
 
@@ -697,7 +697,10 @@ mj_queue_promote(TimestampTz now)
 	return (int) run_for_count(&promote_statement, &params);
 }
 
-/* The runs that workers of the server have, one worker or (0) all. */
+/*
+ * The runs that workers of the server have, one or (0) all; those of a worker in
+ * the order in which it executes them.
+ */
 int
 mj_queue_running(int64 worker_id, MjRun **runs)
 {
@@ -752,5 +755,5 @@ void
 mj_queue_warm(void)
 {
 	mj_store_warm(&claim_one_statement);
-	mj_store_warm(&delete_statement);
+	mj_store_warm(&claim_statement);
 }

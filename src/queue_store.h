@@ -77,10 +77,8 @@ extern void mj_queue_follow_job(int64 job_id, int64 lane, bool gated,
 extern bool mj_queue_take_unstarted(int64 run_id, MjRun *run);
 
 /* who executes */
-extern bool mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now,
-						   MjRun *run);
-extern int mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now,
-							   int limit, MjRun **runs);
+extern int mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now,
+						  int limit, MjRun **runs);
 extern int mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 								MjRun *runs);
 extern void mj_queue_warm(void);

@@ -42,6 +42,9 @@
 /* When it is looked for again where it was locked. */
 #define MJ_PRUNE_AGAIN_US (60 * USECS_PER_SEC)
 
+/* Transactions that start what is due, before anything else is looked at. */
+#define MJ_FIRST_TIMES 20
+
 static MemoryContext tick_context = NULL; /* reset for every tick */
 static TimeoutId look_timeout;
 static char *database_name = NULL;
@@ -267,6 +270,7 @@ typedef struct Look
 	TimestampTz now;
 	bool thorough;
 	MjTick *found;
+	bool more;
 } Look;
 
 static void
@@ -286,7 +290,7 @@ look(void *arg)
 static bool
 try_tick(TimestampTz now, bool thorough, MjTick *found)
 {
-	Look this = { now, thorough, found };
+	Look this = { now, thorough, found, false };
 
 	forget_leases();
 	MJ_FAULT("scheduler-tick-start");
@@ -300,9 +304,49 @@ try_tick(TimestampTz now, bool thorough, MjTick *found)
 	return false;
 }
 
+static void
+look_first(void *arg)
+{
+	Look *this = arg;
+
+	this->more = mj_tick_first(this->now, this->found);
+	MJ_FAULT("scheduler-first-fired");
+}
+
+/*
+ * Something that was known to be due is: start it before anything else is looked
+ * at, a little in each transaction.  If that fails, the tick that follows finds
+ * out why.
+ */
+static void
+fire_first(TimestampTz now)
+{
+	MjTick found;
+	Look this = { now, false, &found, false };
+	int i;
+
+	for (i = 0; i < MJ_FIRST_TIMES; i++)
+	{
+		if (!mj_worker_do_bounded(tick_context, mj_worker_is_unsettled(),
+								  MJ_HELD_UP_TICK, look_first, &this))
+			return;
+		wake_executors(&found);
+		if (!this.more)
+			return;
+	}
+}
+
+/* Is this tick one that was waited for, and nothing else has changed? */
+static bool
+is_expected(TimestampTz now, bool woken)
+{
+	return known.ticked && !woken && known.last_seen <= now &&
+		known.next_due <= now;
+}
+
 /* Look at the tables, and tell everybody what was found. */
 static void
-tick(TimestampTz now, bool first)
+tick(TimestampTz now, bool first, bool woken)
 {
 	MjTick found;
 
@@ -311,6 +355,8 @@ tick(TimestampTz now, bool first)
 	if (!mj_guc_database_is_served(database_name))
 		leave_for_good();
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
+	if (is_expected(now, woken))
+		fire_first(now);
 	if (!try_tick(now, first, &found))
 		return;
 	if (!found.installed)
@@ -499,7 +545,7 @@ mj_scheduler_main(Datum main_arg)
 		bool woken = take_wake(&first);
 
 		if (must_tick(now, woken))
-			tick(now, first);
+			tick(now, first, woken);
 		prune(now);
 		if (may_leave(now))
 			leave();

@@ -245,6 +245,29 @@ mj_slot_of_run(int64 run_id)
 	return NULL;
 }
 
+/* A slot's claim of a run, NULL when it has none.  Lock held. */
+MjClaim *
+mj_slot_claim(MjSlot *slot, int64 run_id)
+{
+	int i;
+
+	for (i = 0; i < slot->nclaims; i++)
+		if (slot->claims[i].run_id == run_id)
+			return &slot->claims[i];
+	return NULL;
+}
+
+/*
+ * Does a slot's worker have a run, at hand or claimed?  One that sends mails
+ * says of none which they are.  Lock held.
+ */
+bool
+mj_slot_holds(MjSlot *slot, int64 run_id)
+{
+	return slot->lane == MJ_LANE_MAIL || slot->run_id == run_id ||
+		mj_slot_claim(slot, run_id) != NULL;
+}
+
 /*
  * How many workers of a kind there are; of a database unless it is
  * InvalidOid, of a lane unless it is MJ_LANE_NONE.  Lock held.
@@ -316,6 +339,69 @@ mj_slot_take_suspect(int crashes, int last)
 		mj_my_slot->suspect = crashes;
 	mj_unlock();
 	return free;
+}
+
+/*
+ * This executor is busy with some runs now: its lane wants one executor less.
+ * Said before the claim is committed, so that whoever sees a row as running
+ * finds the run here.  Takes the lock.
+ */
+void
+mj_claims_publish(const int64 *run_ids, int n)
+{
+	MjLane *entry;
+	int i;
+
+	mj_lock();
+	mj_my_slot->state = MJ_SLOT_BUSY;
+	for (i = 0; i < n; i++)
+	{
+		mj_my_slot->claims[i].run_id = run_ids[i];
+		mj_my_slot->claims[i].cancel_at = 0;
+	}
+	mj_my_slot->nclaims = n;
+	mj_my_slot->stuck = false;
+	entry = mj_lane_find(mj_my_slot->database, mj_my_slot->lane);
+	if (n > 0 && entry != NULL && entry->wanted > 0)
+		entry->wanted--;
+	mj_unlock();
+}
+
+/*
+ * A claimed run becomes the one at hand; what was asked of it goes with it.
+ * False when it was taken away.  Takes the lock.
+ */
+bool
+mj_claims_begin(int64 run_id)
+{
+	MjSlot *slot = mj_my_slot;
+	MjClaim *claim;
+
+	mj_lock();
+	claim = mj_slot_claim(slot, run_id);
+	if (claim != NULL)
+	{
+		slot->run_id = run_id;
+		slot->cancel_at = claim->cancel_at;
+		if (claim->cancel_at != 0)
+			memcpy(slot->cancel_reason, claim->cancel_reason, MJ_REASON_SIZE);
+		*claim = slot->claims[--slot->nclaims];
+	}
+	mj_unlock();
+	return claim != NULL;
+}
+
+/* This executor begins none of its claims any more; how many.  Takes the lock. */
+int
+mj_claims_drop(void)
+{
+	int n;
+
+	mj_lock();
+	n = mj_my_slot->nclaims;
+	mj_my_slot->nclaims = 0;
+	mj_unlock();
+	return n;
 }
 
 /* A database's entry, NULL when it has none.  Lock held. */

@@ -15,6 +15,8 @@
 #ifndef MJ_SHMEM_H
 #define MJ_SHMEM_H
 
+#include <signal.h>
+
 #include "datatype/timestamp.h"
 #include "storage/dsm.h"
 #include "storage/latch.h"
@@ -52,6 +54,17 @@ typedef struct MjProgress
 	char note[MJ_MAX_NOTE + 1]; /* in the database's encoding */
 } MjProgress;
 
+/* Runs that an executor claims in one go, at most. */
+#define MJ_MAX_BATCH 16
+
+/* A run that an executor has claimed and not begun. */
+typedef struct MjClaim
+{
+	int64 run_id;
+	TimestampTz cancel_at; /* it is to end as cancelled; 0 = not */
+	char cancel_reason[MJ_REASON_SIZE];
+} MjClaim;
+
 /* One worker.  Written by its process, and by the launcher at start. */
 typedef struct MjSlot
 {
@@ -67,11 +80,14 @@ typedef struct MjSlot
 	TimestampTz cancel_at; /* when the run at hand was cancelled, 0 = not */
 	bool ending;		   /* and its process told to end, for it went on */
 	char cancel_reason[MJ_REASON_SIZE];
-	bool yield;				/* asked to leave when it is done */
-	bool make_way;			/* as yield, but only if it is the first of
+	int nclaims;
+	MjClaim claims[MJ_MAX_BATCH]; /* what comes after the run at hand */
+	volatile sig_atomic_t stuck;  /* they wait long; by a signal handler */
+	bool yield;					  /* asked to leave when it is done */
+	bool make_way;				  /* as yield, but only if it is the first of
 								 * those that were asked */
-	TimestampTz idle_since; /* while MJ_SLOT_IDLE */
-	MjProgress progress;	/* of the run at hand */
+	TimestampTz idle_since;		  /* while MJ_SLOT_IDLE */
+	MjProgress progress;		  /* of the run at hand */
 } MjSlot;
 
 /* What waits for a lock on the extension's tables. */
@@ -175,11 +191,18 @@ extern void mj_slot_release_guest(void);	/* takes the lock */
 extern void mj_slot_clear(MjSlot *slot);
 extern MjSlot *mj_slot_find(int64 worker_id);
 extern MjSlot *mj_slot_of_run(int64 run_id);
+extern MjClaim *mj_slot_claim(MjSlot *slot, int64 run_id);
+extern bool mj_slot_holds(MjSlot *slot, int64 run_id);
 extern int mj_slot_count(MjWorkerKind kind, Oid database, int64 lane);
 extern void mj_slot_set_latch(const MjSlot *slot);
 extern void mj_slot_set_state(MjSlotState state); /* takes it */
 extern void mj_slot_drop_run(MjSlot *slot);
 extern bool mj_slot_take_suspect(int crashes, int last); /* takes it */
+
+/* claims of this process; each takes the lock */
+extern void mj_claims_publish(const int64 *run_ids, int n);
+extern bool mj_claims_begin(int64 run_id);
+extern int mj_claims_drop(void);
 
 /* databases; lock held */
 extern MjDatabase *mj_database_find(Oid oid);

@@ -39,6 +39,9 @@
 /* Jobs that one transaction of a tick turns into runs. */
 #define MJ_DUE_LIMIT 1000
 
+/* Jobs that are turned into runs at once before anything else is looked at. */
+#define MJ_FIRST_LIMIT 100
+
 /* Rows that one transaction of pruning deletes. */
 #define MJ_PRUNE_LIMIT 1000
 
@@ -69,30 +72,86 @@ make_missing_states(void)
 		mj_plan_job(&jobs[i]);
 }
 
+/* What has become of the worker that a row names. */
+typedef enum Fate
+{
+	HAS_IT,	 /* it has the run */
+	LET_GO,	 /* it has not, and will not begin it */
+	WAS_LOST /* there is no such worker any more */
+} Fate;
+
+/* What has become of a run's worker.  Takes the lock. */
+static Fate
+fate_of_worker(const MjRun *run)
+{
+	MjSlot *slot;
+	Fate fate;
+
+	mj_lock();
+	slot = mj_slot_find(run->worker_id);
+	if (slot == NULL)
+		fate = WAS_LOST;
+	else
+		fate = mj_slot_holds(slot, run->run_id) ? HAS_IT : LET_GO;
+	mj_unlock();
+	return fate;
+}
+
 /*
- * Runs whose worker has no live slot any more are dead.  The rows are read
- * before the slots, and written only while they still name that worker.
+ * Executors whose runs take long are to begin none of the others that they have
+ * claimed, so that they can go back.  A cancelled one stays, to be ended there.
  */
 static void
-sweep_dead_runs(void)
+release_stuck_claims(void)
+{
+	int i;
+	int k;
+
+	mj_lock();
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		MjSlot *slot = &mj_slots[i];
+
+		if (slot->state == MJ_SLOT_FREE || slot->database != MyDatabaseId ||
+			!slot->stuck)
+			continue;
+		for (k = slot->nclaims - 1; k >= 0; k--)
+			if (slot->claims[k].cancel_at == 0)
+				slot->claims[k] = slot->claims[--slot->nclaims];
+		slot->stuck = false;
+	}
+	mj_unlock();
+}
+
+/*
+ * Runs that nobody has any more go back.  Of those of a lost worker the first
+ * was at hand, see batch.c, and all mails were.  The rows are read before the
+ * slots, and written only while they still name that worker.
+ */
+static void
+sweep_lost_runs(void)
 {
 	MjRun *runs;
-	int n = mj_queue_running(0, &runs);
+	int n;
 	int i;
 
+	release_stuck_claims();
+	n = mj_queue_running(0, &runs);
 	for (i = 0; i < n; i++)
 	{
-		bool live;
+		MjRun *run = &runs[i];
+		Fate fate = fate_of_worker(run);
 
-		mj_lock();
-		live = mj_slot_find(runs[i].worker_id) != NULL;
-		mj_unlock();
-		if (live)
+		if (fate == HAS_IT)
 			continue;
-		if ((uint32) (runs[i].worker_id >> 32) == mj_shared->boot_id)
-			mj_runlog_interrupted(&runs[i], "its worker has ended");
+		if (fate == LET_GO ||
+			(run->lane != MJ_LANE_MAIL && i > 0 &&
+			 run->worker_id == runs[i - 1].worker_id))
+			(void) mj_queue_unclaim(run, run->lane, 0);
+		else if ((uint32) (run->worker_id >> 32) == mj_shared->boot_id)
+			mj_runlog_interrupted(run, "its worker has ended");
 		else
-			mj_runlog_crashed(&runs[i]);
+			mj_runlog_crashed(run);
 	}
 }
 
@@ -212,8 +271,8 @@ static void
 refuse_lane(int64 lane, TimestampTz now)
 {
 	MjRun *runs;
-	int n = mj_queue_claim_many(lane, mj_my_slot->worker_id, now, MJ_DUE_LIMIT,
-								&runs);
+	int n =
+		mj_queue_claim(lane, mj_my_slot->worker_id, now, MJ_DUE_LIMIT, &runs);
 	int i;
 
 	for (i = 0; i < n; i++)
@@ -311,9 +370,9 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 
 	if (thorough)
 		make_missing_states();
-	sweep_dead_runs();
+	sweep_lost_runs();
 	next_lapse = mj_lapse_pass(now);
-	more = mj_due_fire(now);
+	more = mj_due_fire(now, MJ_DUE_LIMIT);
 	more |= mj_due_follow(now);
 	skip_overlapping(now);
 	more |= mj_queue_promote(now) >= MJ_PROMOTE_LIMIT;
@@ -325,6 +384,26 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	tick->next_due = Min(tick->next_due, next_lapse);
 	if (!noticed)
 		tick->next_due = Min(tick->next_due, now + USECS_PER_SEC);
+}
+
+/*
+ * What is due by its schedule, some of it, and nothing else: so that executors
+ * have something to do while the rest is looked at, by the tick that must
+ * follow.  Returns whether there is more.  Else as mj_tick().
+ */
+bool
+mj_tick_first(TimestampTz now, MjTick *tick)
+{
+	bool more;
+
+	memset(tick, 0, sizeof(MjTick));
+	tick->installed = mj_store_installed();
+	tick->own = tick->installed && mj_instance_is_own();
+	if (!tick->own)
+		return false;
+	more = mj_due_fire(now, MJ_FIRST_LIMIT);
+	find_lanes(now, tick);
+	return more;
 }
 
 /*

@@ -66,7 +66,7 @@ FROM (SELECT q.run_id, CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END AS job
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
 	  LEFT JOIN jobs.job_state AS t ON t.job_id = q.job_id
 	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END
-	  WHERE q.state = 'running') AS r
+	  WHERE q.state = 'running' AND (q.lane <= 0 OR s.run_id IS NOT NULL)) AS r
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, r.role_oid);
 COMMENT ON VIEW jobs.active IS 'one row a run that runs now';
 COMMENT ON COLUMN jobs.active.job IS 'mail: a mail that is being sent';

@@ -143,17 +143,19 @@ CREATE TABLE jobs.job_state (
 	next_run_at		timestamptz,
 	last_due_at		timestamptz,
 	role_oid		oid NOT NULL,
+	priority		integer NOT NULL DEFAULT 0,
 	runs			integer NOT NULL DEFAULT 0,
 	after_done		bigint[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE jobs.job_state IS 'what the scheduler keeps of a job; not dumped';
 COMMENT ON COLUMN jobs.job_state.next_run_at IS 'next due instant, stored; NULL: none (on demand, paused, disabled, never)';
 COMMENT ON COLUMN jobs.job_state.last_due_at IS 'due instant that was last turned into a run or skipped';
+COMMENT ON COLUMN jobs.job_state.priority IS 'that of jobs.job, for the order of what is due at the same instant';
 COMMENT ON COLUMN jobs.job_state.runs IS 'runs that the schedule has made, of jobs.job.max_runs';
 COMMENT ON COLUMN jobs.job_state.after_done IS 'jobs of jobs.job_after that have succeeded since it was last started for that';
 COMMENT ON COLUMN jobs.job_state.role_oid IS 'oid of jobs.job.role when it was defined: a namesake made later does not inherit the job, a renamed role keeps it';
 
-CREATE INDEX job_state_next_run_at_idx ON jobs.job_state (next_run_at)
+CREATE INDEX job_state_next_run_at_idx ON jobs.job_state (next_run_at, priority)
 	WHERE next_run_at IS NOT NULL;
 
 CREATE SEQUENCE jobs.run_id_seq AS bigint;
