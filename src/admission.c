@@ -17,6 +17,7 @@
 
 #include "admission.h"
 #include "gate_store.h"
+#include "lapse.h"
 #include "runlog.h"
 
 /* End runs of jobs that replace, since a later one is there. */
@@ -45,7 +46,8 @@ skip_surplus(void)
 
 /*
  * Look at the held runs.  Gives the running runs that are to be cancelled, once
- * this is committed, since a later one replaces them.  Returns whether runs are
+ * this is committed, since a later one replaces them; those that workers outside
+ * have are ended here.  Returns whether runs are
  * held still.  Needs the transaction of a tick.
  */
 bool
@@ -56,6 +58,8 @@ mj_admission_pass(int64 **to_cancel, int *n)
 		return false;
 	end_replaced();
 	*n = mj_gate_replaced_running(to_cancel);
+	if (*n > 0)
+		mj_lapse_revoke(*to_cancel, *n, "replaced by a later run");
 	(void) mj_gate_admit();
 	skip_surplus();
 	return mj_gate_any_held();

@@ -97,6 +97,13 @@ static const struct
 	{ "run_now", USER | OPERATOR },
 	{ "cancel", USER | OPERATOR },
 	{ "retry", USER | OPERATOR },
+	/* working outside */
+	{ "claim", USER },
+	{ "heartbeat", USER },
+	{ "complete", USER },
+	{ "fail", USER },
+	{ "release", USER },
+	{ "channel", USER },
 	{ "drain", OPERATOR },
 	{ "undrain", OPERATOR },
 	{ "pause", USER | OPERATOR },

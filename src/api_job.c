@@ -28,6 +28,7 @@
 #include "clock.h"
 #include "guc.h"
 #include "history_store.h"
+#include "lease.h"
 #include "job_lookup.h"
 #include "job_plan.h"
 #include "queue_store.h"
@@ -72,7 +73,8 @@ enum
 	ARG_MAX_RUNNING,
 	ARG_CONCURRENCY_KEY,
 	ARG_RUN_AFTER,
-	ARG_ISOLATED
+	ARG_ISOLATED,
+	ARG_HANDLER
 };
 
 /* The names that are given for run_after. */
@@ -144,6 +146,7 @@ check_job_name(const char *name)
 static const char *const overlaps[] = { "skip", "queue", "allow", "replace",
 										NULL };
 static const char *const catch_ups[] = { "once", "skip", "all", NULL };
+static const char *const handlers[] = { "sql", "external", NULL };
 static const char *const backoffs[] = { "fixed", "linear", "exponential",
 										NULL };
 
@@ -338,6 +341,26 @@ check_command(const char *command)
 		check_statement(lfirst_node(RawStmt, cell)->stmt);
 }
 
+/*
+ * Raise unless a job has the command that its handler wants.  A command that is
+ * given for an external job would never be executed.
+ */
+static void
+check_handler(const MjJob *job)
+{
+	if (!job->external)
+		check_command(job->command);
+	else if (job->command[0])
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("external job \"%s\" cannot have a command", job->name),
+			 errdetail(
+				 "Its work is done by a program that takes its runs by jobs.claim()."),
+			 errhint(
+				 "Leave the command out, or set handler => 'sql' to have it executed.")));
+}
+
 static bool
 is_schedule(const char *text)
 {
@@ -365,7 +388,7 @@ check_argument_order(const MjJob *job)
 		right = psprintf("The name comes first: jobs.schedule(%s, %s, ...).",
 						 quote_literal_cstr(job->schedule),
 						 quote_literal_cstr(job->name));
-	else if (is_schedule(job->command))
+	else if (job->command[0] && is_schedule(job->command))
 		right = psprintf(
 			"The schedule comes before the command: jobs.schedule(%s, %s, ...).",
 			quote_literal_cstr(job->name), quote_literal_cstr(job->command));
@@ -514,13 +537,30 @@ set_predecessors(const MjJob *job, const Predecessors *after)
 				 errdetail("Each runs after the one before: %s.", cycle)));
 }
 
+/* Who does the work, and how; raises 22004, 22023. */
+static void
+take_handler(FunctionCallInfo fcinfo, MjJob *job)
+{
+	if (!PG_ARGISNULL(ARG_HANDLER))
+	{
+		const char *handler = text_argument(fcinfo, ARG_HANDLER);
+
+		check_choice("handler", handler, handlers);
+		job->external = strcmp(handler, "external") == 0;
+	}
+	if (job->external && PG_ARGISNULL(ARG_COMMAND))
+		job->command = "";
+	else
+		job->command = needed_argument(fcinfo, ARG_COMMAND, "command");
+}
+
 /* Change a definition to what the arguments of jobs.schedule() say. */
 static void
 take_arguments(FunctionCallInfo fcinfo, MjJob *job)
 {
 	job->name = needed_argument(fcinfo, ARG_NAME, "job name");
 	job->schedule = text_argument(fcinfo, ARG_SCHEDULE);
-	job->command = needed_argument(fcinfo, ARG_COMMAND, "command");
+	take_handler(fcinfo, job);
 	take_text(fcinfo, ARG_DESCRIPTION, &job->description);
 	take_text(fcinfo, ARG_TIMEZONE, &job->timezone);
 	take_role(fcinfo, job);
@@ -564,10 +604,10 @@ check_definition(const MjJob *job, const MjJob *old)
 	check_argument_order(job);
 	if (old != NULL)
 		mj_access_check_manage(old);
-	mj_access_check_run_as(job->role_oid, job->role);
+	mj_access_check_run_as(job);
 	if (old == NULL || !same_times(job, old))
 		mj_schedule_check(job->schedule, job->timezone);
-	check_command(job->command);
+	check_handler(job);
 	if (job->job_group != NULL)
 		check_name("job group", job->job_group);
 	check_overlap(job);
@@ -610,7 +650,7 @@ find_planned(MjJob *job)
 static bool
 changes_queue(const MjJob *job, const MjJob *old)
 {
-	return job->role_oid != old->role_oid ||
+	return mj_job_lane(job) != mj_job_lane(old) ||
 		mj_job_is_gated(job) != mj_job_is_gated(old) ||
 		job->max_running != old->max_running ||
 		!same_text(job->overlap, old->overlap) ||
@@ -627,9 +667,9 @@ update_job(MjJob *job, const MjJob *old)
 	find_planned(job);
 	if (changes_queue(job, old))
 	{
-		mj_queue_follow_job(job->job_id, (int64) job->role_oid,
-							mj_job_is_gated(job), job->concurrency_key);
-		mj_xact_wake(0, (int64) job->role_oid);
+		mj_queue_follow_job(job->job_id, mj_job_lane(job), mj_job_is_gated(job),
+							job->concurrency_key);
+		mj_xact_wake(0, mj_job_lane(job));
 	}
 	if (job->next_run_at != 0 && job->role_oid == old->role_oid &&
 		job->enabled && same_times(job, old))
@@ -759,8 +799,9 @@ cut_chain(const MjJob *job)
 /*
  * jobs.unschedule(name, cancel_running boolean): the job, its state and what
  * has not started of it are gone at commit; its history stays, in which the
- * latter is cancelled.  What runs ends by itself, or is cancelled, at once and
- * whether or not the caller commits.
+ * latter is cancelled, and so is what workers outside have.  What runs in the
+ * server ends by itself, or is cancelled, at once and whether or not the caller
+ * commits.
  */
 Datum
 mj_api_unschedule(PG_FUNCTION_ARGS)
@@ -772,6 +813,7 @@ mj_api_unschedule(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("jobs.unschedule()");
 	mj_job_require_locked(name, &job);
 	mj_access_check_manage(&job);
+	mj_lease_cancel_job(&job, "its job was unscheduled");
 	mj_history_withdraw_job(job.job_id, "its job was unscheduled",
 							mj_clock_now());
 	cut_chain(&job);

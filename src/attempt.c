@@ -370,7 +370,7 @@ mj_attempt_record_failure(const MjWork *work, const ErrorData *error)
 	MJ_FAULT("executor-before-failure");
 	mj_worker_begin(work_context, true);
 	mj_mailer_put_back_leftovers(work->run.worker_id);
-	mj_runlog_failed(&work->run, &work->owner, &outcome, &work->job);
+	(void) mj_runlog_failed(&work->run, &work->owner, &outcome, &work->job);
 	MJ_FAULT("executor-failure-written");
 	mj_worker_commit(work_context);
 	mj_runlog_report(&work->run, &work->owner, &outcome);

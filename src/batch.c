@@ -107,11 +107,11 @@ is_in_place(MjWork *work, bool found)
 		return false; /* a caller who waits finds it gone */
 	}
 	mj_runlog_owner(&work->job, &work->owner);
-	if (OidIsValid(work->job.role_oid) &&
-		(int64) work->job.role_oid != run->lane)
+	if ((work->job.external || OidIsValid(work->job.role_oid)) &&
+		mj_job_lane(&work->job) != run->lane)
 	{
-		mj_queue_unclaim(run, (int64) work->job.role_oid, 0);
-		mj_xact_wake(0, (int64) work->job.role_oid);
+		mj_queue_unclaim(run, mj_job_lane(&work->job), 0);
+		mj_xact_wake(0, mj_job_lane(&work->job));
 		return false;
 	}
 	if (!mj_access_role_can_run(work->job.role_oid, work->job.role, &problem))

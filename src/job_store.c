@@ -42,7 +42,8 @@
 	", j.schedule_override, j.anchor, j.jitter, j.max_runs," \
 	" s.runs, i.clock_was, j.backoff, j.backoff_cap, j.backoff_jitter," \
 	" j.retry_on, j.max_running, j.concurrency_key, j.isolated," \
-	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id) "
+	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id)," \
+	" j.handler = 'external' "
 #define OWN_INSTANCE \
 	"i.only_row AND i.instance_id = j.origin AND i.database_oid = $1" \
 	" AND i.setting = $2 "
@@ -81,7 +82,7 @@ static MjStatement to_execute = {
 	" j.max_attempts, j.backoff_base, j.version, s.role_oid,"
 	" j.backoff, j.backoff_cap, j.backoff_jitter, j.retry_on, j.isolated,"
 	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id),"
-	" j.job_id "
+	" j.job_id, j.handler = 'external' "
 	"FROM jobs.job j LEFT JOIN jobs.job_state s ON s.job_id = j.job_id "
 	"WHERE j.job_id = ANY ($1)",
 	1,
@@ -100,24 +101,25 @@ static MjStatement all_jobs = {
 	{ OWN_TYPES },
 };
 
-/* $1 to $25 of insert_job and update_job: see param_definition(). */
+/* $1 to $26 of insert_job and update_job: see param_definition(). */
 #define DEFINITION_TYPES \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID, \
 		TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID, \
 		TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT4OID, TEXTOID, \
-		INTERVALOID, FLOAT8OID, TEXTARRAYOID, INT4OID, TEXTOID, BOOLOID
+		INTERVALOID, FLOAT8OID, TEXTARRAYOID, INT4OID, TEXTOID, BOOLOID, \
+		TEXTOID
 
 static MjStatement insert_job = {
 	"INSERT INTO jobs.job (name, description, job_group, schedule, timezone,"
 	" command, role, enabled, overlap, catch_up, timeout, max_attempts,"
 	" backoff_base, priority, anchor, jitter, max_runs, backoff, backoff_cap,"
-	" backoff_jitter, retry_on, max_running, concurrency_key, isolated, origin,"
-	" created_at, updated_at) "
+	" backoff_jitter, retry_on, max_running, concurrency_key, isolated, handler,"
+	" origin, created_at, updated_at) "
 	"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, instance_id, $15, $15"
+	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, instance_id, $15, $15"
 	" FROM jobs.instance "
 	"ON CONFLICT (name) DO NOTHING RETURNING job_id",
-	25,
+	26,
 	{ DEFINITION_TYPES },
 };
 
@@ -128,8 +130,8 @@ static MjStatement update_job = {
 	" priority = $14, updated_at = $15, anchor = $16, jitter = $17,"
 	" max_runs = $18, backoff = $19, backoff_cap = $20, backoff_jitter = $21,"
 	" retry_on = $22, max_running = $23, concurrency_key = $24,"
-	" isolated = $25, version = $26 WHERE name = $1",
-	26,
+	" isolated = $25, handler = $26, version = $27 WHERE name = $1",
+	27,
 	{ DEFINITION_TYPES, INT4OID },
 };
 
@@ -313,8 +315,9 @@ static MjStatement any_due = {
 /* Looks at a bounded number of jobs, however many are due at once. */
 static MjStatement upcoming_lanes = {
 	"SELECT s.role_oid::bigint, count(*) FROM ("
-	" SELECT role_oid, next_run_at FROM jobs.job_state"
+	" SELECT job_id, role_oid, next_run_at FROM jobs.job_state"
 	" WHERE next_run_at <= $1 ORDER BY next_run_at LIMIT 1000) s "
+	"WHERE (SELECT handler FROM jobs.job WHERE job_id = s.job_id) <> 'external' "
 	"GROUP BY s.role_oid ORDER BY min(s.next_run_at) LIMIT $2",
 	2,
 	{ TIMESTAMPTZOID, INT4OID },
@@ -458,6 +461,7 @@ job_read(MjScope *scope, uint64 row, MjJob *job)
 	job->concurrency_key = mj_row_text(scope, row, 36);
 	job->isolated = mj_row_bool(row, 37);
 	job->has_successors = mj_row_bool(row, 38);
+	job->external = mj_row_bool(row, 39);
 }
 
 /*
@@ -472,6 +476,16 @@ mj_job_is_gated(const MjJob *job)
 	if (strcmp(job->overlap, "allow") == 0)
 		return job->max_running > 0;
 	return strcmp(job->overlap, "skip") != 0;
+}
+
+/*
+ * The lane of a job's runs: its role's, or, of an external job, one of its own
+ * that no executor serves.
+ */
+int64
+mj_job_lane(const MjJob *job)
+{
+	return job->external ? -job->job_id : (int64) job->role_oid;
 }
 
 /* Run a query of one job; false if there is none.  Leaves the scope. */
@@ -599,6 +613,7 @@ read_to_execute(MjScope *scope, uint64 row, MjJob *job)
 	job->isolated = mj_row_bool(row, 15);
 	job->has_successors = mj_row_bool(row, 16);
 	job->job_id = mj_row_int64(row, 17);
+	job->external = mj_row_bool(row, 18);
 	if (!OidIsValid(job->role_oid)) /* restored ahead of its role */
 		job->role_oid = get_role_oid(job->role, true);
 }
@@ -666,7 +681,7 @@ param_limit(MjParams *params, int32 value)
 	mj_param_datum(params, Int32GetDatum(value), value == 0);
 }
 
-/* $1 to $25 of insert_job and update_job. */
+/* $1 to $26 of insert_job and update_job. */
 static void
 param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 {
@@ -696,6 +711,7 @@ param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 	param_limit(params, job->max_running);
 	mj_param_text(params, job->concurrency_key);
 	mj_param_bool(params, job->isolated);
+	mj_param_text(params, job->external ? "external" : "sql");
 }
 
 /*

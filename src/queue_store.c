@@ -242,19 +242,19 @@ static MjStatement exists_statement = {
 
 static MjStatement running_statement = {
 	"SELECT " MJ_RUN_COLUMNS " FROM jobs.queue q WHERE q.state = 'running'"
-	" AND ($1 = 0 OR q.worker_id = $1)"
+	" AND q.worker_id IS NOT NULL AND ($1 = 0 OR q.worker_id = $1)"
 	" ORDER BY q.worker_id, q.priority, q.run_id",
 	1,
 	{ INT8OID }
 };
 
 /*
- * The lanes that have ready runs, by a loose index scan, and how many each has,
+ * The lanes that have ready runs for executors, by a loose index scan, and how many each has,
  * counted only as far as an executor for each could matter.
  */
 static MjStatement lanes_statement = {
 	"WITH RECURSIVE l (lane) AS ("
-	"  (SELECT lane FROM jobs.queue WHERE state = 'ready'"
+	"  (SELECT lane FROM jobs.queue WHERE state = 'ready' AND lane >= 0"
 	"   ORDER BY lane LIMIT 1)"
 	"  UNION ALL SELECT (SELECT q.lane FROM jobs.queue q"
 	"   WHERE q.state = 'ready' AND q.lane > l.lane ORDER BY q.lane LIMIT 1)"
@@ -698,8 +698,8 @@ mj_queue_promote(TimestampTz now)
 }
 
 /*
- * The running runs, of one worker or (0) of all; those of a worker in the order
- * in which it executes them.
+ * The runs that workers of the server have, one or (0) all; those of a worker in
+ * the order in which it executes them.
  */
 int
 mj_queue_running(int64 worker_id, MjRun **runs)
@@ -716,7 +716,7 @@ mj_queue_running(int64 worker_id, MjRun **runs)
 	return n;
 }
 
-/* The lanes that have ready runs. */
+/* The lanes that have ready runs for executors. */
 int
 mj_queue_lanes(MjLaneDemand **lanes)
 {

@@ -13,6 +13,7 @@
 #define MJ_QUEUE_STORE_H
 
 #include "datatype/timestamp.h"
+#include "utils/uuid.h"
 
 #include "store.h"
 
@@ -47,6 +48,9 @@ typedef struct MjRun
 	int64 worker_id; /* while running */
 	int32 pid;
 	TimestampTz started_at;
+	/* of a leased run, as lease_store.h reads it; else none */
+	const pg_uuid_t *token; /* NULL: no lease */
+	const char *worker;		/* may be NULL */
 } MjRun;
 
 /* How many runs a lane has ready. */

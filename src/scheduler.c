@@ -87,6 +87,17 @@ start(Datum main_arg)
 }
 
 /*
+ * The leases that were given since the last tick end at known instants, the
+ * earliest of which is one to look at.  Lock held.
+ */
+static void
+mind_leases(const MjDatabase *entry)
+{
+	known.next_due = Min(known.next_due, entry->lease_due);
+	known.next_look = Min(known.next_look, entry->lease_due);
+}
+
+/*
  * Take the wake flag: whether something was committed since the last tick.  Who
  * is asked to leave leaves it to the next one, which may have other settings.
  */
@@ -104,9 +115,23 @@ take_wake(bool *report)
 		wake = entry->wake;
 		entry->wake = false;
 		*report = !entry->reported;
+		mind_leases(entry);
 	}
 	mj_unlock();
 	return wake;
+}
+
+/* The next tick sees all leases that have been committed until now. */
+static void
+forget_leases(void)
+{
+	MjDatabase *entry;
+
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+		entry->lease_due = DT_NOEND;
+	mj_unlock();
 }
 
 /* Is it time to look at the tables?  Else why would it be. */
@@ -267,6 +292,7 @@ try_tick(TimestampTz now, bool thorough, MjTick *found)
 {
 	Look this = { now, thorough, found, false };
 
+	forget_leases();
 	MJ_FAULT("scheduler-tick-start");
 	if (mj_worker_do_bounded(tick_context, mj_worker_is_unsettled(),
 							 MJ_HELD_UP_TICK, look, &this))
@@ -348,7 +374,7 @@ tick(TimestampTz now, bool first, bool woken)
 	publish_held(found.held);
 	if (first || !found.own)
 		report(&found);
-	if (found.nlanes > 0 || found.nrequests > 0)
+	if (found.nlanes > 0 || found.nrequests > 0 || found.announcement.nruns > 0)
 		known.last_busy = mj_clock_real();
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
@@ -427,7 +453,7 @@ leave(void)
 			mj_enabled && entry->blocked == 0;
 		if (!woken)
 		{
-			entry->next_due = known.next_due;
+			entry->next_due = Min(known.next_due, entry->lease_due);
 			entry->failures = 0;
 			mj_slot_clear(mj_my_slot);
 			mj_my_slot = NULL;
@@ -470,6 +496,8 @@ become_idle(void)
 	mj_lock();
 	entry = mj_database_find(MyDatabaseId);
 	woken = entry != NULL && entry->wake && !mj_my_slot->yield;
+	if (entry != NULL)
+		mind_leases(entry);
 	mj_unlock();
 	if (!woken)
 		mj_slot_set_state(MJ_SLOT_IDLE);

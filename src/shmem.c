@@ -432,6 +432,7 @@ mj_database_enter(Oid oid)
 	memset(entry, 0, sizeof(MjDatabase));
 	entry->oid = oid;
 	entry->next_due = DT_NOEND;
+	entry->lease_due = DT_NOEND;
 	return entry;
 }
 
@@ -538,6 +539,36 @@ mj_wake_if_held(Oid oid)
 	mj_unlock();
 	if (held)
 		mj_wake_database(oid, 0);
+}
+
+/*
+ * A lease of a database ends at an instant, at which its scheduler is to look;
+ * it is disturbed before only if it would look later than that.  Takes the lock;
+ * neither allocates nor raises.
+ */
+void
+mj_note_lease(Oid oid, TimestampTz until)
+{
+	MjDatabase *entry;
+	bool earlier;
+	int i;
+
+	mj_lock();
+	entry = mj_database_enter(oid);
+	earlier = entry != NULL && until < entry->lease_due;
+	if (earlier)
+	{
+		entry->lease_due = until;
+		entry->next_due = Min(entry->next_due, until);
+		for (i = 0; i < mj_shared->nslots; i++)
+			if (mj_slots[i].state != MJ_SLOT_FREE &&
+				mj_slots[i].kind == MJ_WORKER_SCHEDULER &&
+				mj_slots[i].database == oid)
+				mj_slot_set_latch(&mj_slots[i]);
+	}
+	mj_unlock();
+	if (earlier)
+		mj_wake_launcher();
 }
 
 /*

@@ -112,6 +112,8 @@ typedef struct MjDatabase
 	int blocked;			/* DDL statements that keep workers away */
 	int blocker_pid;		/* process of the last of them */
 	TimestampTz next_due;	/* DT_NOEND = nothing known to be due */
+	TimestampTz lease_due;	/* earliest end of the leases that were given since
+							 * the scheduler looked at them; DT_NOEND = none */
 	int failures;			/* scheduler exits in error, in a row */
 	TimestampTz not_before; /* no scheduler is started before */
 	TimestampTz last_start; /* of a scheduler */
@@ -217,6 +219,7 @@ extern void mj_wake_launcher(void);
 extern void mj_wake_database(Oid oid, TimestampTz due);
 extern void mj_wake_lane(Oid database, int64 lane);
 extern void mj_wake_if_held(Oid oid);
+extern void mj_note_lease(Oid oid, TimestampTz until);
 extern void mj_request_end(int64 run_id, MjRequestState state);
 
 #endif /* MJ_SHMEM_H */

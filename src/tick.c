@@ -27,6 +27,7 @@
 #include "guc.h"
 #include "job_plan.h"
 #include "job_store.h"
+#include "lapse.h"
 #include "mail_store.h"
 #include "runlog.h"
 #include "shmem.h"
@@ -276,6 +277,7 @@ mj_tick_act(const MjTick *tick)
 	answer_requests(tick);
 	for (i = 0; i < tick->nreplaced; i++)
 		(void) mj_run_cancel(tick->replaced[i], "replaced by a later run");
+	mj_announcement_make(&tick->announcement);
 }
 
 /* End the ready runs of a lane whose role cannot run them. */
@@ -299,8 +301,8 @@ refuse_lane(int64 lane, TimestampTz now)
 			continue;
 		}
 		mj_runlog_owner(&job, &owner);
-		if ((int64) job.role_oid != lane)
-			mj_queue_unclaim(&runs[i], (int64) job.role_oid, 0);
+		if (mj_job_lane(&job) != lane)
+			mj_queue_unclaim(&runs[i], mj_job_lane(&job), 0);
 		else if (!mj_access_role_can_run((Oid) lane, job.role, &problem))
 			mj_runlog_refused(&runs[i], &owner, &problem);
 	}
@@ -377,11 +379,13 @@ static void
 tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
 	bool noticed = mj_changes_notice(now, seen);
+	TimestampTz next_lapse;
 	bool more;
 
 	if (thorough)
 		make_missing_states();
 	sweep_lost_runs();
+	next_lapse = mj_lapse_pass(now);
 	more = mj_due_fire(now, MJ_DUE_LIMIT);
 	more |= mj_due_follow(now);
 	skip_overlapping(now);
@@ -389,7 +393,9 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	tick->held = mj_admission_pass(&tick->replaced, &tick->nreplaced);
 	find_lanes(now, tick);
 	add_upcoming_lanes(tick, now);
+	mj_announcement_find(&tick->announcement);
 	tick->next_due = Min(next_due(now, more), mj_worker_end_stubborn(now));
+	tick->next_due = Min(tick->next_due, next_lapse);
 	if (!noticed)
 		tick->next_due = Min(tick->next_due, now + USECS_PER_SEC);
 }

@@ -29,6 +29,7 @@ static struct
 	bool wake;
 	Oid other_database; /* has to be looked at too; or InvalidOid */
 	TimestampTz due;	/* earliest instant that somebody asked for */
+	TimestampTz lease;	/* earliest end of a lease; 0: none was given */
 	int nlanes;
 	int64 lanes[MJ_MAX_PENDING_LANES]; /* have runs that are ready */
 	int nruns;
@@ -112,6 +113,8 @@ wake_after_commit(void)
 		return;
 	if (pending.nruns > 0)
 		mj_wake_if_held(MyDatabaseId);
+	if (pending.lease != 0)
+		mj_note_lease(MyDatabaseId, pending.lease);
 	if (!pending.wake)
 		return;
 	for (i = 0; i < pending.nlanes; i++)
@@ -144,6 +147,7 @@ transaction_ended(XactEvent event, void *arg)
 	}
 	pending.wake = false;
 	pending.other_database = InvalidOid;
+	pending.lease = 0;
 	pending.nlanes = 0;
 	pending.nruns = 0;
 }
@@ -177,6 +181,17 @@ mj_xact_wake(TimestampTz due, int64 lane)
 			return;
 	if (pending.nlanes < MJ_MAX_PENDING_LANES)
 		pending.lanes[pending.nlanes++] = lane;
+}
+
+/*
+ * A lease ends at an instant, if the current transaction commits: the scheduler
+ * is to look then, but not before.
+ */
+void
+mj_xact_lease(TimestampTz until)
+{
+	if (mj_shmem_available() && (pending.lease == 0 || until < pending.lease))
+		pending.lease = until;
 }
 
 /* Have another database looked at when the current transaction commits. */
