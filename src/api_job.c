@@ -74,7 +74,8 @@ enum
 	ARG_CONCURRENCY_KEY,
 	ARG_RUN_AFTER,
 	ARG_ISOLATED,
-	ARG_HANDLER
+	ARG_HANDLER,
+	ARG_GROUP_COMMIT
 };
 
 /* The names that are given for run_after. */
@@ -489,6 +490,8 @@ take_overlap(FunctionCallInfo fcinfo, MjJob *job)
 	take_text(fcinfo, ARG_CONCURRENCY_KEY, &job->concurrency_key);
 	if (!PG_ARGISNULL(ARG_ISOLATED))
 		job->isolated = PG_GETARG_BOOL(ARG_ISOLATED);
+	if (!PG_ARGISNULL(ARG_GROUP_COMMIT))
+		job->group_commit = PG_GETARG_BOOL(ARG_GROUP_COMMIT);
 }
 
 /* The jobs that a job is to run after; raises 42704, 42501, 22004. */
@@ -592,6 +595,19 @@ same_times(const MjJob *a, const MjJob *b)
 		a->max_runs == b->max_runs;
 }
 
+/* Raise unless the runs of a job can share a transaction if they are to: 22023. */
+static void
+check_group_commit(const MjJob *job)
+{
+	if (job->group_commit && (job->isolated || job->external))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("job \"%s\" cannot have group_commit", job->name),
+			 errdetail(
+				 "Its runs are isolated, or executed outside of the database.")));
+}
+
 /*
  * Raise unless a definition is good and the caller may make it: 42501, 42704,
  * 28000, 22023, 42601, 0A000.  old is what it was, or NULL; what is new of
@@ -608,6 +624,7 @@ check_definition(const MjJob *job, const MjJob *old)
 	if (old == NULL || !same_times(job, old))
 		mj_schedule_check(job->schedule, job->timezone);
 	check_handler(job);
+	check_group_commit(job);
 	if (job->job_group != NULL)
 		check_name("job group", job->job_group);
 	check_overlap(job);

@@ -29,6 +29,7 @@
 #include "attempt.h"
 #include "chain_store.h"
 #include "clock.h"
+#include "current.h"
 #include "fault.h"
 #include "guc.h"
 #include "history_store.h"
@@ -376,16 +377,34 @@ mj_attempt_record_failure(const MjWork *work, const ErrorData *error)
 	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
 
+/* From now on a run is the one at hand, for those who look. */
+void
+mj_attempt_begin(const MjWork *work)
+{
+	run_timed_out = false;
+	debug_query_string = work->job.command;
+	pgstat_report_activity(STATE_RUNNING, work->job.command);
+	mj_current_begin(work->run.run_id, work->run.args, work->run.args_isnull);
+	mj_runlog_started(&work->run, &work->owner);
+}
+
+/* The end of mj_attempt_begin(). */
+void
+mj_attempt_end(void)
+{
+	mj_current_end();
+	mj_notices_forget();
+	debug_query_string = NULL;
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
 /* Execute a claimed run and record what became of it. */
 void
 mj_attempt_execute(const MjWork *work)
 {
 	ErrorData *volatile error = NULL;
 
-	run_timed_out = false;
-	debug_query_string = work->job.command;
-	pgstat_report_activity(STATE_RUNNING, work->job.command);
-	mj_runlog_started(&work->run, &work->owner);
+	mj_attempt_begin(work);
 	PG_TRY();
 	{
 		perform(work);
@@ -397,6 +416,5 @@ mj_attempt_execute(const MjWork *work)
 	PG_END_TRY();
 	if (error != NULL)
 		mj_attempt_record_failure(work, error);
-	debug_query_string = NULL;
-	pgstat_report_activity(STATE_IDLE, NULL);
+	mj_attempt_end();
 }

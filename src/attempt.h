@@ -21,6 +21,8 @@ extern bool mj_attempt_timed_out(void);
 extern void mj_attempt_stop_timeouts(void);
 
 /* the parts, for several in one transaction */
+extern void mj_attempt_begin(const MjWork *work);
+extern void mj_attempt_end(void);
 extern void mj_attempt_perform_part(const MjWork *work, MjOutcome *outcome);
 extern bool mj_attempt_must_commit_first(void);
 extern void mj_attempt_commit_first(void);

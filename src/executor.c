@@ -27,9 +27,9 @@
 #include "attempt.h"
 #include "batch.h"
 #include "clock.h"
-#include "current.h"
 #include "executor.h"
 #include "fault.h"
+#include "group.h"
 #include "guc.h"
 #include "history_store.h"
 #include "job_store.h"
@@ -98,11 +98,27 @@ record_termination(void)
 	mj_attempt_record_failure(&current, &error);
 }
 
+/* Has this process begun a run?  That of a mail, always. */
+static bool
+has_begun(const MjRun *run)
+{
+	MjClaim *claim;
+	bool begun;
+
+	if (run->lane == MJ_LANE_MAIL || run->run_id == mj_my_slot->run_id)
+		return true;
+	mj_lock();
+	claim = mj_slot_claim(mj_my_slot, run->run_id);
+	begun = claim != NULL && claim->begun;
+	mj_unlock();
+	return begun;
+}
+
 /* Put a run back that this process has claimed. */
 static void
 put_back(MjRun *run)
 {
-	if (run->lane != MJ_LANE_MAIL && run->run_id != mj_my_slot->run_id)
+	if (!has_begun(run))
 	{
 		(void) mj_queue_unclaim(run, run->lane, 0); /* it was not begun */
 		return;
@@ -167,6 +183,7 @@ start(Datum main_arg)
 	work_context = AllocSetContextCreate(TopMemoryContext, "motionify_jobs run",
 										 ALLOCSET_DEFAULT_SIZES);
 	mj_attempt_init(work_context);
+	mj_group_init(work_context);
 	mj_batch_init();
 }
 
@@ -190,14 +207,23 @@ serve_run(void)
 	MemoryContextReset(work_context);
 	MJ_FAULT("executor-claimed");
 	must_be_last = current.job.isolated;
-	mj_current_begin(current.run.run_id, current.run.args,
-					 current.run.args_isnull);
 	mj_attempt_execute(&current);
-	mj_current_end();
-	mj_notices_forget();
 	clean_session();
-	mj_batch_ended();
+	mj_batch_ended(1);
 	served++;
+}
+
+/* Serve some of the runs that come next, in one transaction. */
+static void
+serve_group(MjWork *group, int n)
+{
+	int served_now;
+
+	MemoryContextReset(work_context);
+	served_now = mj_group_execute(group, n, &current);
+	clean_session();
+	mj_batch_ended(served_now);
+	served += served_now;
 }
 
 /*
@@ -221,12 +247,16 @@ claim_runs(void)
 static bool
 serve_runs(void)
 {
-	if (mj_batch_next(&current))
-	{
+	MjWork *group;
+	int n = mj_batch_group(&group);
+
+	if (n > 1 && !mj_my_slot->stuck)
+		serve_group(group, n);
+	else if (mj_batch_next(&current))
 		serve_run();
-		return true;
-	}
-	return claim_runs();
+	else
+		return claim_runs();
+	return true;
 }
 
 /* Serve a batch of mails; false when none is due. */
@@ -252,6 +282,15 @@ static bool
 serve(void)
 {
 	return mj_my_slot->lane == MJ_LANE_MAIL ? serve_mails() : serve_runs();
+}
+
+/* This process is to end: what it has claimed goes back, or ends as cancelled. */
+static void
+end_batch(void)
+{
+	mj_batch_give_back();
+	while (mj_batch_next(&current))
+		serve_run();
 }
 
 /* Is this process to end, as soon as it has nothing at hand? */
@@ -365,7 +404,7 @@ mj_executor_main(Datum main_arg)
 			wait_for_work(served == 0);
 		}
 	}
-	mj_batch_give_back();
+	end_batch();
 	mj_wake_database(mj_my_slot->database, 0);
 	mj_worker_finish();
 }

@@ -43,7 +43,7 @@
 	" s.runs, i.clock_was, j.backoff, j.backoff_cap, j.backoff_jitter," \
 	" j.retry_on, j.max_running, j.concurrency_key, j.isolated," \
 	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id)," \
-	" j.handler = 'external' "
+	" j.handler = 'external', j.group_commit "
 #define OWN_INSTANCE \
 	"i.only_row AND i.instance_id = j.origin AND i.database_oid = $1" \
 	" AND i.setting = $2 "
@@ -82,7 +82,7 @@ static MjStatement to_execute = {
 	" j.max_attempts, j.backoff_base, j.version, s.role_oid,"
 	" j.backoff, j.backoff_cap, j.backoff_jitter, j.retry_on, j.isolated,"
 	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id),"
-	" j.job_id, j.handler = 'external' "
+	" j.job_id, j.handler = 'external', j.group_commit "
 	"FROM jobs.job j LEFT JOIN jobs.job_state s ON s.job_id = j.job_id "
 	"WHERE j.job_id = ANY ($1)",
 	1,
@@ -101,25 +101,25 @@ static MjStatement all_jobs = {
 	{ OWN_TYPES },
 };
 
-/* $1 to $26 of insert_job and update_job: see param_definition(). */
+/* $1 to $27 of insert_job and update_job: see param_definition(). */
 #define DEFINITION_TYPES \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID, \
 		TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID, \
 		TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT4OID, TEXTOID, \
 		INTERVALOID, FLOAT8OID, TEXTARRAYOID, INT4OID, TEXTOID, BOOLOID, \
-		TEXTOID
+		TEXTOID, BOOLOID
 
 static MjStatement insert_job = {
 	"INSERT INTO jobs.job (name, description, job_group, schedule, timezone,"
 	" command, role, enabled, overlap, catch_up, timeout, max_attempts,"
 	" backoff_base, priority, anchor, jitter, max_runs, backoff, backoff_cap,"
 	" backoff_jitter, retry_on, max_running, concurrency_key, isolated, handler,"
-	" origin, created_at, updated_at) "
+	" group_commit, origin, created_at, updated_at) "
 	"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, instance_id, $15, $15"
+	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, instance_id, $15, $15"
 	" FROM jobs.instance "
 	"ON CONFLICT (name) DO NOTHING RETURNING job_id",
-	26,
+	27,
 	{ DEFINITION_TYPES },
 };
 
@@ -130,8 +130,9 @@ static MjStatement update_job = {
 	" priority = $14, updated_at = $15, anchor = $16, jitter = $17,"
 	" max_runs = $18, backoff = $19, backoff_cap = $20, backoff_jitter = $21,"
 	" retry_on = $22, max_running = $23, concurrency_key = $24,"
-	" isolated = $25, handler = $26, version = $27 WHERE name = $1",
-	27,
+	" isolated = $25, handler = $26, group_commit = $27, version = $28"
+	" WHERE name = $1",
+	28,
 	{ DEFINITION_TYPES, INT4OID },
 };
 
@@ -462,6 +463,7 @@ job_read(MjScope *scope, uint64 row, MjJob *job)
 	job->isolated = mj_row_bool(row, 37);
 	job->has_successors = mj_row_bool(row, 38);
 	job->external = mj_row_bool(row, 39);
+	job->group_commit = mj_row_bool(row, 40);
 }
 
 /*
@@ -614,6 +616,7 @@ read_to_execute(MjScope *scope, uint64 row, MjJob *job)
 	job->has_successors = mj_row_bool(row, 16);
 	job->job_id = mj_row_int64(row, 17);
 	job->external = mj_row_bool(row, 18);
+	job->group_commit = mj_row_bool(row, 19);
 	if (!OidIsValid(job->role_oid)) /* restored ahead of its role */
 		job->role_oid = get_role_oid(job->role, true);
 }
@@ -712,6 +715,7 @@ param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 	mj_param_text(params, job->concurrency_key);
 	mj_param_bool(params, job->isolated);
 	mj_param_text(params, job->external ? "external" : "sql");
+	mj_param_bool(params, job->group_commit);
 }
 
 /*

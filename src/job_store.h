@@ -46,6 +46,7 @@ typedef struct MjJob
 	int32 max_running;			 /* with allow; 0: no limit */
 	const char *concurrency_key; /* may be NULL */
 	bool isolated;				 /* each run has a process of its own */
+	bool group_commit;			 /* runs of it may share a transaction */
 	bool external;				 /* done by workers outside of the server */
 	bool has_successors;		 /* jobs that run after it */
 	const char *catch_up;		 /* once, skip, all */

@@ -55,12 +55,13 @@ typedef struct MjProgress
 } MjProgress;
 
 /* Runs that an executor claims in one go, at most. */
-#define MJ_MAX_BATCH 16
+#define MJ_MAX_BATCH 60
 
-/* A run that an executor has claimed and not begun. */
+/* A run that an executor has claimed, and that is not the one at hand. */
 typedef struct MjClaim
 {
 	int64 run_id;
+	bool begun;			   /* and over, but its transaction goes on */
 	TimestampTz cancel_at; /* it is to end as cancelled; 0 = not */
 	char cancel_reason[MJ_REASON_SIZE];
 } MjClaim;
@@ -192,6 +193,7 @@ extern void mj_slot_clear(MjSlot *slot);
 extern MjSlot *mj_slot_find(int64 worker_id);
 extern MjSlot *mj_slot_of_run(int64 run_id);
 extern MjClaim *mj_slot_claim(MjSlot *slot, int64 run_id);
+extern void mj_slot_release_claims(MjSlot *slot);
 extern bool mj_slot_holds(MjSlot *slot, int64 run_id);
 extern int mj_slot_count(MjWorkerKind kind, Oid database, int64 lane);
 extern void mj_slot_set_latch(const MjSlot *slot);
@@ -201,7 +203,9 @@ extern bool mj_slot_take_suspect(int crashes, int last); /* takes it */
 
 /* claims of this process; each takes the lock */
 extern void mj_claims_publish(const int64 *run_ids, int n);
-extern bool mj_claims_begin(int64 run_id);
+extern bool mj_claims_begin(int64 run_id, bool keep);
+extern void mj_claims_end_group(const int64 *done, int n);
+extern bool mj_claims_has(int64 run_id);
 extern int mj_claims_drop(void);
 
 /* databases; lock held */

@@ -101,13 +101,12 @@ fate_of_worker(const MjRun *run)
 
 /*
  * Executors whose runs take long are to begin none of the others that they have
- * claimed, so that they can go back.  A cancelled one stays, to be ended there.
+ * claimed, so that they can go back.
  */
 static void
 release_stuck_claims(void)
 {
 	int i;
-	int k;
 
 	mj_lock();
 	for (i = 0; i < mj_shared->nslots; i++)
@@ -117,9 +116,7 @@ release_stuck_claims(void)
 		if (slot->state == MJ_SLOT_FREE || slot->database != MyDatabaseId ||
 			!slot->stuck)
 			continue;
-		for (k = slot->nclaims - 1; k >= 0; k--)
-			if (slot->claims[k].cancel_at == 0)
-				slot->claims[k] = slot->claims[--slot->nclaims];
+		mj_slot_release_claims(slot);
 		slot->stuck = false;
 	}
 	mj_unlock();
@@ -135,16 +132,28 @@ end_lost_attempt(const MjRun *run)
 		mj_runlog_crashed(run);
 }
 
+/* May a run have been one of several in a transaction? */
+static bool
+may_be_grouped(const MjRun *run)
+{
+	MjJob job;
+
+	return run->crashes == 0 && mj_job_by_id(run->job_id, &job) &&
+		job.group_commit;
+}
+
 /*
  * Runs that nobody has any more go back.  Of those of a lost worker the first
- * was at hand, see batch.c, and so were all mails.  The rows are read before
- * the slots, and written only while they still name that worker.
+ * was at hand, see batch.c, with those that may have been in its transaction;
+ * and so were all mails.  The rows are read before the slots, and written only
+ * while they still name that worker.
  */
 static void
 sweep_lost_runs(void)
 {
 	MjRun *runs;
-	int64 lost = 0; /* worker whose run at hand has been found */
+	int64 lost = 0;		   /* worker whose run at hand has been found */
+	bool together = false; /* other runs of it may have been, too */
 	int n;
 	int i;
 
@@ -153,19 +162,20 @@ sweep_lost_runs(void)
 	for (i = 0; i < n; i++)
 	{
 		MjRun *run = &runs[i];
+		bool mail = run->lane == MJ_LANE_MAIL;
 		Fate fate = fate_of_worker(run);
 
 		if (fate == HAS_IT)
 			continue;
-		if (run->lane == MJ_LANE_MAIL)
+		if (!mail && fate == WAS_LOST)
+			together =
+				(run->worker_id != lost || together) && may_be_grouped(run);
+		if (mail || (fate == WAS_LOST && (run->worker_id != lost || together)))
 			end_lost_attempt(run);
-		else if (fate == LET_GO || run->worker_id == lost)
-			(void) mj_queue_unclaim(run, run->lane, 0);
 		else
-		{
+			(void) mj_queue_unclaim(run, run->lane, 0);
+		if (!mail)
 			lost = run->worker_id;
-			end_lost_attempt(run);
-		}
 	}
 }
 

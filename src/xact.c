@@ -21,7 +21,7 @@
 #include "xact.h"
 
 #define MJ_MAX_PENDING_LANES 16
-#define MJ_MAX_PENDING_RUNS 32
+#define MJ_MAX_PENDING_RUNS (MJ_MAX_BATCH + 4)
 
 /* What the current transaction has to do when it commits. */
 static struct

@@ -92,6 +92,7 @@ CREATE TABLE jobs.job (
 	max_running		integer CHECK (max_running > 0),
 	concurrency_key	text,
 	isolated		boolean NOT NULL DEFAULT false,
+	group_commit	boolean NOT NULL DEFAULT false,
 	handler			jobs.handler_kind NOT NULL DEFAULT 'sql',
 	version			integer NOT NULL DEFAULT 1,
 	paused_at		timestamptz,
@@ -118,6 +119,7 @@ COMMENT ON COLUMN jobs.job.retry_on IS 'SQLSTATEs, or classes of them, that are 
 COMMENT ON COLUMN jobs.job.max_running IS 'with overlap allow: runs of it at once; NULL: any number';
 COMMENT ON COLUMN jobs.job.concurrency_key IS 'of all runs with the same key one runs at a time';
 COMMENT ON COLUMN jobs.job.isolated IS 'each run has a process of its own';
+COMMENT ON COLUMN jobs.job.group_commit IS 'many short runs of it may be committed together';
 COMMENT ON COLUMN jobs.job.handler IS 'sql: the command, in an executor; external: a program outside, which takes runs by jobs.claim()';
 COMMENT ON COLUMN jobs.job.command IS 'SQL text; empty: of an external job';
 COMMENT ON COLUMN jobs.job.version IS 'counts changes of the command; plans are kept per version';

@@ -29,7 +29,8 @@ CREATE FUNCTION jobs.schedule(
 	concurrency_key	text DEFAULT NULL,
 	run_after		text[] DEFAULT NULL,
 	isolated		boolean DEFAULT NULL,
-	handler			text DEFAULT NULL
+	handler			text DEFAULT NULL,
+	group_commit	boolean DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_schedule';
