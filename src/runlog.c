@@ -341,11 +341,14 @@ mj_runlog_started(const MjRun *run, const MjRunOwner *owner)
 				 errhidestmt(true)));
 }
 
-/* Is a success news?  Its result is something other than 0. */
+/*
+ * Is a success news?  Its result is something other than 0; and it was not
+ * enqueued: of those there may be thousands a second.
+ */
 static bool
-changed_something(const MjOutcome *outcome)
+is_news(const MjRun *run, const MjOutcome *outcome)
 {
-	return outcome->result != NULL && strcmp(outcome->result, "0") != 0;
+	return strcmp(run->trigger, "queue") != 0 && outcome->result != NULL && strcmp(outcome->result, "0") != 0;
 }
 
 /* Log an end, if motionify_jobs.log_runs says so. */
@@ -356,7 +359,7 @@ mj_runlog_report(const MjRun *run, const MjRunOwner *owner,
 	if (strcmp(outcome->status, "succeeded") == 0)
 	{
 		if (mj_log_runs == MJ_LOG_ALL ||
-			(mj_log_runs == MJ_LOG_CHANGES && changed_something(outcome)))
+			(mj_log_runs == MJ_LOG_CHANGES && is_news(run, outcome)))
 			ereport(
 				LOG,
 				(errmsg("job \"%s\" completed: %s, %.3f s (run " INT64_FORMAT
