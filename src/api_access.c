@@ -72,6 +72,7 @@ static const struct
 	{ "history", READER },
 	{ "status", READER },
 	{ "queued", READER },
+	{ "batches", READER },
 	{ "active", READER },
 	{ "worker_slots", READER },
 	{ "outbox", ANYBODY },
@@ -95,6 +96,9 @@ static const struct
 	{ "portal_*", USER },
 	/* operating */
 	{ "run_now", USER | OPERATOR },
+	{ "enqueue", USER | OPERATOR },
+	{ "enqueue_many", USER | OPERATOR },
+	{ "batch", USER | OPERATOR },
 	{ "cancel", USER | OPERATOR },
 	{ "retry", USER | OPERATOR },
 	/* working outside */

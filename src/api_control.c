@@ -189,10 +189,7 @@ mj_api_retry(PG_FUNCTION_ARGS)
 			raise_unknown(run_id);
 		check_retry(run_id, &outcome, outcome.job_id, &job);
 		job.role_oid = mj_access_job_role(&job);
-		done = mj_queue_reinsert(run_id, mj_job_lane(&job),
-								 strcmp(job.overlap, "skip") == 0 ||
-									 mj_job_is_gated(&job),
-								 job.concurrency_key, now);
+		done = mj_queue_reinsert(run_id, &job, mj_job_lane(&job), now);
 	}
 	mj_xact_wake(0, MJ_LANE_NONE);
 	PG_RETURN_BOOL(done);

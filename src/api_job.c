@@ -685,7 +685,7 @@ update_job(MjJob *job, const MjJob *old)
 	if (changes_queue(job, old))
 	{
 		mj_queue_follow_job(job->job_id, mj_job_lane(job), mj_job_is_gated(job),
-							job->concurrency_key);
+							job->concurrency_key, old->concurrency_key);
 		mj_xact_wake(0, mj_job_lane(job));
 	}
 	if (job->next_run_at != 0 && job->role_oid == old->role_oid &&

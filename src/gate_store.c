@@ -44,11 +44,12 @@ static MjStatement any_held = {
 
 static MjStatement take_replaced = {
 	"WITH RECURSIVE " REPLACING_JOBS
-	" DELETE FROM jobs.queue q USING newest n WHERE q.job_id = n.job_id"
-	" AND q.run_id < n.run_id AND (q.state IN ('held', 'ready')"
-	"  OR (q.state = 'waiting' AND (q.attempt > 0"
-	"   OR q.trigger IN ('schedule', 'catch_up'))))"
-	" RETURNING " MJ_RUN_COLUMNS,
+	" DELETE FROM jobs.queue q WHERE q.run_id = ANY (ARRAY("
+	"  SELECT o.run_id FROM newest n JOIN jobs.queue o ON o.job_id = n.job_id"
+	"  WHERE o.run_id < n.run_id AND (o.state IN ('held', 'ready')"
+	"   OR (o.state = 'waiting' AND (o.attempt > 0"
+	"    OR o.trigger IN ('schedule', 'catch_up'))))"
+	"  FOR UPDATE OF o SKIP LOCKED)) RETURNING " MJ_RUN_COLUMNS,
 	0
 };
 
@@ -63,7 +64,9 @@ static MjStatement replaced_running = {
  * Of a key the first held run is a candidate, if none of that key is ready or
  * running; of what has no key the first of each job.  Then each job takes as
  * many as it has room for; a run that waits to be tried again takes room,
- * except where runs may overlap.
+ * except where runs may overlap.  What was enqueued does not mind that its job
+ * skips what overlaps.  A run that somebody has locked, as to change what it is
+ * to do, waits until he has committed, and nobody waits for him.
  */
 static MjStatement admit = {
 	"WITH RECURSIVE " HELD_JOBS ","
@@ -77,14 +80,14 @@ static MjStatement admit = {
 	"  FROM keys k WHERE k.key IS NOT NULL),"
 	" candidates AS ("
 	"  SELECT q.* FROM keys k CROSS JOIN LATERAL ("
-	"   SELECT run_id, job_id, priority FROM jobs.queue"
+	"   SELECT run_id, job_id, priority, enqueued FROM jobs.queue"
 	"   WHERE state = 'held' AND concurrency_key = k.key"
 	"   ORDER BY priority, run_id LIMIT 1) q"
 	"  WHERE k.key IS NOT NULL AND NOT EXISTS (SELECT FROM jobs.queue a"
 	"   WHERE a.concurrency_key = k.key AND a.state IN ('ready', 'running'))"
 	"  UNION ALL"
 	"  SELECT q.* FROM held h CROSS JOIN LATERAL ("
-	"   SELECT run_id, job_id, priority FROM jobs.queue"
+	"   SELECT run_id, job_id, priority, enqueued FROM jobs.queue"
 	"   WHERE state = 'held' AND job_id = h.job_id AND concurrency_key IS NULL"
 	"   ORDER BY priority, run_id LIMIT " MJ_ADMIT_LIMIT ") q"
 	"  WHERE h.job_id IS NOT NULL),"
@@ -93,23 +96,32 @@ static MjStatement admit = {
 	"   ELSE 1 - (SELECT pg_catalog.count(*) FROM jobs.queue a"
 	"    WHERE a.job_id = j.job_id AND a.state = 'waiting' AND a.attempt > 0)"
 	"   END - (SELECT pg_catalog.count(*) FROM jobs.queue a"
-	"    WHERE a.job_id = j.job_id AND a.state IN ('ready', 'running')) AS n"
-	"  FROM held h JOIN jobs.job j ON j.job_id = h.job_id)"
+	"    WHERE a.job_id = j.job_id AND a.state IN ('ready', 'running')) AS n,"
+	"   j.overlap = 'skip' AS skips"
+	"  FROM held h JOIN jobs.job j ON j.job_id = h.job_id),"
+	" chosen AS ("
+	"  SELECT run_id FROM (SELECT c.run_id, r.n, c.enqueued AND r.skips AS free,"
+	"    pg_catalog.row_number() OVER (PARTITION BY c.job_id,"
+	"     c.enqueued AND r.skips ORDER BY c.priority, c.run_id) AS place"
+	"   FROM candidates c JOIN room r ON r.job_id = c.job_id) v"
+	"  WHERE n IS NULL OR place <= n OR free)"
 	" UPDATE jobs.queue SET state = 'ready'"
-	" WHERE run_id = ANY (ARRAY(SELECT c.run_id FROM"
-	"  (SELECT run_id, job_id, pg_catalog.row_number() OVER"
-	"    (PARTITION BY job_id ORDER BY priority, run_id) AS place"
-	"   FROM candidates) c JOIN room r ON r.job_id = c.job_id"
-	"  WHERE r.n IS NULL OR c.place <= r.n))",
+	" WHERE run_id = ANY (ARRAY(SELECT run_id FROM jobs.queue"
+	"  WHERE run_id = ANY (ARRAY(SELECT run_id FROM chosen))"
+	"  AND state = 'held' FOR UPDATE SKIP LOCKED))",
 	0
 };
 
-/* Where one run may wait, those that came after it; not what is a retry. */
+/*
+ * Where one run may wait, those that came after it; neither what is a retry nor
+ * what was enqueued, of which none is dropped.
+ */
 static MjStatement take_surplus = {
 	"WITH RECURSIVE " HELD_JOBS
 	" DELETE FROM jobs.queue q USING held h, jobs.job j"
 	" WHERE q.job_id = h.job_id AND j.job_id = h.job_id"
 	" AND j.overlap = 'queue' AND q.state = 'held' AND q.attempt = 0"
+	" AND NOT q.enqueued"
 	" AND EXISTS (SELECT FROM jobs.queue o WHERE o.job_id = q.job_id"
 	"  AND o.state = 'held' AND o.run_id < q.run_id)"
 	" RETURNING " MJ_RUN_COLUMNS,

@@ -89,6 +89,16 @@ static MjStatement to_execute = {
 	{ INT8ARRAYOID },
 };
 
+/* What it takes to put a run of a job into the queue, and no more. */
+static MjStatement to_enqueue = {
+	"SELECT j.job_id, j.role, s.role_oid, j.priority, j.overlap, j.max_running,"
+	" j.concurrency_key, i.only_row IS NULL, j.handler = 'external' "
+	"FROM jobs.job j LEFT JOIN jobs.instance i ON " OWN_INSTANCE
+	"LEFT JOIN jobs.job_state s ON s.job_id = j.job_id WHERE j.name = $3",
+	3,
+	{ OWN_TYPES, TEXTOID },
+};
+
 static MjStatement by_id_locked = {
 	JOB_COLUMNS JOB_TABLES "WHERE j.job_id = $3 FOR UPDATE OF j",
 	3,
@@ -359,6 +369,10 @@ static MjStatement drop_copied_successes = {
 
 static MjStatement forget_copied_successes = {
 	"UPDATE jobs.job_state SET after_done = '{}' WHERE after_done <> '{}'",
+};
+
+static MjStatement drop_copied_batches = {
+	"DELETE FROM jobs.batch WHERE ended_at IS NULL",
 };
 
 static MjStatement cancel_copied_mails = {
@@ -656,6 +670,38 @@ mj_job_to_execute(const MjRun *runs, int n, MjJob *jobs, bool *found)
 			}
 	}
 	mj_store_leave(&scope);
+}
+
+/* As mj_job_find, for a caller's run: only what to_enqueue names is filled. */
+bool
+mj_job_to_enqueue(const char *name, MjJob *job)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	bool found;
+
+	memset(job, 0, sizeof(MjJob));
+	job->name = name;
+	mj_store_enter(&scope);
+	param_own(&params);
+	mj_param_text(&params, name);
+	found = mj_store_run(&to_enqueue, &params) > 0;
+	if (found)
+	{
+		job->job_id = mj_row_int64(0, 1);
+		job->role = mj_row_text(&scope, 0, 2);
+		job->role_oid = mj_row_oid(0, 3);
+		job->priority = mj_row_int32(0, 4);
+		job->overlap = mj_row_text(&scope, 0, 5);
+		job->max_running = mj_row_int32(0, 6);
+		job->concurrency_key = mj_row_text(&scope, 0, 7);
+		job->foreign_origin = mj_row_bool(0, 8);
+		job->external = mj_row_bool(0, 9);
+	}
+	mj_store_leave(&scope);
+	if (found && !OidIsValid(job->role_oid)) /* restored ahead of its role */
+		job->role_oid = get_role_oid(job->role, true);
+	return found;
 }
 
 /* As mj_job_find_locked, by id. */
@@ -1087,6 +1133,7 @@ drop_copied_state(TimestampTz now)
 	mj_store_run(&drop_copied_runs, NULL);
 	mj_store_run(&drop_copied_successes, NULL);
 	mj_store_run(&forget_copied_successes, NULL);
+	mj_store_run(&drop_copied_batches, NULL);
 	mj_param_time(&params, now);
 	mj_store_run(&cancel_copied_mails, &params);
 }

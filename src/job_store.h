@@ -102,6 +102,7 @@ extern bool mj_job_by_id(int64 job_id, MjJob *job);
 extern void mj_job_warm(void);
 extern void mj_job_to_execute(const MjRun *runs, int n, MjJob *jobs,
 							  bool *found);
+extern bool mj_job_to_enqueue(const char *name, MjJob *job);
 extern bool mj_job_by_id_locked(int64 job_id, MjJob *job);
 extern int mj_job_all(MjJob **jobs);
 extern int64 mj_job_insert(const MjJob *job, TimestampTz now);

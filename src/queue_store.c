@@ -56,14 +56,17 @@ static MjStatement insert_many_statement = {
 /* A run that has ended without success, as it was. */
 static MjStatement reinsert_statement = {
 	"INSERT INTO jobs.queue (run_id, job_id, lane, state, priority, run_at,"
-	" due_at, trigger, missed, attempt, args, gated, concurrency_key)"
+	" due_at, trigger, missed, attempt, args, gated, concurrency_key, enqueued)"
 	" SELECT l.run_id, l.job_id, $2, 'waiting', l.priority, $5, l.due_at,"
-	" 'retry', l.missed, l.attempt, l.args, $3, $4 FROM ("
+	" 'retry', l.missed, l.attempt, l.args, $3 OR $6 AND NOT f.enqueued, $4,"
+	" f.enqueued FROM ("
 	"  SELECT * FROM jobs.run_log WHERE run_id = $1"
-	"  ORDER BY attempt DESC LIMIT 1) l WHERE l.status <> 'succeeded'"
-	" ON CONFLICT (run_id) DO NOTHING",
-	5,
-	{ INT8OID, INT8OID, BOOLOID, TEXTOID, TIMESTAMPTZOID }
+	"  ORDER BY attempt DESC LIMIT 1) l, ("
+	"  SELECT trigger IN ('queue', 'batch') AS enqueued FROM jobs.run_log"
+	"  WHERE run_id = $1 ORDER BY attempt LIMIT 1) f"
+	" WHERE l.status <> 'succeeded' ON CONFLICT (run_id) DO NOTHING",
+	6,
+	{ INT8OID, INT8OID, BOOLOID, TEXTOID, TIMESTAMPTZOID, BOOLOID }
 };
 
 static MjStatement hasten_statement = {
@@ -78,10 +81,17 @@ static MjStatement find_statement = { "SELECT " MJ_RUN_COLUMNS
 									  1,
 									  { INT8OID } };
 
+/*
+ * What every claim does beside: a start counts, and from now on another run of
+ * the dedupe key may be enqueued, unless it is kept to the end.
+ */
+#define COUNT_START \
+	"attempt = q.attempt + 1, dedupe_key =" \
+	" CASE WHEN q.dedupe_to_end THEN q.dedupe_key END"
+
 static MjStatement claim_statement = {
 	"UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
-	" started_at = $4, attempt = q.attempt + 1"
-	" WHERE q.run_id = ANY (ARRAY("
+	" started_at = $4, " COUNT_START " WHERE q.run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
 	"  ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED))"
 	" RETURNING " MJ_RUN_COLUMNS,
@@ -101,7 +111,7 @@ static MjStatement claim_mails_statement = {
 	"   WHERE lane = $1 AND state = 'ready'"
 	"   ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED) c)"
 	" UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
-	" started_at = $4, attempt = q.attempt + 1"
+	" started_at = $4, " COUNT_START
 	" WHERE q.run_id = ANY (ARRAY(SELECT run_id FROM next WHERE place = 1"
 	"  OR place < coalesce("
 	"   (SELECT pg_catalog.min(place) FROM next WHERE crashes > 0), $5 + 1)))"
@@ -113,8 +123,7 @@ static MjStatement claim_mails_statement = {
 /* The same for one: by the key itself, which is quicker than by a list. */
 static MjStatement claim_one_statement = {
 	"UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
-	" started_at = $4, attempt = q.attempt + 1"
-	" WHERE q.run_id = ("
+	" started_at = $4, " COUNT_START " WHERE q.run_id = ("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
 	"  ORDER BY priority, run_id LIMIT 1 FOR UPDATE SKIP LOCKED)"
 	" RETURNING " MJ_RUN_COLUMNS,
@@ -150,12 +159,18 @@ static MjStatement unclaim_statement = {
 	{ INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID }
 };
 
+/* A run that was given a key of its own, which is not $5, keeps it. */
 static MjStatement follow_job_statement = {
-	"UPDATE jobs.queue SET lane = $2, gated = $3, concurrency_key = $4"
-	" WHERE job_id = $1 AND state <> 'running'"
-	" AND (lane, gated, concurrency_key) IS DISTINCT FROM ($2, $3, $4)",
-	4,
-	{ INT8OID, INT8OID, BOOLOID, TEXTOID }
+	"UPDATE jobs.queue q SET lane = $2, gated = $3 OR v.key IS NOT NULL,"
+	" concurrency_key = v.key FROM ("
+	"  SELECT run_id, CASE WHEN concurrency_key IS NOT DISTINCT FROM $5"
+	"   THEN $4 ELSE concurrency_key END AS key"
+	"  FROM jobs.queue WHERE job_id = $1 AND state <> 'running') v"
+	" WHERE q.run_id = v.run_id AND q.state <> 'running'"
+	" AND (q.lane, q.gated, q.concurrency_key) IS DISTINCT FROM"
+	"  ($2, $3 OR v.key IS NOT NULL, v.key)",
+	5,
+	{ INT8OID, INT8OID, BOOLOID, TEXTOID, TEXTOID }
 };
 
 static MjStatement take_unstarted_statement = {
@@ -417,16 +432,16 @@ mj_queue_insert_many(const MjRun *runs, int n)
  * there already, or has no such end.
  */
 bool
-mj_queue_reinsert(int64 run_id, int64 lane, bool gated,
-				  const char *concurrency_key, TimestampTz now)
+mj_queue_reinsert(int64 run_id, const MjJob *job, int64 lane, TimestampTz now)
 {
 	MjParams params = { 0 };
 
 	mj_param_int64(&params, run_id);
 	mj_param_int64(&params, lane);
-	mj_param_bool(&params, gated);
-	mj_param_text(&params, concurrency_key);
+	mj_param_bool(&params, mj_job_is_gated(job));
+	mj_param_text(&params, job->concurrency_key);
 	mj_param_time(&params, now);
+	mj_param_bool(&params, strcmp(job->overlap, "skip") == 0);
 	return run_for_count(&reinsert_statement, &params) == 1;
 }
 
@@ -596,7 +611,7 @@ mj_queue_unclaim(const MjRun *run, int64 lane, TimestampTz until)
 /* A job has another role or gate now: its runs that have not started follow. */
 void
 mj_queue_follow_job(int64 job_id, int64 lane, bool gated,
-					const char *concurrency_key)
+					const char *concurrency_key, const char *old_key)
 {
 	MjParams params = { 0 };
 
@@ -604,6 +619,7 @@ mj_queue_follow_job(int64 job_id, int64 lane, bool gated,
 	mj_param_int64(&params, lane);
 	mj_param_bool(&params, gated);
 	mj_param_text(&params, concurrency_key);
+	mj_param_text(&params, old_key);
 	run_for_count(&follow_job_statement, &params);
 }
 

@@ -348,7 +348,8 @@ mj_runlog_started(const MjRun *run, const MjRunOwner *owner)
 static bool
 is_news(const MjRun *run, const MjOutcome *outcome)
 {
-	return strcmp(run->trigger, "queue") != 0 && outcome->result != NULL && strcmp(outcome->result, "0") != 0;
+	return strcmp(run->trigger, "queue") != 0 && outcome->result != NULL &&
+		strcmp(outcome->result, "0") != 0;
 }
 
 /* Log an end, if motionify_jobs.log_runs says so. */

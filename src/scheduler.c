@@ -39,6 +39,9 @@
 /* How often old history is looked for, while a scheduler lives. */
 #define MJ_PRUNE_EVERY_US (3600 * USECS_PER_SEC)
 
+/* Wakes that are not urgent are gathered for so long. */
+#define MJ_GATHER_US (10 * INT64CONST(1000))
+
 /* When it is looked for again where it was locked. */
 #define MJ_PRUNE_AGAIN_US (60 * USECS_PER_SEC)
 
@@ -58,6 +61,7 @@ static struct
 	TimestampTz last_seen; /* time at the last look at the clock */
 	TimestampTz next_prune;
 	TimestampTz last_busy; /* when something was last done; real time */
+	TimestampTz last_tick; /* end of the last tick; real time */
 } known;
 
 /* Timeout handler: it is time to look. */
@@ -98,6 +102,17 @@ mind_leases(const MjDatabase *entry)
 }
 
 /*
+ * Is it time to heed the wake flag?  If it is not urgent, only some time after
+ * the last tick.  Lock held.
+ */
+static bool
+is_woken(const MjDatabase *entry)
+{
+	return entry->wake && !mj_my_slot->yield &&
+		(entry->urgent || mj_clock_real() >= known.last_tick + MJ_GATHER_US);
+}
+
+/*
  * Take the wake flag: whether something was committed since the last tick.  Who
  * is asked to leave leaves it to the next one, which may have other settings.
  */
@@ -112,8 +127,9 @@ take_wake(bool *report)
 	entry = mj_database_find(MyDatabaseId);
 	if (entry != NULL && !mj_my_slot->yield)
 	{
-		wake = entry->wake;
-		entry->wake = false;
+		wake = is_woken(entry);
+		if (wake)
+			entry->wake = entry->urgent = false;
 		*report = !entry->reported;
 		mind_leases(entry);
 	}
@@ -184,11 +200,11 @@ publish_lanes(const MjTick *tick)
 }
 
 /*
- * Tell executors whether runs are held, so that they wake us when one ends.
+ * Tell executors whether runs are held, or batches open, so that they wake us when one ends.
  * What ended before they were told is found by looking again.
  */
 static void
-publish_held(bool held)
+publish_held(bool held, bool batches)
 {
 	MjDatabase *entry;
 	bool news = false;
@@ -197,8 +213,9 @@ publish_held(bool held)
 	entry = mj_database_find(MyDatabaseId);
 	if (entry != NULL)
 	{
-		news = held && !entry->held;
+		news = (held && !entry->held) || (batches && !entry->batches);
 		entry->held = held;
+		entry->batches = batches;
 	}
 	mj_unlock();
 	if (news)
@@ -371,11 +388,12 @@ tick(TimestampTz now, bool first, bool woken)
 		known.next_look = found.next_due - MJ_PRESTART_US;
 	wake_executors(&found);
 	publish_lanes(&found);
-	publish_held(found.held);
+	publish_held(found.held, found.batches);
 	if (first || !found.own)
 		report(&found);
 	if (found.nlanes > 0 || found.nrequests > 0 || found.announcement.nruns > 0)
 		known.last_busy = mj_clock_real();
+	known.last_tick = mj_clock_real();
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
@@ -458,6 +476,8 @@ leave(void)
 			mj_slot_clear(mj_my_slot);
 			mj_my_slot = NULL;
 		}
+		else
+			entry->urgent = true;
 	}
 	mj_unlock();
 	if (woken)
@@ -485,17 +505,18 @@ sleep_ms(TimestampTz now)
 
 /*
  * Become idle, unless something was committed since the last tick: the latch
- * may have been reset by a wait within it.
+ * may have been reset by a wait within it.  *gathers: a wake waits for others.
  */
 static bool
-become_idle(void)
+become_idle(bool *gathers)
 {
 	MjDatabase *entry;
 	bool woken;
 
 	mj_lock();
 	entry = mj_database_find(MyDatabaseId);
-	woken = entry != NULL && entry->wake && !mj_my_slot->yield;
+	woken = entry != NULL && is_woken(entry);
+	*gathers = entry != NULL && entry->wake;
 	if (entry != NULL)
 		mind_leases(entry);
 	mj_unlock();
@@ -521,12 +542,16 @@ start_timer(void)
 static void
 sleep_a_while(TimestampTz now)
 {
+	long ms = sleep_ms(now);
+	bool gathers;
 	bool reloaded;
 
-	if (!become_idle())
+	if (!become_idle(&gathers))
 		return;
+	if (gathers)
+		ms = Min(ms, MJ_GATHER_US / 1000);
 	start_timer();
-	(void) mj_worker_wait(sleep_ms(now), &reloaded);
+	(void) mj_worker_wait(ms, &reloaded);
 	disable_timeout(look_timeout, false);
 	mj_slot_set_state(MJ_SLOT_BUSY);
 	if (reloaded)

@@ -567,7 +567,7 @@ mj_wake_database(Oid oid, TimestampTz due)
 	entry = mj_database_enter(oid);
 	if (entry != NULL)
 	{
-		entry->wake = true;
+		entry->wake = entry->urgent = true;
 		if (due < entry->next_due)
 			entry->next_due = due;
 		for (i = 0; i < mj_shared->nslots; i++)
@@ -585,6 +585,38 @@ mj_wake_database(Oid oid, TimestampTz due)
 }
 
 /*
+ * Wake a database's scheduler where nothing is lost if it takes some
+ * milliseconds: what comes while it has yet to look costs no system call.
+ * Takes the lock; neither allocates nor raises.
+ */
+void
+mj_wake_database_soon(Oid oid)
+{
+	MjDatabase *entry;
+	bool is_news = true;
+	int i;
+
+	mj_lock();
+	entry = mj_database_enter(oid);
+	if (entry != NULL)
+	{
+		is_news = !entry->wake;
+		entry->wake = true;
+	}
+	for (i = 0; i < mj_shared->nslots && is_news; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE &&
+			mj_slots[i].kind == MJ_WORKER_SCHEDULER &&
+			mj_slots[i].database == oid)
+		{
+			mj_slot_set_latch(&mj_slots[i]);
+			is_news = false;
+		}
+	mj_unlock();
+	if (is_news)
+		mj_wake_launcher();
+}
+
+/*
  * A run of a database has ended, which others may have waited for.  Takes the
  * lock; neither allocates nor raises.
  */
@@ -593,13 +625,17 @@ mj_wake_if_held(Oid oid)
 {
 	MjDatabase *entry;
 	bool held;
+	bool batches;
 
 	mj_lock();
 	entry = mj_database_find(oid);
 	held = entry != NULL && entry->held;
+	batches = entry != NULL && entry->batches;
 	mj_unlock();
 	if (held)
 		mj_wake_database(oid, 0);
+	else if (batches)
+		mj_wake_database_soon(oid);
 }
 
 /*
@@ -633,18 +669,19 @@ mj_note_lease(Oid oid, TimestampTz until)
 }
 
 /*
- * Runs of a lane are ready: wake one of its idle executors.  Takes the lock;
- * neither allocates nor raises.
+ * Runs of a lane are ready: wake one of its idle executors.  False when it has
+ * none.  Takes the lock; neither allocates nor raises.
  */
-void
+bool
 mj_wake_lane(Oid database, int64 lane)
 {
+	bool woken = false;
 	int i;
 
 	if (mj_shared == NULL)
-		return;
+		return false;
 	mj_lock();
-	for (i = 0; i < mj_shared->nslots; i++)
+	for (i = 0; i < mj_shared->nslots && !woken; i++)
 	{
 		MjSlot *slot = &mj_slots[i];
 
@@ -654,10 +691,11 @@ mj_wake_lane(Oid database, int64 lane)
 		{
 			slot->state = MJ_SLOT_BUSY;
 			mj_slot_set_latch(slot);
-			break;
+			woken = true;
 		}
 	}
 	mj_unlock();
+	return woken;
 }
 
 /*

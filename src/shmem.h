@@ -104,11 +104,13 @@ typedef struct MjDatabase
 {
 	Oid oid;
 	bool wake;				/* something was committed; look at the tables */
+	bool urgent;			/* and do so now, not some milliseconds later */
 	bool reported;			/* "n jobs active" was logged since the start */
 	bool copy_reported;		/* that it is a copy was logged */
 	int held_up;			/* MjHeldUp bits: was logged, and is not over */
 	uint32 reloads;			/* calls of jobs.reload() */
 	bool held;				/* runs wait for others to end */
+	bool batches;			/* batches wait for their runs to end */
 	bool drained;			/* no run is started, see jobs.drain() */
 	int blocked;			/* DDL statements that keep workers away */
 	int blocker_pid;		/* process of the last of them */
@@ -221,7 +223,8 @@ extern MjLane *mj_lane_enter(Oid database, int64 lane);
 /* waking; each takes the lock */
 extern void mj_wake_launcher(void);
 extern void mj_wake_database(Oid oid, TimestampTz due);
-extern void mj_wake_lane(Oid database, int64 lane);
+extern void mj_wake_database_soon(Oid oid);
+extern bool mj_wake_lane(Oid database, int64 lane);
 extern void mj_wake_if_held(Oid oid);
 extern void mj_note_lease(Oid oid, TimestampTz until);
 extern void mj_request_end(int64 run_id, MjRequestState state);

@@ -20,6 +20,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
+#include "commands/sequence.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "utils/builtins.h"
@@ -102,6 +103,15 @@ open_table(const MjTable *table)
 				 errmsg("relation \"jobs.%s\" does not exist", table->name)));
 	}
 	return table_open(oid, RowExclusiveLock);
+}
+
+/* The next value of a sequence of schema jobs.  Needs a transaction. */
+int64
+mj_table_nextval(const char *sequence)
+{
+	Oid schema = get_namespace_oid("jobs", false);
+
+	return nextval_internal(get_relname_relid(sequence, schema), false);
 }
 
 /* Begin to change a row of a table. */

@@ -28,6 +28,7 @@ typedef struct MjTable
 typedef bool (*MjRowTest)(const Datum *values, const bool *nulls,
 						  const void *arg);
 
+extern int64 mj_table_nextval(const char *sequence);
 extern void mj_table_insert(MjTable *table, const MjParams *row);
 extern bool mj_table_delete(MjTable *table, Datum key, MjRowTest test,
 							const void *arg);

@@ -21,9 +21,12 @@
 
 #include "access.h"
 #include "admission.h"
+#include "batch_end.h"
+#include "batch_store.h"
 #include "changes.h"
 #include "clock.h"
 #include "due.h"
+#include "expiry_store.h"
 #include "guc.h"
 #include "job_plan.h"
 #include "job_store.h"
@@ -372,7 +375,7 @@ add_upcoming_lanes(MjTick *tick, TimestampTz now)
 static TimestampTz
 next_due(TimestampTz now, bool more)
 {
-	TimestampTz waiting = mj_queue_next_waiting();
+	TimestampTz waiting = Min(mj_queue_next_waiting(), mj_expiry_next());
 	TimestampTz due = mj_job_next_due(now);
 
 	if (more)
@@ -398,9 +401,11 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	next_lapse = mj_lapse_pass(now);
 	more = mj_due_fire(now, MJ_DUE_LIMIT);
 	more |= mj_due_follow(now);
+	more |= mj_expiry_end(now) >= MJ_EXPIRY_LIMIT;
 	skip_overlapping(now);
 	more |= mj_queue_promote(now) >= MJ_PROMOTE_LIMIT;
 	tick->held = mj_admission_pass(&tick->replaced, &tick->nreplaced);
+	more |= mj_batch_end_pass(now, &tick->batches);
 	find_lanes(now, tick);
 	add_upcoming_lanes(tick, now);
 	mj_announcement_find(&tick->announcement);
@@ -467,5 +472,6 @@ mj_tick_prune(TimestampTz now)
 		return false;
 	n = Max(mj_history_prune(before, MJ_PRUNE_LIMIT),
 			mj_mail_prune(before, MJ_PRUNE_LIMIT));
+	n = Max(n, mj_batch_prune(before, MJ_PRUNE_LIMIT));
 	return n >= MJ_PRUNE_LIMIT;
 }

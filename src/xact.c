@@ -32,6 +32,7 @@ static struct
 	TimestampTz lease;	/* earliest end of a lease; 0: none was given */
 	int nlanes;
 	int64 lanes[MJ_MAX_PENDING_LANES]; /* have runs that are ready */
+	bool many;						   /* more than one for some lane */
 	int nruns;
 	int64 runs[MJ_MAX_PENDING_RUNS]; /* have an attempt in the log */
 } pending;
@@ -115,11 +116,13 @@ wake_after_commit(void)
 		mj_wake_if_held(MyDatabaseId);
 	if (pending.lease != 0)
 		mj_note_lease(MyDatabaseId, pending.lease);
-	if (!pending.wake)
-		return;
 	for (i = 0; i < pending.nlanes; i++)
-		mj_wake_lane(MyDatabaseId, pending.lanes[i]);
-	mj_wake_database(MyDatabaseId, pending.due);
+		if (!mj_wake_lane(MyDatabaseId, pending.lanes[i]))
+			pending.many = true;
+	if (pending.wake)
+		mj_wake_database(MyDatabaseId, pending.due);
+	else if (pending.many)
+		mj_wake_database_soon(MyDatabaseId);
 }
 
 /* The transaction callback. */
@@ -149,6 +152,7 @@ transaction_ended(XactEvent event, void *arg)
 	pending.other_database = InvalidOid;
 	pending.lease = 0;
 	pending.nlanes = 0;
+	pending.many = false;
 	pending.nruns = 0;
 }
 
@@ -159,6 +163,21 @@ mj_xact_init(void)
 	RegisterXactCallback(transaction_ended, NULL);
 }
 
+/* Note a lane; false if there is no place, or it is noted already. */
+static bool
+add_lane(int64 lane)
+{
+	int i;
+
+	for (i = 0; i < pending.nlanes; i++)
+		if (pending.lanes[i] == lane)
+			return false;
+	if (pending.nlanes == MJ_MAX_PENDING_LANES)
+		return false;
+	pending.lanes[pending.nlanes++] = lane;
+	return true;
+}
+
 /*
  * Wake the workers of this database when the current transaction commits: the
  * scheduler at an instant (0 = now), and an executor of a lane whose run is
@@ -167,20 +186,26 @@ mj_xact_init(void)
 void
 mj_xact_wake(TimestampTz due, int64 lane)
 {
-	int i;
-
 	if (!mj_shmem_available())
 		return;
 	if (!pending.wake || due < pending.due)
 		pending.due = due;
 	pending.wake = true;
-	if (lane == MJ_LANE_NONE)
-		return;
-	for (i = 0; i < pending.nlanes; i++)
-		if (pending.lanes[i] == lane)
-			return;
-	if (pending.nlanes < MJ_MAX_PENDING_LANES)
-		pending.lanes[pending.nlanes++] = lane;
+	if (lane != MJ_LANE_NONE)
+		(void) add_lane(lane);
+}
+
+/*
+ * The current transaction makes runs of a lane ready: wake an idle executor of
+ * it when it commits, which is all that one run needs.  The scheduler is woken,
+ * without haste, if there is no such executor or more than one run, so that
+ * others are started or woken.  Does nothing when not preloaded.
+ */
+void
+mj_xact_wake_ready(int64 lane, int64 runs)
+{
+	if (mj_shmem_available() && (!add_lane(lane) || runs > 1))
+		pending.many = true;
 }
 
 /*

@@ -108,7 +108,10 @@ SELECT r.run_id,
 					 WHEN r.state = 'held' THEN 'other runs of its job'
 					 WHEN r.run_at > (SELECT jobs.clock()) THEN 'run_at'
 					 ELSE 'the scheduler' END) AS waits_for,
-	   r.role
+	   r.role,
+	   r.dedupe_key,
+	   r.concurrency_key,
+	   r.expires_at
 FROM (SELECT q.*,
 			 CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END AS job,
 			 coalesce(m.role, a.rolname, j.role) AS role,
@@ -128,6 +131,7 @@ WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, r.role_oid);
 COMMENT ON VIEW jobs.queued IS 'one row a run that waits';
 COMMENT ON COLUMN jobs.queued.state IS 'waiting: for its time; held: for other runs; ready: for an executor';
 COMMENT ON COLUMN jobs.queued.run_at IS 'not before this instant';
+COMMENT ON COLUMN jobs.queued.expires_at IS 'a run that has not started by then never does';
 COMMENT ON COLUMN jobs.queued.attempt IS 'starts so far';
 COMMENT ON COLUMN jobs.queued.waits_for IS 'run_at, the scheduler, other runs, a free executor, a worker; or why nothing runs here';
 
