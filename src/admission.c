@@ -17,6 +17,7 @@
 
 #include "admission.h"
 #include "gate_store.h"
+#include "lapse.h"
 #include "runlog.h"
 #include "throttle_store.h"
 
@@ -46,9 +47,10 @@ skip_surplus(void)
 
 /*
  * Look at the held runs.  Gives the running runs that are to be cancelled, once
- * this is committed, since a later one replaces them; and when to look again,
- * for a throttle lets the next one pass.  Returns whether runs are held still.
- * Needs the transaction of a tick.
+ * this is committed, since a later one replaces them; those that workers outside
+ * have are ended here.  *next is when to look again, for a throttle lets the next
+ * one pass.  Returns whether runs are held still.  Needs the transaction of a
+ * tick.
  */
 bool
 mj_admission_pass(TimestampTz now, int64 **to_cancel, int *n, TimestampTz *next)
@@ -61,6 +63,8 @@ mj_admission_pass(TimestampTz now, int64 **to_cancel, int *n, TimestampTz *next)
 		return false;
 	end_replaced();
 	*n = mj_gate_replaced_running(to_cancel);
+	if (*n > 0)
+		mj_lapse_revoke(*to_cancel, *n, "replaced by a later run");
 	mj_throttle_settle();
 	mj_gate_admit(now);
 	skip_surplus();

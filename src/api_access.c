@@ -101,6 +101,13 @@ static const struct
 	{ "batch", USER | OPERATOR },
 	{ "cancel", USER | OPERATOR },
 	{ "retry", USER | OPERATOR },
+	/* working outside */
+	{ "claim", USER },
+	{ "heartbeat", USER },
+	{ "complete", USER },
+	{ "fail", USER },
+	{ "release", USER },
+	{ "channel", USER },
 	{ "drain", OPERATOR },
 	{ "undrain", OPERATOR },
 	{ "pause", USER | OPERATOR },

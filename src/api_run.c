@@ -296,9 +296,10 @@ look_at_run(Waiting *waiting, int looks)
 		check_tables(waiting->job);
 	if (pid == 0 && looks == MJ_LOOKS_BEFORE_NOTICE)
 		ereport(NOTICE,
-				(errmsg("run " INT64_FORMAT
-						" of job \"%s\" waits for a free executor",
-						waiting->run_id, waiting->job->name)));
+				(errmsg("run " INT64_FORMAT " of job \"%s\" waits for %s",
+						waiting->run_id, waiting->job->name,
+						waiting->job->external ? "its worker" :
+												 "a free executor")));
 	if (blocker != 0 && is_blocked_by_me(blocker))
 		ereport(
 			ERROR,
@@ -410,7 +411,7 @@ enqueue_run(const MjJob *job, int64 run_id, Datum args, bool args_isnull)
 
 	run.run_id = run_id;
 	run.job_id = job->job_id;
-	run.lane = (int64) job->role_oid;
+	run.lane = mj_job_lane(job);
 	run.state = "waiting";
 	run.priority = job->priority;
 	run.run_at = run.due_at = mj_clock_now();

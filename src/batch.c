@@ -45,7 +45,7 @@
 static MemoryContext batch_context = NULL; /* reset for every claim */
 static TimeoutId stuck_timeout;
 
-/* The batch at hand: works[next .. count - 1] are still to be begun. */
+/* The batch at hand; those before works[next] are done. */
 static MjWork works[MJ_MAX_BATCH];
 static int next = 0;
 static int count = 0;
@@ -107,11 +107,11 @@ is_in_place(MjWork *work, bool found)
 		return false; /* a caller who waits finds it gone */
 	}
 	mj_runlog_owner(&work->job, &work->owner);
-	if (OidIsValid(work->job.role_oid) &&
-		(int64) work->job.role_oid != run->lane)
+	if ((work->job.external || OidIsValid(work->job.role_oid)) &&
+		mj_job_lane(&work->job) != run->lane)
 	{
-		mj_queue_unclaim(run, (int64) work->job.role_oid, 0);
-		mj_xact_wake(0, (int64) work->job.role_oid);
+		mj_queue_unclaim(run, mj_job_lane(&work->job), 0);
+		mj_xact_wake(0, mj_job_lane(&work->job));
 		return false;
 	}
 	if (!mj_access_role_can_run(work->job.role_oid, work->job.role, &problem))
@@ -163,6 +163,8 @@ admit(const MjRun *run, const MjJob *job, bool found, int served)
 
 	work->run = *run;
 	work->job = *job;
+	work->done = false;
+	work->alone = run->crashes > 0;
 	if (!is_in_place(work, found))
 		return;
 	if (count > 0 && (is_single(work) || is_single(&works[0])))
@@ -237,7 +239,7 @@ mj_batch_claim(int served)
 							  MJ_HELD_UP_CLAIM, claim, &this))
 	{
 		count = 0;
-		(void) mj_claims_drop();
+		mj_claims_publish(NULL, 0);
 		return MJ_CLAIMED_LOCKED;
 	}
 	lap_began = mj_clock_real();
@@ -248,21 +250,22 @@ mj_batch_claim(int served)
 
 /* What gives claims back, in a transaction. */
 static void
-unclaim_rest(void *arg)
+unclaim_dropped(void *arg)
 {
 	int i;
 
 	if (!mj_store_installed())
 		return;
 	for (i = next; i < count; i++)
-		(void) mj_queue_unclaim(&works[i].run, works[i].run.lane, 0);
+		if (!works[i].done && !mj_claims_has(works[i].run.run_id))
+			(void) mj_queue_unclaim(&works[i].run, works[i].run.lane, 0);
 	mj_xact_wake(0, mj_my_slot->lane);
 }
 
 /*
- * Begin no more of the batch, and put what is left of it back into the queue.
- * What cannot be, since it is locked, is left to the scheduler's sweep.  Not in
- * a transaction.
+ * Begin no more of the batch, and put what is left of it back into the queue;
+ * but what was cancelled stays, to end here.  What cannot be put back, since it
+ * is locked, is left to the scheduler's sweep.  Not in a transaction.
  */
 void
 mj_batch_give_back(void)
@@ -270,8 +273,33 @@ mj_batch_give_back(void)
 	disable_timeout(stuck_timeout, false);
 	if (mj_claims_drop() > 0)
 		(void) mj_worker_do_bounded(batch_context, false, MJ_HELD_UP_CLAIM,
-									unclaim_rest, NULL);
-	next = count = 0;
+									unclaim_dropped, NULL);
+}
+
+/* The first run of the batch that is not done; NULL: all are. */
+static MjWork *
+first_left(void)
+{
+	while (next < count && works[next].done)
+		next++;
+	return next < count ? &works[next] : NULL;
+}
+
+/*
+ * Have a run of the batch at hand; false when it was taken away.  With keep it
+ * is one of several in a transaction, which mj_batch_end_group() ends.
+ */
+bool
+mj_batch_begin(MjWork *work, bool keep)
+{
+	if (!mj_claims_begin(work->run.run_id, keep))
+	{
+		work->done = true;
+		return false;
+	}
+	work->done = !keep;
+	work->run.started_at = mj_clock_now();
+	return true;
 }
 
 /*
@@ -281,27 +309,66 @@ mj_batch_give_back(void)
 bool
 mj_batch_next(MjWork *work)
 {
-	if (next < count && mj_my_slot->stuck)
+	MjWork *left;
+
+	if (first_left() != NULL && mj_my_slot->stuck)
 		mj_batch_give_back();
-	while (next < count)
+	while ((left = first_left()) != NULL)
 	{
-		*work = works[next++];
-		if (next == count)
+		if (!mj_batch_begin(left, false))
+			continue;
+		*work = *left;
+		if (first_left() == NULL)
 			disable_timeout(stuck_timeout, false);
-		if (!mj_claims_begin(work->run.run_id))
-			continue; /* it was taken away */
-		work->run.started_at = mj_clock_now();
 		return true;
 	}
 	return false;
 }
 
-/* The run at hand has ended, and all that follows it is done. */
+/*
+ * The runs of the batch that come next and may share a transaction; returns how
+ * many.  None of them is at hand.
+ */
+int
+mj_batch_group(MjWork **group)
+{
+	MjWork *first = first_left();
+	int n = 0;
+
+	while (first + n < &works[count] && first != NULL && !first[n].done &&
+		   !first[n].alone && first[n].job.group_commit)
+		n++;
+	*group = first;
+	return n;
+}
+
+/*
+ * The transaction of a group is over.  Those of its members that are not done
+ * are to be executed alone.
+ */
 void
-mj_batch_ended(void)
+mj_batch_end_group(MjWork *group, int n)
+{
+	int64 done[MJ_MAX_BATCH];
+	int ndone = 0;
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (group[i].done)
+			done[ndone++] = group[i].run.run_id;
+		else
+			group[i].alone = true;
+	mj_claims_end_group(done, ndone);
+	if (first_left() == NULL)
+		disable_timeout(stuck_timeout, false);
+}
+
+/* So many runs have ended, and all that follows them is done. */
+void
+mj_batch_ended(int n)
 {
 	TimestampTz now = mj_clock_real();
-	double took = (double) Max(now - lap_began, 1);
+	double took = (double) Max(now - lap_began, 1) / Max(n, 1);
 
 	usual_us = usual_us > 0 ? usual_us + (took - usual_us) / 4 : took;
 	lap_began = now;

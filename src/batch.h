@@ -20,6 +20,8 @@ typedef struct MjWork
 	MjRun run;
 	MjJob job;
 	MjRunOwner owner;
+	bool alone; /* it shares no transaction with others */
+	bool done;	/* begun and over, or taken away */
 } MjWork;
 
 /* What an attempt to claim came to. */
@@ -33,7 +35,10 @@ typedef enum MjClaimed
 extern void mj_batch_init(void);
 extern MjClaimed mj_batch_claim(int served);
 extern bool mj_batch_next(MjWork *work);
-extern void mj_batch_ended(void);
+extern int mj_batch_group(MjWork **group);
+extern bool mj_batch_begin(MjWork *work, bool keep);
+extern void mj_batch_end_group(MjWork *group, int n);
+extern void mj_batch_ended(int n);
 extern void mj_batch_give_back(void);
 extern bool mj_batch_wants_new_process(void);
 

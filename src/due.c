@@ -89,7 +89,7 @@ mj_due_new_run(const MjJob *job, TimestampTz due_at, const char *trigger,
 {
 	memset(run, 0, sizeof(MjRun));
 	run->job_id = job->job_id;
-	run->lane = (int64) job->role_oid;
+	run->lane = mj_job_lane(job);
 	run->priority = job->priority;
 	run->run_at = now;
 	run->due_at = due_at;

@@ -111,7 +111,7 @@ mj_entry_of_job(const MjJob *job, TimestampTz now, MjEntry *entry)
 {
 	memset(entry, 0, sizeof(MjEntry));
 	entry->job_id = job->job_id;
-	entry->lane = (int64) job->role_oid;
+	entry->lane = mj_job_lane(job);
 	entry->priority = job->priority;
 	entry->run_at = entry->asked_at = now;
 	entry->concurrency_key = job->concurrency_key;

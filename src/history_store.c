@@ -20,18 +20,19 @@
 	"run_id, attempt, job_id, job, job_group, role, trigger, due_at," \
 	" started_at, finished_at, status, rows_affected, result, sqlstate," \
 	" error, error_detail, error_context, pid, missed, role_oid, priority," \
-	" args, notices"
+	" args, notices, token, worker"
 
 static MjStatement insert_statement = {
 	"INSERT INTO jobs.run_log (" LOG_COLUMNS ")"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $15, $16, $17, $18, $19, $20, $21, $22, $23)"
+	" $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)"
 	" ON CONFLICT (run_id, attempt) DO NOTHING",
-	23,
-	{ INT8OID, INT4OID,		   INT8OID,		   TEXTOID,		   TEXTOID, NAMEOID,
-	  TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID,
-	  TEXTOID, TEXTOID,		   TEXTOID,		   TEXTOID,		   TEXTOID, INT4OID,
-	  INT4OID, OIDOID,		   INT4OID,		   JSONBOID,	   TEXTOID }
+	25,
+	{ INT8OID, INT4OID,	 INT8OID,		 TEXTOID,		 TEXTOID,
+	  NAMEOID, TEXTOID,	 TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	  TEXTOID, INT8OID,	 TEXTOID,		 TEXTOID,		 TEXTOID,
+	  TEXTOID, TEXTOID,	 INT4OID,		 INT4OID,		 OIDOID,
+	  INT4OID, JSONBOID, TEXTOID,		 UUIDOID,		 TEXTOID }
 };
 
 static MjTable log_table = { "run_log", LOG_COLUMNS };
@@ -53,7 +54,10 @@ static MjStatement withdraw_statement = {
 	" role_oid, trigger, due_at, finished_at, status, sqlstate, error, missed,"
 	" priority, args)"
 	" SELECT g.run_id, CASE WHEN g.attempt > 0 THEN g.attempt + 1 ELSE 0 END,"
-	" g.job_id, j.name, j.job_group, j.role, g.lane::oid, g.trigger, g.due_at,"
+	" g.job_id, j.name, j.job_group, j.role,"
+	" CASE WHEN g.lane < 0 THEN coalesce((SELECT s.role_oid"
+	"  FROM jobs.job_state s WHERE s.job_id = g.job_id), 0)"
+	"  ELSE g.lane::oid END, g.trigger, g.due_at,"
 	" $3, 'cancelled', '57014', $2, g.missed, g.priority, g.args"
 	" FROM gone g JOIN jobs.job j ON j.job_id = g.job_id",
 	3,
@@ -108,6 +112,8 @@ param_log(MjParams *params, const MjRun *run, const MjRunOwner *owner,
 	mj_param_int32(params, run->priority);
 	mj_param_datum(params, run->args, run->args_isnull || succeeded);
 	mj_param_text(params, outcome->notices);
+	mj_param_datum(params, UUIDPGetDatum(run->token), run->token == NULL);
+	mj_param_text(params, run->worker);
 }
 
 /*

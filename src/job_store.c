@@ -43,7 +43,8 @@
 	" s.runs, i.clock_was, j.backoff, j.backoff_cap, j.backoff_jitter," \
 	" j.retry_on, j.max_running, j.concurrency_key, j.isolated," \
 	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id)," \
-	" j.throttle_limit, j.throttle_period "
+	" j.handler = 'external', j.group_commit, j.throttle_limit," \
+	" j.throttle_period "
 #define OWN_INSTANCE \
 	"i.only_row AND i.instance_id = j.origin AND i.database_oid = $1" \
 	" AND i.setting = $2 "
@@ -82,7 +83,7 @@ static MjStatement to_execute = {
 	" j.max_attempts, j.backoff_base, j.version, s.role_oid,"
 	" j.backoff, j.backoff_cap, j.backoff_jitter, j.retry_on, j.isolated,"
 	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id),"
-	" j.job_id "
+	" j.job_id, j.handler = 'external', j.group_commit "
 	"FROM jobs.job j LEFT JOIN jobs.job_state s ON s.job_id = j.job_id "
 	"WHERE j.job_id = ANY ($1)",
 	1,
@@ -92,7 +93,8 @@ static MjStatement to_execute = {
 /* What it takes to put a run of a job into the queue, and no more. */
 static MjStatement to_enqueue = {
 	"SELECT j.job_id, j.role, s.role_oid, j.priority, j.overlap, j.max_running,"
-	" j.concurrency_key, i.only_row IS NULL, j.throttle_limit "
+	" j.concurrency_key, i.only_row IS NULL, j.handler = 'external',"
+	" j.throttle_limit "
 	"FROM jobs.job j LEFT JOIN jobs.instance i ON " OWN_INSTANCE
 	"LEFT JOIN jobs.job_state s ON s.job_id = j.job_id WHERE j.name = $3",
 	3,
@@ -111,26 +113,27 @@ static MjStatement all_jobs = {
 	{ OWN_TYPES },
 };
 
-/* $1 to $27 of insert_job and update_job: see param_definition(). */
+/* $1 to $29 of insert_job and update_job: see param_definition(). */
 #define DEFINITION_TYPES \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID, \
 		TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID, \
 		TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT4OID, TEXTOID, \
 		INTERVALOID, FLOAT8OID, TEXTARRAYOID, INT4OID, TEXTOID, BOOLOID, \
-		INT4OID, INTERVALOID
+		TEXTOID, BOOLOID, INT4OID, INTERVALOID
 
 static MjStatement insert_job = {
 	"INSERT INTO jobs.job (name, description, job_group, schedule, timezone,"
 	" command, role, enabled, overlap, catch_up, timeout, max_attempts,"
 	" backoff_base, priority, anchor, jitter, max_runs, backoff, backoff_cap,"
-	" backoff_jitter, retry_on, max_running, concurrency_key, isolated,"
-	" throttle_limit, throttle_period, origin, created_at, updated_at) "
+	" backoff_jitter, retry_on, max_running, concurrency_key, isolated, handler,"
+	" group_commit, throttle_limit, throttle_period, origin, created_at,"
+	" updated_at) "
 	"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27,"
+	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29,"
 	" instance_id, $15, $15"
 	" FROM jobs.instance "
 	"ON CONFLICT (name) DO NOTHING RETURNING job_id",
-	27,
+	29,
 	{ DEFINITION_TYPES },
 };
 
@@ -141,9 +144,9 @@ static MjStatement update_job = {
 	" priority = $14, updated_at = $15, anchor = $16, jitter = $17,"
 	" max_runs = $18, backoff = $19, backoff_cap = $20, backoff_jitter = $21,"
 	" retry_on = $22, max_running = $23, concurrency_key = $24,"
-	" isolated = $25, throttle_limit = $26, throttle_period = $27,"
-	" version = $28 WHERE name = $1",
-	28,
+	" isolated = $25, handler = $26, group_commit = $27, throttle_limit = $28,"
+	" throttle_period = $29, version = $30 WHERE name = $1",
+	30,
 	{ DEFINITION_TYPES, INT4OID },
 };
 
@@ -327,8 +330,9 @@ static MjStatement any_due = {
 /* Looks at a bounded number of jobs, however many are due at once. */
 static MjStatement upcoming_lanes = {
 	"SELECT s.role_oid::bigint, count(*) FROM ("
-	" SELECT role_oid, next_run_at FROM jobs.job_state"
+	" SELECT job_id, role_oid, next_run_at FROM jobs.job_state"
 	" WHERE next_run_at <= $1 ORDER BY next_run_at LIMIT 1000) s "
+	"WHERE (SELECT handler FROM jobs.job WHERE job_id = s.job_id) <> 'external' "
 	"GROUP BY s.role_oid ORDER BY min(s.next_run_at) LIMIT $2",
 	2,
 	{ TIMESTAMPTZOID, INT4OID },
@@ -476,8 +480,10 @@ job_read(MjScope *scope, uint64 row, MjJob *job)
 	job->concurrency_key = mj_row_text(scope, row, 36);
 	job->isolated = mj_row_bool(row, 37);
 	job->has_successors = mj_row_bool(row, 38);
-	job->throttle_limit = mj_row_int32(row, 39);
-	job->throttle_period = row_interval(scope, row, 40);
+	job->external = mj_row_bool(row, 39);
+	job->group_commit = mj_row_bool(row, 40);
+	job->throttle_limit = mj_row_int32(row, 41);
+	job->throttle_period = row_interval(scope, row, 42);
 }
 
 /*
@@ -492,6 +498,16 @@ mj_job_is_gated(const MjJob *job)
 	if (strcmp(job->overlap, "allow") == 0)
 		return job->max_running > 0;
 	return strcmp(job->overlap, "skip") != 0;
+}
+
+/*
+ * The lane of a job's runs: its role's, or, of an external job, one of its own
+ * that no executor serves.
+ */
+int64
+mj_job_lane(const MjJob *job)
+{
+	return job->external ? -job->job_id : (int64) job->role_oid;
 }
 
 /* Run a query of one job; false if there is none.  Leaves the scope. */
@@ -619,6 +635,8 @@ read_to_execute(MjScope *scope, uint64 row, MjJob *job)
 	job->isolated = mj_row_bool(row, 15);
 	job->has_successors = mj_row_bool(row, 16);
 	job->job_id = mj_row_int64(row, 17);
+	job->external = mj_row_bool(row, 18);
+	job->group_commit = mj_row_bool(row, 19);
 	if (!OidIsValid(job->role_oid)) /* restored ahead of its role */
 		job->role_oid = get_role_oid(job->role, true);
 }
@@ -684,7 +702,8 @@ mj_job_to_enqueue(const char *name, MjJob *job)
 		job->max_running = mj_row_int32(0, 6);
 		job->concurrency_key = mj_row_text(&scope, 0, 7);
 		job->foreign_origin = mj_row_bool(0, 8);
-		job->throttle_limit = mj_row_int32(0, 9);
+		job->external = mj_row_bool(0, 9);
+		job->throttle_limit = mj_row_int32(0, 10);
 	}
 	mj_store_leave(&scope);
 	if (found && !OidIsValid(job->role_oid)) /* restored ahead of its role */
@@ -718,7 +737,7 @@ param_limit(MjParams *params, int32 value)
 	mj_param_datum(params, Int32GetDatum(value), value == 0);
 }
 
-/* $1 to $27 of insert_job and update_job. */
+/* $1 to $29 of insert_job and update_job. */
 static void
 param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 {
@@ -748,6 +767,8 @@ param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 	param_limit(params, job->max_running);
 	mj_param_text(params, job->concurrency_key);
 	mj_param_bool(params, job->isolated);
+	mj_param_text(params, job->external ? "external" : "sql");
+	mj_param_bool(params, job->group_commit);
 	param_limit(params, job->throttle_limit);
 	param_interval(params, job->throttle_period);
 }

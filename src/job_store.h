@@ -48,6 +48,8 @@ typedef struct MjJob
 	int32 throttle_limit;		 /* starts in each period; 0: no limit */
 	Interval *throttle_period;	 /* NULL if there is no limit */
 	bool isolated;				 /* each run has a process of its own */
+	bool group_commit;			 /* runs of it may share a transaction */
+	bool external;				 /* done by workers outside of the server */
 	bool has_successors;		 /* jobs that run after it */
 	const char *catch_up;		 /* once, skip, all */
 	Interval *timeout;			 /* NULL: none */
@@ -111,6 +113,7 @@ extern void mj_job_delete(int64 job_id);
 extern void mj_job_set_paused(int64 job_id, bool paused, const char *reason,
 							  TimestampTz now);
 extern bool mj_job_is_gated(const MjJob *job);
+extern int64 mj_job_lane(const MjJob *job);
 extern int mj_job_names(MjJobName **names);
 extern int mj_job_ids_of_group(const char *job_group, int64 **job_ids);
 extern int mj_job_running(int64 job_id, int64 **run_ids);

@@ -81,17 +81,9 @@ static MjStatement find_statement = { "SELECT " MJ_RUN_COLUMNS
 									  1,
 									  { INT8OID } };
 
-/*
- * What every claim does beside: a start counts, and from now on another run of
- * the dedupe key may be enqueued, unless it is kept to the end.
- */
-#define COUNT_START \
-	"attempt = q.attempt + 1, dedupe_key =" \
-	" CASE WHEN q.dedupe_to_end THEN q.dedupe_key END"
-
 static MjStatement claim_statement = {
 	"UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
-	" started_at = $4, " COUNT_START " WHERE q.run_id = ANY (ARRAY("
+	" started_at = $4, " MJ_COUNT_START " WHERE q.run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
 	"  ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED))"
 	" RETURNING " MJ_RUN_COLUMNS,
@@ -111,7 +103,7 @@ static MjStatement claim_mails_statement = {
 	"   WHERE lane = $1 AND state = 'ready'"
 	"   ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED) c)"
 	" UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
-	" started_at = $4, " COUNT_START
+	" started_at = $4, " MJ_COUNT_START
 	" WHERE q.run_id = ANY (ARRAY(SELECT run_id FROM next WHERE place = 1"
 	"  OR place < coalesce("
 	"   (SELECT pg_catalog.min(place) FROM next WHERE crashes > 0), $5 + 1)))"
@@ -123,7 +115,7 @@ static MjStatement claim_mails_statement = {
 /* The same for one: by the key itself, which is quicker than by a list. */
 static MjStatement claim_one_statement = {
 	"UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
-	" started_at = $4, " COUNT_START " WHERE q.run_id = ("
+	" started_at = $4, " MJ_COUNT_START " WHERE q.run_id = ("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
 	"  ORDER BY priority, run_id LIMIT 1 FOR UPDATE SKIP LOCKED)"
 	" RETURNING " MJ_RUN_COLUMNS,
@@ -257,19 +249,19 @@ static MjStatement exists_statement = {
 
 static MjStatement running_statement = {
 	"SELECT " MJ_RUN_COLUMNS " FROM jobs.queue q WHERE q.state = 'running'"
-	" AND ($1 = 0 OR q.worker_id = $1)"
+	" AND q.worker_id IS NOT NULL AND ($1 = 0 OR q.worker_id = $1)"
 	" ORDER BY q.worker_id, q.priority, q.run_id",
 	1,
 	{ INT8OID }
 };
 
 /*
- * The lanes that have ready runs, by a loose index scan, and how many each has,
+ * The lanes that have ready runs for executors, by a loose index scan, and how many each has,
  * counted only as far as an executor for each could matter.
  */
 static MjStatement lanes_statement = {
 	"WITH RECURSIVE l (lane) AS ("
-	"  (SELECT lane FROM jobs.queue WHERE state = 'ready'"
+	"  (SELECT lane FROM jobs.queue WHERE state = 'ready' AND lane >= 0"
 	"   ORDER BY lane LIMIT 1)"
 	"  UNION ALL SELECT (SELECT q.lane FROM jobs.queue q"
 	"   WHERE q.state = 'ready' AND q.lane > l.lane ORDER BY q.lane LIMIT 1)"
@@ -714,8 +706,8 @@ mj_queue_promote(TimestampTz now)
 }
 
 /*
- * The running runs, of one worker or (0) of all; those of a worker in the order
- * in which it executes them.
+ * The runs that workers of the server have, one or (0) all; those of a worker in
+ * the order in which it executes them.
  */
 int
 mj_queue_running(int64 worker_id, MjRun **runs)
@@ -732,7 +724,7 @@ mj_queue_running(int64 worker_id, MjRun **runs)
 	return n;
 }
 
-/* The lanes that have ready runs. */
+/* The lanes that have ready runs for executors. */
 int
 mj_queue_lanes(MjLaneDemand **lanes)
 {

@@ -13,6 +13,7 @@
 #define MJ_QUEUE_STORE_H
 
 #include "datatype/timestamp.h"
+#include "utils/uuid.h"
 
 #include "store.h"
 
@@ -21,6 +22,14 @@
 	"q.run_id, q.job_id, q.lane, q.priority, q.run_at, q.due_at," \
 	" q.trigger, q.missed, q.attempt, q.failures, q.crashes, q.args," \
 	" q.worker_id, q.pid, q.started_at, q.state, q.gated, q.concurrency_key"
+
+/*
+ * What every claim of a row q does beside: a start counts, and from now on another
+ * run of the dedupe key may be enqueued, unless it is kept to the end.
+ */
+#define MJ_COUNT_START \
+	"attempt = q.attempt + 1, dedupe_key =" \
+	" CASE WHEN q.dedupe_to_end THEN q.dedupe_key END"
 
 /* Runs that mj_queue_promote() makes ready in one go. */
 #define MJ_PROMOTE_LIMIT 1000
@@ -47,6 +56,9 @@ typedef struct MjRun
 	int64 worker_id; /* while running */
 	int32 pid;
 	TimestampTz started_at;
+	/* of a leased run, as lease_store.h reads it; else none */
+	const pg_uuid_t *token; /* NULL: no lease */
+	const char *worker;		/* may be NULL */
 } MjRun;
 
 struct MjJob; /* job_store.h */

@@ -91,6 +91,17 @@ start(Datum main_arg)
 }
 
 /*
+ * The leases that were given since the last tick end at known instants, the
+ * earliest of which is one to look at.  Lock held.
+ */
+static void
+mind_leases(const MjDatabase *entry)
+{
+	known.next_due = Min(known.next_due, entry->lease_due);
+	known.next_look = Min(known.next_look, entry->lease_due);
+}
+
+/*
  * Is it time to heed the wake flag?  If it is not urgent, only some time after
  * the last tick.  Lock held.
  */
@@ -120,9 +131,23 @@ take_wake(bool *report)
 		if (wake)
 			entry->wake = entry->urgent = false;
 		*report = !entry->reported;
+		mind_leases(entry);
 	}
 	mj_unlock();
 	return wake;
+}
+
+/* The next tick sees all leases that have been committed until now. */
+static void
+forget_leases(void)
+{
+	MjDatabase *entry;
+
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+		entry->lease_due = DT_NOEND;
+	mj_unlock();
 }
 
 /* Is it time to look at the tables?  Else why would it be. */
@@ -284,6 +309,7 @@ try_tick(TimestampTz now, bool thorough, MjTick *found)
 {
 	Look this = { now, thorough, found, false };
 
+	forget_leases();
 	MJ_FAULT("scheduler-tick-start");
 	if (mj_worker_do_bounded(tick_context, mj_worker_is_unsettled(),
 							 MJ_HELD_UP_TICK, look, &this))
@@ -365,7 +391,7 @@ tick(TimestampTz now, bool first, bool woken)
 	publish_held(found.held, found.batches);
 	if (first || !found.own)
 		report(&found);
-	if (found.nlanes > 0 || found.nrequests > 0)
+	if (found.nlanes > 0 || found.nrequests > 0 || found.announcement.nruns > 0)
 		known.last_busy = mj_clock_real();
 	known.last_tick = mj_clock_real();
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -445,7 +471,7 @@ leave(void)
 			mj_enabled && entry->blocked == 0;
 		if (!woken)
 		{
-			entry->next_due = known.next_due;
+			entry->next_due = Min(known.next_due, entry->lease_due);
 			entry->failures = 0;
 			mj_slot_clear(mj_my_slot);
 			mj_my_slot = NULL;
@@ -491,6 +517,8 @@ become_idle(bool *gathers)
 	entry = mj_database_find(MyDatabaseId);
 	woken = entry != NULL && is_woken(entry);
 	*gathers = entry != NULL && entry->wake;
+	if (entry != NULL)
+		mind_leases(entry);
 	mj_unlock();
 	if (!woken)
 		mj_slot_set_state(MJ_SLOT_IDLE);

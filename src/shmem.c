@@ -258,14 +258,24 @@ mj_slot_claim(MjSlot *slot, int64 run_id)
 }
 
 /*
- * Does a slot's worker have a run, at hand or claimed?  One that sends mails
- * says of none which they are.  Lock held.
+ * A slot's worker is to begin none of its claims, but those that were cancelled.
+ * Lock held.
  */
+void
+mj_slot_release_claims(MjSlot *slot)
+{
+	int i;
+
+	for (i = slot->nclaims - 1; i >= 0; i--)
+		if (!slot->claims[i].begun && slot->claims[i].cancel_at == 0)
+			slot->claims[i] = slot->claims[--slot->nclaims];
+}
+
+/* Does a slot's worker have a run, not a mail, at hand or claimed?  Lock held. */
 bool
 mj_slot_holds(MjSlot *slot, int64 run_id)
 {
-	return slot->lane == MJ_LANE_MAIL || slot->run_id == run_id ||
-		mj_slot_claim(slot, run_id) != NULL;
+	return slot->run_id == run_id || mj_slot_claim(slot, run_id) != NULL;
 }
 
 /*
@@ -357,7 +367,9 @@ mj_claims_publish(const int64 *run_ids, int n)
 	for (i = 0; i < n; i++)
 	{
 		mj_my_slot->claims[i].run_id = run_ids[i];
+		mj_my_slot->claims[i].begun = false;
 		mj_my_slot->claims[i].cancel_at = 0;
+		mj_my_slot->claims[i].cancel_reason[0] = '\0';
 	}
 	mj_my_slot->nclaims = n;
 	mj_my_slot->stuck = false;
@@ -368,11 +380,12 @@ mj_claims_publish(const int64 *run_ids, int n)
 }
 
 /*
- * A claimed run becomes the one at hand; what was asked of it goes with it.
- * False when it was taken away.  Takes the lock.
+ * A claimed run becomes the one at hand; what was asked of it goes with it.  With
+ * keep the claim stays, until mj_claims_end_group().  False when it was taken
+ * away.  Takes the lock.
  */
 bool
-mj_claims_begin(int64 run_id)
+mj_claims_begin(int64 run_id, bool keep)
 {
 	MjSlot *slot = mj_my_slot;
 	MjClaim *claim;
@@ -382,26 +395,70 @@ mj_claims_begin(int64 run_id)
 	if (claim != NULL)
 	{
 		slot->run_id = run_id;
+		slot->ending = false;
 		slot->cancel_at = claim->cancel_at;
-		if (claim->cancel_at != 0)
-			memcpy(slot->cancel_reason, claim->cancel_reason, MJ_REASON_SIZE);
-		*claim = slot->claims[--slot->nclaims];
+		memcpy(slot->cancel_reason, claim->cancel_reason, MJ_REASON_SIZE);
+		memset(&slot->progress, 0, sizeof(MjProgress));
+		claim->begun = true;
+		if (!keep)
+			*claim = slot->claims[--slot->nclaims];
 	}
 	mj_unlock();
 	return claim != NULL;
 }
 
-/* This executor begins none of its claims any more; how many.  Takes the lock. */
+/*
+ * Claims that were begun and kept: those that are done are over, the others are
+ * to be begun again.  Takes the lock.
+ */
+void
+mj_claims_end_group(const int64 *done, int n)
+{
+	MjSlot *slot = mj_my_slot;
+	int i;
+
+	mj_lock();
+	for (i = 0; i < n; i++)
+	{
+		MjClaim *claim = mj_slot_claim(slot, done[i]);
+
+		if (claim != NULL)
+			*claim = slot->claims[--slot->nclaims];
+	}
+	for (i = 0; i < slot->nclaims; i++)
+		slot->claims[i].begun = false;
+	mj_unlock();
+}
+
+/*
+ * No claim of this executor is begun any more, but those that were cancelled,
+ * to end here; returns how many are given up.  Takes the lock.
+ */
 int
 mj_claims_drop(void)
 {
+	MjSlot *slot = mj_my_slot;
 	int n;
 
 	mj_lock();
-	n = mj_my_slot->nclaims;
-	mj_my_slot->nclaims = 0;
+	n = slot->nclaims;
+	mj_slot_release_claims(slot);
+	n -= slot->nclaims;
+	slot->stuck = false;
 	mj_unlock();
 	return n;
+}
+
+/* Has this executor claimed a run, still?  Takes the lock. */
+bool
+mj_claims_has(int64 run_id)
+{
+	bool has;
+
+	mj_lock();
+	has = mj_slot_claim(mj_my_slot, run_id) != NULL;
+	mj_unlock();
+	return has;
 }
 
 /* A database's entry, NULL when it has none.  Lock held. */
@@ -436,6 +493,7 @@ mj_database_enter(Oid oid)
 	memset(entry, 0, sizeof(MjDatabase));
 	entry->oid = oid;
 	entry->next_due = DT_NOEND;
+	entry->lease_due = DT_NOEND;
 	return entry;
 }
 
@@ -578,6 +636,36 @@ mj_wake_if_held(Oid oid)
 		mj_wake_database(oid, 0);
 	else if (batches)
 		mj_wake_database_soon(oid);
+}
+
+/*
+ * A lease of a database ends at an instant, at which its scheduler is to look;
+ * it is disturbed before only if it would look later than that.  Takes the lock;
+ * neither allocates nor raises.
+ */
+void
+mj_note_lease(Oid oid, TimestampTz until)
+{
+	MjDatabase *entry;
+	bool earlier;
+	int i;
+
+	mj_lock();
+	entry = mj_database_enter(oid);
+	earlier = entry != NULL && until < entry->lease_due;
+	if (earlier)
+	{
+		entry->lease_due = until;
+		entry->next_due = Min(entry->next_due, until);
+		for (i = 0; i < mj_shared->nslots; i++)
+			if (mj_slots[i].state != MJ_SLOT_FREE &&
+				mj_slots[i].kind == MJ_WORKER_SCHEDULER &&
+				mj_slots[i].database == oid)
+				mj_slot_set_latch(&mj_slots[i]);
+	}
+	mj_unlock();
+	if (earlier)
+		mj_wake_launcher();
 }
 
 /*

@@ -55,12 +55,13 @@ typedef struct MjProgress
 } MjProgress;
 
 /* Runs that an executor claims in one go, at most. */
-#define MJ_MAX_BATCH 16
+#define MJ_MAX_BATCH 60
 
-/* A run that an executor has claimed and not begun. */
+/* A run that an executor has claimed, and that is not the one at hand. */
 typedef struct MjClaim
 {
 	int64 run_id;
+	bool begun;			   /* and over, but its transaction goes on */
 	TimestampTz cancel_at; /* it is to end as cancelled; 0 = not */
 	char cancel_reason[MJ_REASON_SIZE];
 } MjClaim;
@@ -114,6 +115,8 @@ typedef struct MjDatabase
 	int blocked;			/* DDL statements that keep workers away */
 	int blocker_pid;		/* process of the last of them */
 	TimestampTz next_due;	/* DT_NOEND = nothing known to be due */
+	TimestampTz lease_due;	/* earliest end of the leases that were given since
+							 * the scheduler looked at them; DT_NOEND = none */
 	int failures;			/* scheduler exits in error, in a row */
 	TimestampTz not_before; /* no scheduler is started before */
 	TimestampTz last_start; /* of a scheduler */
@@ -192,6 +195,7 @@ extern void mj_slot_clear(MjSlot *slot);
 extern MjSlot *mj_slot_find(int64 worker_id);
 extern MjSlot *mj_slot_of_run(int64 run_id);
 extern MjClaim *mj_slot_claim(MjSlot *slot, int64 run_id);
+extern void mj_slot_release_claims(MjSlot *slot);
 extern bool mj_slot_holds(MjSlot *slot, int64 run_id);
 extern int mj_slot_count(MjWorkerKind kind, Oid database, int64 lane);
 extern void mj_slot_set_latch(const MjSlot *slot);
@@ -201,7 +205,9 @@ extern bool mj_slot_take_suspect(int crashes, int last); /* takes it */
 
 /* claims of this process; each takes the lock */
 extern void mj_claims_publish(const int64 *run_ids, int n);
-extern bool mj_claims_begin(int64 run_id);
+extern bool mj_claims_begin(int64 run_id, bool keep);
+extern void mj_claims_end_group(const int64 *done, int n);
+extern bool mj_claims_has(int64 run_id);
 extern int mj_claims_drop(void);
 
 /* databases; lock held */
@@ -220,6 +226,7 @@ extern void mj_wake_database(Oid oid, TimestampTz due);
 extern void mj_wake_database_soon(Oid oid);
 extern bool mj_wake_lane(Oid database, int64 lane);
 extern void mj_wake_if_held(Oid oid);
+extern void mj_note_lease(Oid oid, TimestampTz until);
 extern void mj_request_end(int64 run_id, MjRequestState state);
 
 #endif /* MJ_SHMEM_H */

@@ -30,6 +30,7 @@
 #include "guc.h"
 #include "job_plan.h"
 #include "job_store.h"
+#include "lapse.h"
 #include "mail_store.h"
 #include "runlog.h"
 #include "shmem.h"
@@ -83,7 +84,7 @@ typedef enum Fate
 	WAS_LOST /* there is no such worker any more */
 } Fate;
 
-/* What has become of a run's worker.  Takes the lock. */
+/* What has become of a run's worker; of mails no slot lists which it has. */
 static Fate
 fate_of_worker(const MjRun *run)
 {
@@ -94,21 +95,22 @@ fate_of_worker(const MjRun *run)
 	slot = mj_slot_find(run->worker_id);
 	if (slot == NULL)
 		fate = WAS_LOST;
+	else if (run->lane == MJ_LANE_MAIL || mj_slot_holds(slot, run->run_id))
+		fate = HAS_IT;
 	else
-		fate = mj_slot_holds(slot, run->run_id) ? HAS_IT : LET_GO;
+		fate = LET_GO;
 	mj_unlock();
 	return fate;
 }
 
 /*
  * Executors whose runs take long are to begin none of the others that they have
- * claimed, so that they can go back.  A cancelled one stays, to be ended there.
+ * claimed, so that they can go back.
  */
 static void
 release_stuck_claims(void)
 {
 	int i;
-	int k;
 
 	mj_lock();
 	for (i = 0; i < mj_shared->nslots; i++)
@@ -118,23 +120,44 @@ release_stuck_claims(void)
 		if (slot->state == MJ_SLOT_FREE || slot->database != MyDatabaseId ||
 			!slot->stuck)
 			continue;
-		for (k = slot->nclaims - 1; k >= 0; k--)
-			if (slot->claims[k].cancel_at == 0)
-				slot->claims[k] = slot->claims[--slot->nclaims];
+		mj_slot_release_claims(slot);
 		slot->stuck = false;
 	}
 	mj_unlock();
 }
 
+/* A run whose worker is lost, and that it had at hand. */
+static void
+end_lost_attempt(const MjRun *run)
+{
+	if ((uint32) (run->worker_id >> 32) == mj_shared->boot_id)
+		mj_runlog_interrupted(run, "its worker has ended");
+	else
+		mj_runlog_crashed(run);
+}
+
+/* May a run have been one of several in a transaction? */
+static bool
+may_be_grouped(const MjRun *run)
+{
+	MjJob job;
+
+	return run->crashes == 0 && mj_job_by_id(run->job_id, &job) &&
+		job.group_commit;
+}
+
 /*
  * Runs that nobody has any more go back.  Of those of a lost worker the first
- * was at hand, see batch.c, and all mails were.  The rows are read before the
- * slots, and written only while they still name that worker.
+ * was at hand, see batch.c, with those that may have been in its transaction;
+ * and so were all mails.  The rows are read before the slots, and written only
+ * while they still name that worker.
  */
 static void
 sweep_lost_runs(void)
 {
 	MjRun *runs;
+	int64 lost = 0;		   /* worker whose run at hand has been found */
+	bool together = false; /* other runs of it may have been, too */
 	int n;
 	int i;
 
@@ -143,18 +166,20 @@ sweep_lost_runs(void)
 	for (i = 0; i < n; i++)
 	{
 		MjRun *run = &runs[i];
+		bool mail = run->lane == MJ_LANE_MAIL;
 		Fate fate = fate_of_worker(run);
 
 		if (fate == HAS_IT)
 			continue;
-		if (fate == LET_GO ||
-			(run->lane != MJ_LANE_MAIL && i > 0 &&
-			 run->worker_id == runs[i - 1].worker_id))
-			(void) mj_queue_unclaim(run, run->lane, 0);
-		else if ((uint32) (run->worker_id >> 32) == mj_shared->boot_id)
-			mj_runlog_interrupted(run, "its worker has ended");
+		if (!mail && fate == WAS_LOST)
+			together =
+				(run->worker_id != lost || together) && may_be_grouped(run);
+		if (mail || (fate == WAS_LOST && (run->worker_id != lost || together)))
+			end_lost_attempt(run);
 		else
-			mj_runlog_crashed(run);
+			(void) mj_queue_unclaim(run, run->lane, 0);
+		if (!mail)
+			lost = run->worker_id;
 	}
 }
 
@@ -266,6 +291,7 @@ mj_tick_act(const MjTick *tick)
 	answer_requests(tick);
 	for (i = 0; i < tick->nreplaced; i++)
 		(void) mj_run_cancel(tick->replaced[i], "replaced by a later run");
+	mj_announcement_make(&tick->announcement);
 }
 
 /* End the ready runs of a lane whose role cannot run them. */
@@ -289,8 +315,8 @@ refuse_lane(int64 lane, TimestampTz now)
 			continue;
 		}
 		mj_runlog_owner(&job, &owner);
-		if ((int64) job.role_oid != lane)
-			mj_queue_unclaim(&runs[i], (int64) job.role_oid, 0);
+		if (mj_job_lane(&job) != lane)
+			mj_queue_unclaim(&runs[i], mj_job_lane(&job), 0);
 		else if (!mj_access_role_can_run((Oid) lane, job.role, &problem))
 			mj_runlog_refused(&runs[i], &owner, &problem);
 	}
@@ -367,12 +393,14 @@ static void
 tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
 	bool noticed = mj_changes_notice(now, seen);
+	TimestampTz next_lapse;
 	TimestampTz admission;
 	bool more;
 
 	if (thorough)
 		make_missing_states();
 	sweep_lost_runs();
+	next_lapse = mj_lapse_pass(now);
 	more = mj_due_fire(now, MJ_DUE_LIMIT);
 	more |= mj_due_follow(now);
 	more |= mj_expiry_end(now) >= MJ_EXPIRY_LIMIT;
@@ -383,8 +411,10 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	more |= mj_batch_end_pass(now, &tick->batches);
 	find_lanes(now, tick);
 	add_upcoming_lanes(tick, now);
+	mj_announcement_find(&tick->announcement);
 	tick->next_due = Min(next_due(now, more), mj_worker_end_stubborn(now));
 	tick->next_due = Min(tick->next_due, admission);
+	tick->next_due = Min(tick->next_due, next_lapse);
 	if (!noticed)
 		tick->next_due = Min(tick->next_due, now + USECS_PER_SEC);
 }

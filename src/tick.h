@@ -10,6 +10,7 @@
 #ifndef MJ_TICK_H
 #define MJ_TICK_H
 
+#include "announcement.h"
 #include "queue_store.h"
 #include "shmem.h"
 
@@ -28,6 +29,7 @@ typedef struct MjTick
 	bool batches;		 /* so do batches */
 	int nreplaced;
 	int64 *replaced; /* running runs that a later one replaces */
+	MjAnnouncement announcement;
 } MjTick;
 
 /* Executors of a job that is due soon are started this long before. */

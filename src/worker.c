@@ -476,7 +476,7 @@ cancel_claim(int64 run_id, const char *reason, TimestampTz now)
 			mj_slot_claim(&mj_slots[i], run_id) :
 			NULL;
 
-		if (claim == NULL)
+		if (claim == NULL || claim->begun)
 			continue;
 		note_cancel(&claim->cancel_at, claim->cancel_reason, reason, now);
 		return true;

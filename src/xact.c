@@ -21,7 +21,7 @@
 #include "xact.h"
 
 #define MJ_MAX_PENDING_LANES 16
-#define MJ_MAX_PENDING_RUNS 32
+#define MJ_MAX_PENDING_RUNS (MJ_MAX_BATCH + 4)
 
 /* What the current transaction has to do when it commits. */
 static struct
@@ -29,6 +29,7 @@ static struct
 	bool wake;
 	Oid other_database; /* has to be looked at too; or InvalidOid */
 	TimestampTz due;	/* earliest instant that somebody asked for */
+	TimestampTz lease;	/* earliest end of a lease; 0: none was given */
 	int nlanes;
 	int64 lanes[MJ_MAX_PENDING_LANES]; /* have runs that are ready */
 	bool soon; /* the scheduler is to look, without haste */
@@ -113,6 +114,8 @@ wake_after_commit(void)
 		return;
 	if (pending.nruns > 0)
 		mj_wake_if_held(MyDatabaseId);
+	if (pending.lease != 0)
+		mj_note_lease(MyDatabaseId, pending.lease);
 	for (i = 0; i < pending.nlanes; i++)
 		if (!mj_wake_lane(MyDatabaseId, pending.lanes[i]))
 			pending.soon = true;
@@ -147,6 +150,7 @@ transaction_ended(XactEvent event, void *arg)
 	}
 	pending.wake = false;
 	pending.other_database = InvalidOid;
+	pending.lease = 0;
 	pending.nlanes = 0;
 	pending.soon = false;
 	pending.nruns = 0;
@@ -213,6 +217,17 @@ mj_xact_wake_ready(int64 lane, int64 runs)
 {
 	if (mj_shmem_available() && (!add_lane(lane) || runs > 1))
 		pending.soon = true;
+}
+
+/*
+ * A lease ends at an instant, if the current transaction commits: the scheduler
+ * is to look then, but not before.
+ */
+void
+mj_xact_lease(TimestampTz until)
+{
+	if (mj_shmem_available() && (pending.lease == 0 || until < pending.lease))
+		pending.lease = until;
 }
 
 /* Have another database looked at when the current transaction commits. */

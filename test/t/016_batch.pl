@@ -28,8 +28,8 @@ sub queue
     my ($long, $short) = @_;
     sql('SELECT jobs.drain()');
     my $ids = sql(qq{
-        SELECT run_id FROM generate_series(1, $long), jobs.run_now('long', wait => false);
-        SELECT run_id FROM generate_series(1, $short), jobs.run_now('short', wait => false)});
+        SELECT (jobs.run_now('long', wait => false)).run_id FROM generate_series(1, $long);
+        SELECT (jobs.run_now('short', wait => false)).run_id FROM generate_series(1, $short)});
     sql('SELECT jobs.undrain()');
     return split /\n/, $ids;
 }
@@ -76,8 +76,8 @@ is(sql("SELECT jobs.cancel($short[1])"), 't', 'one of them is cancelled');
 $gate->query('SELECT pg_advisory_unlock(1)');
 ok(poll_until($node, 'SELECT count(*) FROM jobs.queue', '0'), 'all end');
 is(ends(@short[0, 2]), '1 succeeded', 'the others well');
-is(sql("SELECT status || ', ' || error FROM jobs.history WHERE run_id = $short[1]"),
-   'cancelled, cancelled by role "postgres"', 'and this one cancelled');
+is(sql("SELECT status FROM jobs.history WHERE run_id = $short[1] AND error LIKE 'cancelled by role %'"),
+   'cancelled', 'and this one cancelled');
 is(sql("SELECT count(*) FROM effect WHERE run_id = $short[1]"), '0', 'without having done anything');
 
 # --- the process is told to end ----------------------------------------------
