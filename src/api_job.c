@@ -75,7 +75,9 @@ enum
 	ARG_RUN_AFTER,
 	ARG_ISOLATED,
 	ARG_HANDLER,
-	ARG_GROUP_COMMIT
+	ARG_GROUP_COMMIT,
+	ARG_THROTTLE_LIMIT,
+	ARG_THROTTLE_PERIOD
 };
 
 /* The names that are given for run_after. */
@@ -271,6 +273,24 @@ check_overlap(const MjJob *job)
 						   job->overlap)));
 	if (job->concurrency_key != NULL)
 		check_name("concurrency key", job->concurrency_key);
+}
+
+/* Raise 22023 unless what is said of the throttle makes sense. */
+static void
+check_throttle(const MjJob *job)
+{
+	if (job->throttle_limit < 0)
+		refuse_option("throttle_limit",
+					  "It must be at least 1; 0 takes it away.");
+	check_interval("throttle_period", job->throttle_period, 1, 366);
+	if ((job->throttle_limit > 0) != (job->throttle_period != NULL))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "options \"throttle_limit\" and \"throttle_period\" go together"),
+			 errhint(
+				 "So many attempts may start within any period: throttle_limit => 10, throttle_period => '1 minute'.")));
 }
 
 /* Error context callback: an error's position is in the command. */
@@ -494,6 +514,18 @@ take_overlap(FunctionCallInfo fcinfo, MjJob *job)
 		job->group_commit = PG_GETARG_BOOL(ARG_GROUP_COMMIT);
 }
 
+/* The throttle; a limit of zero takes it away. */
+static void
+take_throttle(FunctionCallInfo fcinfo, MjJob *job)
+{
+	if (!PG_ARGISNULL(ARG_THROTTLE_LIMIT))
+		job->throttle_limit = PG_GETARG_INT32(ARG_THROTTLE_LIMIT);
+	if (!PG_ARGISNULL(ARG_THROTTLE_PERIOD))
+		job->throttle_period = PG_GETARG_INTERVAL_P(ARG_THROTTLE_PERIOD);
+	else if (job->throttle_limit == 0)
+		job->throttle_period = NULL;
+}
+
 /* The jobs that a job is to run after; raises 42704, 42501, 22004. */
 static void
 take_predecessors(FunctionCallInfo fcinfo, Predecessors *after)
@@ -571,6 +603,7 @@ take_arguments(FunctionCallInfo fcinfo, MjJob *job)
 	if (!PG_ARGISNULL(ARG_ENABLED))
 		job->enabled = PG_GETARG_BOOL(ARG_ENABLED);
 	take_overlap(fcinfo, job);
+	take_throttle(fcinfo, job);
 	take_retries(fcinfo, job);
 	if (!PG_ARGISNULL(ARG_CATCH_UP))
 		job->catch_up = text_argument(fcinfo, ARG_CATCH_UP);
@@ -628,6 +661,7 @@ check_definition(const MjJob *job, const MjJob *old)
 	if (job->job_group != NULL)
 		check_name("job group", job->job_group);
 	check_overlap(job);
+	check_throttle(job);
 	check_choice("catch_up", job->catch_up, catch_ups);
 	check_interval("timeout", job->timeout, 1, MAX_TIMEOUT_DAYS);
 	check_retries(job);
@@ -670,6 +704,8 @@ changes_queue(const MjJob *job, const MjJob *old)
 	return mj_job_lane(job) != mj_job_lane(old) ||
 		mj_job_is_gated(job) != mj_job_is_gated(old) ||
 		job->max_running != old->max_running ||
+		job->throttle_limit != old->throttle_limit ||
+		job->throttle_period != old->throttle_period ||
 		!same_text(job->overlap, old->overlap) ||
 		!same_text(job->concurrency_key, old->concurrency_key);
 }

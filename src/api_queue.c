@@ -117,18 +117,19 @@ take_job(FunctionCallInfo fcinfo, int n, const char *function, MjJob *job)
 	mj_job_check_runs_here(job);
 }
 
-/* Have somebody take up what was put into the queue. */
+/*
+ * Have somebody take up what was put into the queue: an executor, if it is ready,
+ * else the scheduler, which finds in the table when to do what.
+ */
 static void
 wake_for(const MjEntry *entry, int64 runs)
 {
-	if (entry->state[0] == 'w')
-		mj_xact_wake(entry->run_at, MJ_LANE_NONE);
-	else if (entry->gated)
-		mj_xact_wake(0, MJ_LANE_NONE);
-	else
+	if (strcmp(entry->state, "ready") == 0)
 		mj_xact_wake_ready(entry->lane, runs);
+	else
+		mj_xact_wake_soon();
 	if (entry->expires_at != 0)
-		mj_xact_wake(entry->expires_at, MJ_LANE_NONE);
+		mj_xact_wake_soon();
 }
 
 /* Arguments that are not given are an empty object. */
@@ -142,8 +143,8 @@ args_or_empty(FunctionCallInfo fcinfo, int n)
 
 /*
  * What the runs are to be that a call asks for, by the options that all functions
- * have: run_at and priority from "first", concurrency_key and expires_at from
- * "rest".  Raises 22023.
+ * have: run_at and priority from "first"; concurrency_key, expires_at and
+ * throttle_key from "rest".  Raises 22023.
  */
 static void
 take_options(FunctionCallInfo fcinfo, int first, int rest, const MjJob *job,
@@ -151,6 +152,7 @@ take_options(FunctionCallInfo fcinfo, int first, int rest, const MjJob *job,
 {
 	TimestampTz now = mj_clock_now();
 	char *key = key_argument(fcinfo, rest, "concurrency_key");
+	char *throttle_key = key_argument(fcinfo, rest + 2, "throttle_key");
 
 	mj_entry_of_job(job, now, entry);
 	entry->run_at = instant_argument(fcinfo, first, "run_at");
@@ -159,6 +161,8 @@ take_options(FunctionCallInfo fcinfo, int first, int rest, const MjJob *job,
 	if (key != NULL)
 		entry->concurrency_key = key;
 	entry->expires_at = instant_argument(fcinfo, rest + 1, "expires_at");
+	if (throttle_key != NULL)
+		entry->throttle_key = throttle_key;
 	mj_entry_settle(entry, job, now);
 }
 
@@ -273,6 +277,6 @@ mj_api_batch(PG_FUNCTION_ARGS)
 							 PG_ARGISNULL(2) ? NULL : &then, then_args, &total);
 	if (total > 0)
 		wake_for(&entry, total);
-	mj_xact_wake(0, MJ_LANE_NONE);
+	mj_xact_wake_soon();
 	PG_RETURN_INT64(batch_id);
 }

@@ -25,9 +25,9 @@ static MjStatement make_batch = {
 	"  count(*) AS total, min(run_id) AS least FROM made)"
 	" INSERT INTO jobs.batch (job_id, job, role, role_oid, then_job_id,"
 	" then_job, then_args, run_ids, total, live_from, created_at)"
-	" SELECT $1, $13, $14, $2::oid, $15, $16, $17, coalesce(run_ids, '{}'),"
-	" total, coalesce(least, 0), $18 FROM ids RETURNING batch_id, total",
-	18,
+	" SELECT $1, $14, $15, $2::oid, $16, $17, $18, coalesce(run_ids, '{}'),"
+	" total, coalesce(least, 0), $19 FROM ids RETURNING batch_id, total",
+	19,
 	{ MJ_ENTRY_TYPES, JSONBARRAYOID, TEXTOID, NAMEOID, INT8OID, TEXTOID,
 	  JSONBOID, TIMESTAMPTZOID }
 };

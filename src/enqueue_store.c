@@ -21,7 +21,7 @@
 #include "enqueue_store.h"
 #include "table.h"
 
-#define INSERT_ENTRY MJ_ENTRY_COLUMNS "VALUES (" MJ_ENTRY_VALUES ", $12, true) "
+#define INSERT_ENTRY MJ_ENTRY_COLUMNS "VALUES (" MJ_ENTRY_VALUES ", $13, true) "
 #define ON_DUPLICATE \
 	"ON CONFLICT (job_id, dedupe_key) WHERE dedupe_key IS NOT NULL "
 
@@ -29,20 +29,20 @@
 static MjTable queue_table = {
 	"queue",
 	"job_id, lane, state, priority, run_at, gated, concurrency_key, expires_at,"
-	" dedupe_key, dedupe_to_end, trigger, args, run_id, due_at, enqueued, missed,"
+	" dedupe_key, dedupe_to_end, trigger, throttle_key, args, run_id, due_at, enqueued, missed,"
 	" attempt, failures, crashes"
 };
 
 /* Their run ids are in the order of the array. */
 static MjStatement insert_many = {
 	MJ_INSERT_MANY,
-	12,
+	13,
 	{ MJ_ENTRY_TYPES, JSONBARRAYOID },
 };
 
 static MjStatement insert_or_keep = {
 	INSERT_ENTRY ON_DUPLICATE "DO NOTHING RETURNING run_id",
-	12,
+	13,
 	{ MJ_ENTRY_TYPES, JSONBOID },
 };
 
@@ -52,10 +52,11 @@ static MjStatement insert_or_replace = {
 	" priority = excluded.priority, run_at = excluded.run_at,"
 	" due_at = excluded.due_at, gated = excluded.gated,"
 	" concurrency_key = excluded.concurrency_key,"
+	" throttle_key = excluded.throttle_key,"
 	" expires_at = excluded.expires_at, args = excluded.args,"
 	" dedupe_to_end = excluded.dedupe_to_end "
 	"WHERE q.attempt = 0 RETURNING run_id",
-	12,
+	13,
 	{ MJ_ENTRY_TYPES, JSONBOID },
 };
 
@@ -67,7 +68,7 @@ static MjStatement insert_or_push_back = {
 	" state = CASE WHEN excluded.run_at > q.run_at"
 	" AND excluded.state = 'waiting' THEN 'waiting' ELSE q.state END "
 	"WHERE q.attempt = 0 RETURNING run_id",
-	12,
+	13,
 	{ MJ_ENTRY_TYPES, JSONBOID },
 };
 
@@ -86,7 +87,7 @@ static MjStatement lock_unstarted = {
 	{ INT8OID, TEXTOID },
 };
 
-/* $1 to $11 of the statements that insert; for this and other stores. */
+/* $1 to $12 of the statements that insert; for this and other stores. */
 void
 mj_param_entry(MjParams *params, const MjEntry *entry)
 {
@@ -101,6 +102,7 @@ mj_param_entry(MjParams *params, const MjEntry *entry)
 	mj_param_text(params, entry->dedupe_key);
 	mj_param_bool(params, entry->dedupe_to_end);
 	mj_param_text(params, entry->trigger);
+	mj_param_text(params, entry->throttle_key);
 }
 
 /* What a run of a job is to be if nothing else is said: now, of trigger queue. */
@@ -113,6 +115,7 @@ mj_entry_of_job(const MjJob *job, TimestampTz now, MjEntry *entry)
 	entry->priority = job->priority;
 	entry->run_at = entry->asked_at = now;
 	entry->concurrency_key = job->concurrency_key;
+	entry->throttle_key = "";
 	entry->trigger = "queue";
 }
 

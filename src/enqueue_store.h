@@ -27,6 +27,7 @@ typedef struct MjEntry
 	TimestampTz run_at;
 	bool gated; /* held until the scheduler admits it */
 	const char *concurrency_key;
+	const char *throttle_key; /* not NULL */
 	const char *dedupe_key;
 	bool dedupe_to_end;		/* not only until it starts */
 	TimestampTz expires_at; /* 0: never */
@@ -36,19 +37,19 @@ typedef struct MjEntry
 
 /*
  * The INSERT of runs for the elements of an array, for this and other stores: $1
- * to $11 are of mj_param_entry(), $12 is the array.
+ * to $12 are of mj_param_entry(), $13 is the array.
  */
 #define MJ_ENTRY_COLUMNS \
 	"INSERT INTO jobs.queue AS q (job_id, lane, state, priority, run_at," \
 	" due_at, gated, concurrency_key, expires_at, dedupe_key, dedupe_to_end," \
-	" trigger, args, enqueued) "
-#define MJ_ENTRY_VALUES "$1, $2, $3, $4, $5, $5, $6, $7, $8, $9, $10, $11"
+	" trigger, throttle_key, args, enqueued) "
+#define MJ_ENTRY_VALUES "$1, $2, $3, $4, $5, $5, $6, $7, $8, $9, $10, $11, $12"
 #define MJ_ENTRY_TYPES \
 	INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, BOOLOID, TEXTOID, \
-		TIMESTAMPTZOID, TEXTOID, BOOLOID, TEXTOID
+		TIMESTAMPTZOID, TEXTOID, BOOLOID, TEXTOID, TEXTOID
 #define MJ_INSERT_MANY \
 	MJ_ENTRY_COLUMNS "SELECT " MJ_ENTRY_VALUES ", coalesce(a, '{}'), true" \
-					 " FROM unnest($12) a RETURNING run_id"
+					 " FROM unnest($13) a RETURNING run_id"
 
 /* What becomes of a run whose dedupe key a live one has. */
 typedef enum MjDuplicate

@@ -43,7 +43,8 @@
 	" s.runs, i.clock_was, j.backoff, j.backoff_cap, j.backoff_jitter," \
 	" j.retry_on, j.max_running, j.concurrency_key, j.isolated," \
 	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id)," \
-	" j.handler = 'external', j.group_commit "
+	" j.handler = 'external', j.group_commit," \
+	" j.throttle_limit, j.throttle_period "
 #define OWN_INSTANCE \
 	"i.only_row AND i.instance_id = j.origin AND i.database_oid = $1" \
 	" AND i.setting = $2 "
@@ -92,7 +93,8 @@ static MjStatement to_execute = {
 /* What it takes to put a run of a job into the queue, and no more. */
 static MjStatement to_enqueue = {
 	"SELECT j.job_id, j.role, s.role_oid, j.priority, j.overlap, j.max_running,"
-	" j.concurrency_key, i.only_row IS NULL, j.handler = 'external' "
+	" j.concurrency_key, i.only_row IS NULL, j.handler = 'external',"
+	" j.throttle_limit "
 	"FROM jobs.job j LEFT JOIN jobs.instance i ON " OWN_INSTANCE
 	"LEFT JOIN jobs.job_state s ON s.job_id = j.job_id WHERE j.name = $3",
 	3,
@@ -111,25 +113,27 @@ static MjStatement all_jobs = {
 	{ OWN_TYPES },
 };
 
-/* $1 to $27 of insert_job and update_job: see param_definition(). */
+/* $1 to $29 of insert_job and update_job: see param_definition(). */
 #define DEFINITION_TYPES \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID, \
 		TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID, \
 		TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT4OID, TEXTOID, \
 		INTERVALOID, FLOAT8OID, TEXTARRAYOID, INT4OID, TEXTOID, BOOLOID, \
-		TEXTOID, BOOLOID
+		TEXTOID, BOOLOID, INT4OID, INTERVALOID
 
 static MjStatement insert_job = {
 	"INSERT INTO jobs.job (name, description, job_group, schedule, timezone,"
 	" command, role, enabled, overlap, catch_up, timeout, max_attempts,"
 	" backoff_base, priority, anchor, jitter, max_runs, backoff, backoff_cap,"
 	" backoff_jitter, retry_on, max_running, concurrency_key, isolated, handler,"
-	" group_commit, origin, created_at, updated_at) "
+	" group_commit, throttle_limit, throttle_period, origin, created_at,"
+	" updated_at) "
 	"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, instance_id, $15, $15"
+	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29,"
+	" instance_id, $15, $15"
 	" FROM jobs.instance "
 	"ON CONFLICT (name) DO NOTHING RETURNING job_id",
-	27,
+	29,
 	{ DEFINITION_TYPES },
 };
 
@@ -140,9 +144,9 @@ static MjStatement update_job = {
 	" priority = $14, updated_at = $15, anchor = $16, jitter = $17,"
 	" max_runs = $18, backoff = $19, backoff_cap = $20, backoff_jitter = $21,"
 	" retry_on = $22, max_running = $23, concurrency_key = $24,"
-	" isolated = $25, handler = $26, group_commit = $27, version = $28"
-	" WHERE name = $1",
-	28,
+	" isolated = $25, handler = $26, group_commit = $27, throttle_limit = $28,"
+	" throttle_period = $29, version = $30 WHERE name = $1",
+	30,
 	{ DEFINITION_TYPES, INT4OID },
 };
 
@@ -478,16 +482,18 @@ job_read(MjScope *scope, uint64 row, MjJob *job)
 	job->has_successors = mj_row_bool(row, 38);
 	job->external = mj_row_bool(row, 39);
 	job->group_commit = mj_row_bool(row, 40);
+	job->throttle_limit = mj_row_int32(row, 41);
+	job->throttle_period = row_interval(scope, row, 42);
 }
 
 /*
  * Are the runs of a job held until the scheduler admits them: must some wait
- * for others of the job, or of its key?
+ * for others of the job, or of its key, or for its throttle?
  */
 bool
 mj_job_is_gated(const MjJob *job)
 {
-	if (job->concurrency_key != NULL)
+	if (job->concurrency_key != NULL || job->throttle_limit > 0)
 		return true;
 	if (strcmp(job->overlap, "allow") == 0)
 		return job->max_running > 0;
@@ -697,6 +703,7 @@ mj_job_to_enqueue(const char *name, MjJob *job)
 		job->concurrency_key = mj_row_text(&scope, 0, 7);
 		job->foreign_origin = mj_row_bool(0, 8);
 		job->external = mj_row_bool(0, 9);
+		job->throttle_limit = mj_row_int32(0, 10);
 	}
 	mj_store_leave(&scope);
 	if (found && !OidIsValid(job->role_oid)) /* restored ahead of its role */
@@ -730,7 +737,7 @@ param_limit(MjParams *params, int32 value)
 	mj_param_datum(params, Int32GetDatum(value), value == 0);
 }
 
-/* $1 to $26 of insert_job and update_job. */
+/* $1 to $29 of insert_job and update_job. */
 static void
 param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 {
@@ -762,6 +769,8 @@ param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 	mj_param_bool(params, job->isolated);
 	mj_param_text(params, job->external ? "external" : "sql");
 	mj_param_bool(params, job->group_commit);
+	param_limit(params, job->throttle_limit);
+	param_interval(params, job->throttle_period);
 }
 
 /*

@@ -45,6 +45,8 @@ typedef struct MjJob
 	const char *overlap;		 /* skip, queue, allow, replace */
 	int32 max_running;			 /* with allow; 0: no limit */
 	const char *concurrency_key; /* may be NULL */
+	int32 throttle_limit;		 /* starts in each period; 0: no limit */
+	Interval *throttle_period;	 /* NULL if there is no limit */
 	bool isolated;				 /* each run has a process of its own */
 	bool group_commit;			 /* runs of it may share a transaction */
 	bool external;				 /* done by workers outside of the server */

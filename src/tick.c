@@ -35,6 +35,7 @@
 #include "runlog.h"
 #include "shmem.h"
 #include "store.h"
+#include "throttle_store.h"
 #include "tick.h"
 #include "worker.h"
 #include "xact.h"
@@ -393,6 +394,7 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
 	bool noticed = mj_changes_notice(now, seen);
 	TimestampTz next_lapse;
+	TimestampTz admission;
 	bool more;
 
 	if (thorough)
@@ -404,13 +406,15 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	more |= mj_expiry_end(now) >= MJ_EXPIRY_LIMIT;
 	skip_overlapping(now);
 	more |= mj_queue_promote(now) >= MJ_PROMOTE_LIMIT;
-	tick->held = mj_admission_pass(&tick->replaced, &tick->nreplaced);
+	tick->held =
+		mj_admission_pass(now, &tick->replaced, &tick->nreplaced, &admission);
 	more |= mj_batch_end_pass(now, &tick->batches);
 	find_lanes(now, tick);
 	add_upcoming_lanes(tick, now);
 	mj_announcement_find(&tick->announcement);
 	tick->next_due = Min(next_due(now, more), mj_worker_end_stubborn(now));
 	tick->next_due = Min(tick->next_due, next_lapse);
+	tick->next_due = Min(tick->next_due, admission);
 	if (!noticed)
 		tick->next_due = Min(tick->next_due, now + USECS_PER_SEC);
 }
@@ -470,8 +474,10 @@ mj_tick_prune(TimestampTz now)
 
 	if (!mj_store_installed())
 		return false;
+	mj_throttle_settle(); /* from what is deleted here */
 	n = Max(mj_history_prune(before, MJ_PRUNE_LIMIT),
 			mj_mail_prune(before, MJ_PRUNE_LIMIT));
 	n = Max(n, mj_batch_prune(before, MJ_PRUNE_LIMIT));
+	n = Max(n, mj_throttle_prune(now, MJ_PRUNE_LIMIT));
 	return n >= MJ_PRUNE_LIMIT;
 }

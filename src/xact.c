@@ -32,7 +32,7 @@ static struct
 	TimestampTz lease;	/* earliest end of a lease; 0: none was given */
 	int nlanes;
 	int64 lanes[MJ_MAX_PENDING_LANES]; /* have runs that are ready */
-	bool many;						   /* more than one for some lane */
+	bool soon; /* the scheduler is to look, without haste */
 	int nruns;
 	int64 runs[MJ_MAX_PENDING_RUNS]; /* have an attempt in the log */
 } pending;
@@ -118,10 +118,10 @@ wake_after_commit(void)
 		mj_note_lease(MyDatabaseId, pending.lease);
 	for (i = 0; i < pending.nlanes; i++)
 		if (!mj_wake_lane(MyDatabaseId, pending.lanes[i]))
-			pending.many = true;
+			pending.soon = true;
 	if (pending.wake)
 		mj_wake_database(MyDatabaseId, pending.due);
-	else if (pending.many)
+	else if (pending.soon)
 		mj_wake_database_soon(MyDatabaseId);
 }
 
@@ -152,7 +152,7 @@ transaction_ended(XactEvent event, void *arg)
 	pending.other_database = InvalidOid;
 	pending.lease = 0;
 	pending.nlanes = 0;
-	pending.many = false;
+	pending.soon = false;
 	pending.nruns = 0;
 }
 
@@ -196,6 +196,17 @@ mj_xact_wake(TimestampTz due, int64 lane)
 }
 
 /*
+ * Wake the scheduler when the current transaction commits, where some
+ * milliseconds do not matter: see mj_wake_database_soon().
+ */
+void
+mj_xact_wake_soon(void)
+{
+	if (mj_shmem_available())
+		pending.soon = true;
+}
+
+/*
  * The current transaction makes runs of a lane ready: wake an idle executor of
  * it when it commits, which is all that one run needs.  The scheduler is woken,
  * without haste, if there is no such executor or more than one run, so that
@@ -205,7 +216,7 @@ void
 mj_xact_wake_ready(int64 lane, int64 runs)
 {
 	if (mj_shmem_available() && (!add_lane(lane) || runs > 1))
-		pending.many = true;
+		pending.soon = true;
 }
 
 /*

@@ -94,6 +94,8 @@ CREATE TABLE jobs.job (
 	isolated		boolean NOT NULL DEFAULT false,
 	group_commit	boolean NOT NULL DEFAULT false,
 	handler			jobs.handler_kind NOT NULL DEFAULT 'sql',
+	throttle_limit	integer CHECK (throttle_limit > 0),
+	throttle_period	interval,
 	version			integer NOT NULL DEFAULT 1,
 	paused_at		timestamptz,
 	pause_reason	text,
@@ -122,6 +124,8 @@ COMMENT ON COLUMN jobs.job.isolated IS 'each run has a process of its own';
 COMMENT ON COLUMN jobs.job.group_commit IS 'many short runs of it may be committed together';
 COMMENT ON COLUMN jobs.job.handler IS 'sql: the command, in an executor; external: a program outside, which takes runs by jobs.claim()';
 COMMENT ON COLUMN jobs.job.command IS 'SQL text; empty: of an external job';
+COMMENT ON COLUMN jobs.job.throttle_limit IS 'attempts that may start within any throttle_period, of each throttle key; NULL: any number';
+COMMENT ON COLUMN jobs.job.throttle_period IS 'see throttle_limit';
 COMMENT ON COLUMN jobs.job.version IS 'counts changes of the command; plans are kept per version';
 COMMENT ON COLUMN jobs.job.origin IS 'instance_id of the database that defined it';
 
@@ -191,7 +195,8 @@ CREATE TABLE jobs.queue (
 	enqueued		boolean NOT NULL DEFAULT false,
 	dedupe_key		text COLLATE "C",
 	dedupe_to_end	boolean NOT NULL DEFAULT false,
-	expires_at		timestamptz
+	expires_at		timestamptz,
+	throttle_key	text COLLATE "C" NOT NULL DEFAULT ''
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.0,
 		autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
 		autovacuum_analyze_scale_factor = 0.0, autovacuum_analyze_threshold = 5000);
@@ -219,6 +224,7 @@ COMMENT ON COLUMN jobs.queue.enqueued IS 'made by jobs.enqueue() and its like: n
 COMMENT ON COLUMN jobs.queue.dedupe_key IS 'one run of a job and key; gone when it starts, unless dedupe_to_end';
 COMMENT ON COLUMN jobs.queue.dedupe_to_end IS 'whether dedupe_key stays until the run has ended';
 COMMENT ON COLUMN jobs.queue.expires_at IS 'a run that has not started by then never does';
+COMMENT ON COLUMN jobs.queue.throttle_key IS 'what it is throttled together with, if its job has a throttle';
 
 CREATE INDEX queue_ready_idx ON jobs.queue (lane, priority, run_id) WHERE state = 'ready';
 CREATE INDEX queue_waiting_idx ON jobs.queue (run_at) WHERE state = 'waiting';
@@ -229,13 +235,27 @@ CREATE INDEX queue_lease_until_idx ON jobs.queue (lease_until) WHERE lease_until
 -- column state the planner would take this index for any of them while it
 -- believes the table to be empty.
 CREATE INDEX queue_job_id_idx ON jobs.queue (job_id, (state IN ('ready', 'running')));
-CREATE INDEX queue_held_job_idx ON jobs.queue (job_id, priority, run_id) WHERE state = 'held';
+CREATE INDEX queue_held_job_idx ON jobs.queue (job_id, throttle_key, priority, run_id) WHERE state = 'held';
 CREATE INDEX queue_held_key_idx ON jobs.queue (concurrency_key, priority, run_id) WHERE state = 'held';
 CREATE INDEX queue_key_idx ON jobs.queue (concurrency_key)
 	WHERE concurrency_key IS NOT NULL AND state IN ('ready', 'running');
 
 CREATE UNIQUE INDEX queue_dedupe_idx ON jobs.queue (job_id, dedupe_key) WHERE dedupe_key IS NOT NULL;
 CREATE INDEX queue_expires_at_idx ON jobs.queue (expires_at) WHERE expires_at IS NOT NULL AND attempt = 0;
+
+CREATE TABLE jobs.throttle (
+	run_id			bigint NOT NULL,
+	attempt			integer NOT NULL,
+	job_id			bigint NOT NULL,
+	throttle_key	text COLLATE "C" NOT NULL,
+	started_at		timestamptz,
+	PRIMARY KEY (run_id, attempt)
+) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000);
+COMMENT ON TABLE jobs.throttle IS 'starts that count for the throttles of jobs: attempts that were admitted; written by the scheduler only';
+COMMENT ON COLUMN jobs.throttle.attempt IS 'number of the attempt that was admitted';
+COMMENT ON COLUMN jobs.throttle.started_at IS 'when it started; NULL: not yet, as far as the scheduler has looked';
+CREATE INDEX throttle_pending_idx ON jobs.throttle (run_id) WHERE started_at IS NULL;
+CREATE INDEX throttle_key_idx ON jobs.throttle (job_id, throttle_key, started_at);
 
 CREATE TABLE jobs.run_log (
 	run_id			bigint NOT NULL,

@@ -105,17 +105,20 @@ SELECT r.run_id,
 					 WHEN r.state = 'ready' THEN 'a free executor'
 					 WHEN r.state = 'held' AND r.concurrency_key IS NOT NULL
 					 THEN pg_catalog.format('other runs of key "%s" or of its job', r.concurrency_key)
+					 WHEN r.state = 'held' AND r.throttled THEN 'the throttle or other runs of its job'
 					 WHEN r.state = 'held' THEN 'other runs of its job'
 					 WHEN r.run_at > (SELECT jobs.clock()) THEN 'run_at'
 					 ELSE 'the scheduler' END) AS waits_for,
 	   r.role,
 	   r.dedupe_key,
 	   r.concurrency_key,
-	   r.expires_at
+	   r.expires_at,
+	   r.throttle_key
 FROM (SELECT q.*,
 			 CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END AS job,
 			 coalesce(m.role, a.rolname, j.role) AS role,
 			 coalesce(m.role_oid, CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END) AS role_oid,
+			 j.throttle_limit IS NOT NULL AS throttled,
 			 i.database_oid = d.oid
 			 AND i.setting = coalesce(pg_catalog.current_setting('motionify_jobs.instance', true), '')
 			 AND coalesce(j.origin, i.instance_id) = i.instance_id AS own

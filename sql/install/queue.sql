@@ -26,7 +26,8 @@ CREATE FUNCTION jobs.enqueue(
 	on_duplicate	text DEFAULT 'keep',
 	dedupe_until	text DEFAULT 'start',
 	concurrency_key	text DEFAULT NULL,
-	expires_at		timestamptz DEFAULT NULL
+	expires_at		timestamptz DEFAULT NULL,
+	throttle_key	text DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_enqueue';
@@ -39,7 +40,8 @@ CREATE FUNCTION jobs.enqueue_many(
 	run_at			timestamptz DEFAULT NULL,
 	priority		integer DEFAULT NULL,
 	concurrency_key	text DEFAULT NULL,
-	expires_at		timestamptz DEFAULT NULL
+	expires_at		timestamptz DEFAULT NULL,
+	throttle_key	text DEFAULT NULL
 ) RETURNS SETOF bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_enqueue_many';
@@ -54,7 +56,8 @@ CREATE FUNCTION jobs.batch(
 	run_at			timestamptz DEFAULT NULL,
 	priority		integer DEFAULT NULL,
 	concurrency_key	text DEFAULT NULL,
-	expires_at		timestamptz DEFAULT NULL
+	expires_at		timestamptz DEFAULT NULL,
+	throttle_key	text DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_batch';

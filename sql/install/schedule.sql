@@ -30,7 +30,9 @@ CREATE FUNCTION jobs.schedule(
 	run_after		text[] DEFAULT NULL,
 	isolated		boolean DEFAULT NULL,
 	handler			text DEFAULT NULL,
-	group_commit	boolean DEFAULT NULL
+	group_commit	boolean DEFAULT NULL,
+	throttle_limit	integer DEFAULT NULL,
+	throttle_period	interval DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_schedule';
