@@ -48,9 +48,9 @@ skip_surplus(void)
 /*
  * Look at the held runs.  Gives the running runs that are to be cancelled, once
  * this is committed, since a later one replaces them; those that workers outside
- * have are ended here.  *next is when to look again, for a throttle lets the next
- * one pass.  Returns whether runs are held still.  Needs the transaction of a
- * tick.
+ * have are ended here.  Gives, too, when to look again, for a throttle lets the
+ * next one pass.  Returns whether runs are held still.  Needs the transaction of
+ * a tick.
  */
 bool
 mj_admission_pass(TimestampTz now, int64 **to_cancel, int *n, TimestampTz *next)

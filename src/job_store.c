@@ -43,8 +43,8 @@
 	" s.runs, i.clock_was, j.backoff, j.backoff_cap, j.backoff_jitter," \
 	" j.retry_on, j.max_running, j.concurrency_key, j.isolated," \
 	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id)," \
-	" j.handler = 'external', j.group_commit, j.throttle_limit," \
-	" j.throttle_period "
+	" j.handler = 'external', j.group_commit," \
+	" j.throttle_limit, j.throttle_period "
 #define OWN_INSTANCE \
 	"i.only_row AND i.instance_id = j.origin AND i.database_oid = $1" \
 	" AND i.setting = $2 "

@@ -413,8 +413,8 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	add_upcoming_lanes(tick, now);
 	mj_announcement_find(&tick->announcement);
 	tick->next_due = Min(next_due(now, more), mj_worker_end_stubborn(now));
-	tick->next_due = Min(tick->next_due, admission);
 	tick->next_due = Min(tick->next_due, next_lapse);
+	tick->next_due = Min(tick->next_due, admission);
 	if (!noticed)
 		tick->next_due = Min(tick->next_due, now + USECS_PER_SEC);
 }
