@@ -118,16 +118,23 @@ take_job(FunctionCallInfo fcinfo, int n, const char *function, MjJob *job)
 }
 
 /*
- * Have somebody take up what was put into the queue: an executor, if it is ready,
- * else the scheduler, which finds in the table when to do what.
+ * Have somebody take up what was put into the queue, the first of it with an id (0:
+ * it is not known): an executor, if it is ready, else the scheduler, which finds
+ * in the table when to do what.
  */
 static void
-wake_for(const MjEntry *entry, int64 runs)
+wake_for(const MjEntry *entry, int64 first, int64 runs)
 {
-	if (strcmp(entry->state, "ready") == 0)
-		mj_xact_wake_ready(entry->lane, runs);
-	else
+	if (strcmp(entry->state, "ready") != 0)
 		mj_xact_wake_soon();
+	else
+	{
+		mj_xact_wake_ready(entry->lane, runs);
+		if (first != 0 && entry->dedupe_key == NULL)
+			mj_xact_ready(entry->priority, first);
+		else
+			mj_xact_ready_anywhere();
+	}
 	if (entry->expires_at != 0)
 		mj_xact_wake_soon();
 }
@@ -194,7 +201,7 @@ mj_api_enqueue(PG_FUNCTION_ARGS)
 	run_id = entry.dedupe_key == NULL ?
 		mj_enqueue(&entry, args_or_empty(fcinfo, 1)) :
 		mj_enqueue_unless_live(&entry, args_or_empty(fcinfo, 1), duplicate);
-	wake_for(&entry, 1);
+	wake_for(&entry, run_id, 1);
 	PG_RETURN_INT64(run_id);
 }
 
@@ -230,7 +237,7 @@ mj_api_enqueue_many(PG_FUNCTION_ARGS)
 	take_options(fcinfo, 2, 4, &job, &entry);
 	n = mj_enqueue_many(&entry, PG_GETARG_DATUM(1), &run_ids);
 	if (n > 0)
-		wake_for(&entry, n);
+		wake_for(&entry, run_ids[0], n);
 	for (i = 0; i < n; i++)
 	{
 		Datum value = Int64GetDatum(run_ids[i]);
@@ -276,7 +283,7 @@ mj_api_batch(PG_FUNCTION_ARGS)
 	batch_id = mj_batch_make(&entry, PG_GETARG_DATUM(1), &job,
 							 PG_ARGISNULL(2) ? NULL : &then, then_args, &total);
 	if (total > 0)
-		wake_for(&entry, total);
+		wake_for(&entry, 0, total);
 	mj_xact_wake_soon();
 	PG_RETURN_INT64(batch_id);
 }

@@ -31,6 +31,7 @@
 #include "batch.h"
 #include "clock.h"
 #include "fault.h"
+#include "floor.h"
 #include "store.h"
 #include "worker.h"
 #include "xact.h"
@@ -56,6 +57,7 @@ static bool was_full = false;	  /* the lane had as many as were asked for */
 static double usual_us = 0;		  /* what a run takes, lately; 0: not known */
 static TimestampTz lap_began = 0; /* end of the last run, or of the claim */
 
+static bool looked_at_all = false; /* the last claim did, not from its floor */
 static bool wants_new_process = false;
 
 /* Timeout handler: the batch lasts too long.  The launcher tells the scheduler. */
@@ -193,6 +195,8 @@ publish(void)
 typedef struct Claiming
 {
 	int served;
+	MjKey from;
+	MjKey last; /* of the claimed runs */
 	int claimed;
 } Claiming;
 
@@ -210,9 +214,11 @@ claim(void *arg)
 	if (!mj_store_installed())
 		return;
 	this->claimed = mj_queue_claim(mj_my_slot->lane, mj_my_slot->worker_id,
-								   mj_clock_now(), asked, &runs);
+								   mj_clock_now(), &this->from, asked, &runs);
 	if (this->claimed == 0)
 		return;
+	this->last.priority = runs[this->claimed - 1].priority;
+	this->last.run_id = runs[this->claimed - 1].run_id;
 	was_full = this->claimed == asked;
 	mj_job_to_execute(runs, this->claimed, jobs, found);
 	for (i = 0; i < this->claimed; i++)
@@ -229,14 +235,18 @@ claim(void *arg)
 MjClaimed
 mj_batch_claim(int served)
 {
-	Claiming this = { served, 0 };
+	Claiming this = { served };
+	bool done;
 
 	MemoryContextReset(batch_context);
 	next = count = 0;
 	asked = size_of_next();
 	was_full = false;
-	if (!mj_worker_do_bounded(batch_context, mj_worker_is_unsettled(),
-							  MJ_HELD_UP_CLAIM, claim, &this))
+	looked_at_all = mj_floor_begin(&this.from);
+	done = mj_worker_do_bounded(batch_context, mj_worker_is_unsettled(),
+								MJ_HELD_UP_CLAIM, claim, &this);
+	mj_floor_end(done && this.claimed > 0 ? &this.last : NULL);
+	if (!done)
 	{
 		count = 0;
 		mj_claims_publish(NULL, 0);
@@ -372,6 +382,13 @@ mj_batch_ended(int n)
 
 	usual_us = usual_us > 0 ? usual_us + (took - usual_us) / 4 : took;
 	lap_began = now;
+}
+
+/* Is it sure that the lane has nothing ready, if the last claim found nothing? */
+bool
+mj_batch_has_looked_at_all(void)
+{
+	return looked_at_all;
 }
 
 /* Is the next run to have a new process, and this one to leave? */

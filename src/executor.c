@@ -48,6 +48,9 @@
 /* A new executor waits at least this long: it may be early for a due run. */
 #define MJ_FRESH_LINGER_US (3 * USECS_PER_SEC)
 
+/* When a lane is looked at from the beginning that was not. */
+#define MJ_LOOK_AGAIN_MS 1000L
+
 /* When a claim is tried again that somebody held up. */
 #define MJ_CLAIM_AGAIN_MS 1000L
 
@@ -382,9 +385,14 @@ wait_for_work(bool fresh)
 	long ms = (long) ((stay - mj_clock_real() + 999) / 1000);
 	bool reloaded;
 
-	note_empty_lane();
-	if (ms <= 0)
-		leave_if_idle();
+	if (mj_my_slot->lane != MJ_LANE_MAIL && !mj_batch_has_looked_at_all())
+		ms = MJ_LOOK_AGAIN_MS;
+	else
+	{
+		note_empty_lane();
+		if (ms <= 0)
+			leave_if_idle();
+	}
 	if (mj_my_slot->state == MJ_SLOT_IDLE) /* else it was woken */
 		(void) mj_worker_wait(Max(ms, 0), &reloaded);
 }

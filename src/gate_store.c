@@ -204,7 +204,8 @@ mj_gate_admit(TimestampTz now)
 
 	mj_store_enter(&scope);
 	mj_param_time(&params, now);
-	mj_store_run(&admit, &params);
+	if (mj_store_run(&admit, &params) > 0)
+		mj_xact_ready_anywhere();
 	mj_store_leave(&scope);
 }
 

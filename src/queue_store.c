@@ -85,10 +85,11 @@ static MjStatement claim_statement = {
 	"UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
 	" started_at = $4, " MJ_COUNT_START " WHERE q.run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
+	"  AND (priority, run_id) >= ($6, $7)"
 	"  ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED))"
 	" RETURNING " MJ_RUN_COLUMNS,
-	5,
-	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID }
+	7,
+	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID, INT4OID, INT8OID }
 };
 
 /*
@@ -117,10 +118,11 @@ static MjStatement claim_one_statement = {
 	"UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
 	" started_at = $4, " MJ_COUNT_START " WHERE q.run_id = ("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
+	"  AND (priority, run_id) >= ($5, $6)"
 	"  ORDER BY priority, run_id LIMIT 1 FOR UPDATE SKIP LOCKED)"
 	" RETURNING " MJ_RUN_COLUMNS,
-	4,
-	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID }
+	6,
+	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT4OID, INT8OID }
 };
 
 static MjStatement delete_statement = {
@@ -363,6 +365,7 @@ mj_queue_insert(const MjRun *run)
 	mj_param_datum(&params, run->args, run->args_isnull);
 	mj_param_bool(&params, run->gated);
 	mj_param_text(&params, run->concurrency_key);
+	mj_xact_ready(run->priority, run->run_id);
 	return run_for_count(&insert_statement, &params) == 1;
 }
 
@@ -416,6 +419,7 @@ mj_queue_insert_many(const MjRun *runs, int n)
 	for (i = 0; i < MANY_COLUMNS; i++)
 		mj_param_array(&params, columns[i], n, types[i]);
 	run_for_count(&insert_many_statement, &params);
+	mj_xact_ready_anywhere();
 }
 
 /*
@@ -479,25 +483,14 @@ mj_queue_take_unstarted(int64 run_id, MjRun *run)
 	return run_for_run(&take_unstarted_statement, run_id, run);
 }
 
-/* Claim up to limit ready runs of a lane with one of the claim statements. */
-static int
-claim_runs(MjStatement *statement, int64 lane, int64 worker_id, TimestampTz now,
-		   int limit, MjRun **runs)
+/* The first parameters of all claims. */
+static void
+param_claim(MjParams *params, int64 lane, int64 worker_id, TimestampTz now)
 {
-	MjScope scope;
-	MjParams params = { 0 };
-	int n;
-
-	mj_store_enter(&scope);
-	mj_param_int64(&params, lane);
-	mj_param_int64(&params, worker_id);
-	mj_param_int32(&params, MyProcPid);
-	mj_param_time(&params, now);
-	if (statement != &claim_one_statement)
-		mj_param_int64(&params, limit);
-	n = mj_queue_read_runs(&scope, mj_store_run(statement, &params), runs);
-	mj_store_leave(&scope);
-	return n;
+	mj_param_int64(params, lane);
+	mj_param_int64(params, worker_id);
+	mj_param_int32(params, MyProcPid);
+	mj_param_time(params, now);
 }
 
 /* The order of a lane's ready runs. */
@@ -513,16 +506,30 @@ compare_runs(const void *a, const void *b)
 }
 
 /*
- * Claim up to limit ready runs of a lane, the first by priority and run_id, for
- * the caller's slot; returns how many, in that order.
+ * Claim up to limit ready runs of a lane, the first by priority and run_id that
+ * are not before a place, for the caller's slot; returns how many, in that
+ * order.
  */
 int
-mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now, int limit,
-			   MjRun **runs)
+mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now, const MjKey *from,
+			   int limit, MjRun **runs)
 {
-	int n = claim_runs(limit == 1 ? &claim_one_statement : &claim_statement,
-					   lane, worker_id, now, limit, runs);
+	MjScope scope;
+	MjParams params = { 0 };
+	int n;
 
+	mj_store_enter(&scope);
+	param_claim(&params, lane, worker_id, now);
+	if (limit > 1)
+		mj_param_int64(&params, limit);
+	mj_param_int32(&params, from->priority);
+	mj_param_int64(&params, from->run_id);
+	n = mj_queue_read_runs(&scope,
+						   mj_store_run(limit > 1 ? &claim_statement :
+													&claim_one_statement,
+										&params),
+						   runs);
+	mj_store_leave(&scope);
 	qsort(*runs, n, sizeof(MjRun), compare_runs);
 	return n;
 }
@@ -536,17 +543,23 @@ int
 mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 					 MjRun *runs)
 {
+	MjScope scope;
+	MjParams due = { 0 };
+	MjParams params = { 0 };
 	MjRun *claimed;
 	int n;
 
-	MjParams params = { 0 };
-
 	if (!mj_instance_is_own())
 		return 0;
-	mj_param_time(&params, now);
-	run_for_count(&promote_mails_statement, &params);
-	n = claim_runs(&claim_mails_statement, MJ_LANE_MAIL, worker_id, now,
-				   max_mails, &claimed);
+	mj_param_time(&due, now);
+	run_for_count(&promote_mails_statement, &due);
+	mj_store_enter(&scope);
+	param_claim(&params, MJ_LANE_MAIL, worker_id, now);
+	mj_param_int64(&params, max_mails);
+	n = mj_queue_read_runs(&scope,
+						   mj_store_run(&claim_mails_statement, &params),
+						   &claimed);
+	mj_store_leave(&scope);
 	memcpy(runs, claimed, n * sizeof(MjRun));
 	return n;
 }
@@ -580,6 +593,7 @@ mj_queue_put_back(const MjRun *run, TimestampTz run_at, bool ready)
 	mj_param_bool(&params, ready);
 	mj_param_int32(&params, run->failures);
 	mj_param_int32(&params, run->crashes);
+	mj_xact_ready(run->priority, run->run_id);
 	return run_for_count(&put_back_statement, &params) == 1;
 }
 
@@ -597,6 +611,7 @@ mj_queue_unclaim(const MjRun *run, int64 lane, TimestampTz until)
 	mj_param_int64(&params, lane);
 	mj_param_time(&params, until);
 	mj_param_int32(&params, run->attempt);
+	mj_xact_ready(run->priority, run->run_id);
 	return run_for_count(&unclaim_statement, &params) == 1;
 }
 
@@ -613,6 +628,7 @@ mj_queue_follow_job(int64 job_id, int64 lane, bool gated,
 	mj_param_text(&params, concurrency_key);
 	mj_param_text(&params, old_key);
 	run_for_count(&follow_job_statement, &params);
+	mj_xact_ready_anywhere();
 }
 
 /* Has the job a run that is ready, running, or waiting to be tried again? */
@@ -700,9 +716,13 @@ int
 mj_queue_promote(TimestampTz now)
 {
 	MjParams params = { 0 };
+	int n;
 
 	mj_param_time(&params, now);
-	return (int) run_for_count(&promote_statement, &params);
+	n = (int) run_for_count(&promote_statement, &params);
+	if (n > 0)
+		mj_xact_ready_anywhere();
+	return n;
 }
 
 /*

@@ -15,6 +15,7 @@
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
+#include "shmem.h"
 #include "store.h"
 
 /* Columns of a row of jobs.queue q as mj_queue_read_run() reads them. */
@@ -89,7 +90,7 @@ extern bool mj_queue_take_unstarted(int64 run_id, MjRun *run);
 
 /* who executes */
 extern int mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now,
-						  int limit, MjRun **runs);
+						  const MjKey *from, int limit, MjRun **runs);
 extern int mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 								MjRun *runs);
 extern void mj_queue_warm(void);

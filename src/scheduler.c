@@ -48,6 +48,9 @@
 /* Transactions that start what is due, before anything else is looked at. */
 #define MJ_FIRST_TIMES 20
 
+/* Then executors have the processors for so long, before the rest is. */
+#define MJ_FIRST_REST_MS 5L
+
 static MemoryContext tick_context = NULL; /* reset for every tick */
 static TimeoutId look_timeout;
 static char *database_name = NULL;
@@ -333,9 +336,9 @@ look_first(void *arg)
 /*
  * Something that was known to be due is: start it before anything else is looked
  * at, a little in each transaction.  If that fails, the tick that follows finds
- * out why.
+ * out why.  Returns whether executors have something to do now.
  */
-static void
+static bool
 fire_first(TimestampTz now)
 {
 	MjTick found;
@@ -346,11 +349,22 @@ fire_first(TimestampTz now)
 	{
 		if (!mj_worker_do_bounded(tick_context, mj_worker_is_unsettled(),
 								  MJ_HELD_UP_TICK, look_first, &this))
-			return;
+			return false;
 		wake_executors(&found);
 		if (!this.more)
-			return;
+			break;
 	}
+	return found.nlanes > 0;
+}
+
+/* Leave the processors to executors for a moment; returns the time then. */
+static TimestampTz
+let_executors_begin(void)
+{
+	bool reloaded;
+
+	(void) mj_worker_wait(MJ_FIRST_REST_MS, &reloaded);
+	return mj_clock_now();
 }
 
 /* Is this tick one that was waited for, and nothing else has changed? */
@@ -372,8 +386,8 @@ tick(TimestampTz now, bool first, bool woken)
 	if (!mj_guc_database_is_served(database_name))
 		leave_for_good();
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
-	if (is_expected(now, woken))
-		fire_first(now);
+	if (is_expected(now, woken) && fire_first(now))
+		now = let_executors_begin();
 	if (!try_tick(now, first, &found))
 		return;
 	if (!found.installed)

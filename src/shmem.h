@@ -54,6 +54,13 @@ typedef struct MjProgress
 	char note[MJ_MAX_NOTE + 1]; /* in the database's encoding */
 } MjProgress;
 
+/* A place in the order in which the runs of a lane are claimed. */
+typedef struct MjKey
+{
+	int32 priority;
+	int64 run_id;
+} MjKey;
+
 /* Runs that an executor claims in one go, at most. */
 #define MJ_MAX_BATCH 60
 
@@ -83,6 +90,9 @@ typedef struct MjSlot
 	char cancel_reason[MJ_REASON_SIZE];
 	int nclaims;
 	MjClaim claims[MJ_MAX_BATCH]; /* what comes after the run at hand */
+	MjKey floor;				  /* no ready run of its lane is before */
+	bool claims_now;			  /* a claim is under way */
+	MjKey arrived;				  /* first run that became ready meanwhile */
 	volatile sig_atomic_t stuck;  /* they wait long; by a signal handler */
 	bool yield;					  /* asked to leave when it is done */
 	bool make_way;				  /* as yield, but only if it is the first of

@@ -299,9 +299,10 @@ mj_tick_act(const MjTick *tick)
 static void
 refuse_lane(int64 lane, TimestampTz now)
 {
+	const MjKey from = { PG_INT32_MIN, 0 };
 	MjRun *runs;
-	int n =
-		mj_queue_claim(lane, mj_my_slot->worker_id, now, MJ_DUE_LIMIT, &runs);
+	int n = mj_queue_claim(lane, mj_my_slot->worker_id, now, &from,
+						   MJ_DUE_LIMIT, &runs);
 	int i;
 
 	for (i = 0; i < n; i++)

@@ -24,6 +24,7 @@
 #include "tcop/utility.h"
 
 #include "compat.h"
+#include "floor.h"
 #include "shmem.h"
 #include "store.h"
 #include "utility.h"
@@ -215,7 +216,10 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 		mj_xact_wake(0, MJ_LANE_NONE);
 	if (commits_prepared(statement) &&
 		(is_known(MyDatabaseId) || mj_store_installed()))
+	{
+		mj_floor_lower(MyDatabaseId, NULL);
 		mj_wake_database(MyDatabaseId, 0);
+	}
 	else
 		probe_created(statement);
 }

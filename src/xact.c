@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "floor.h"
 #include "shmem.h"
 #include "xact.h"
 
@@ -27,6 +28,8 @@
 static struct
 {
 	bool wake;
+	bool ready;			/* it has made runs ready */
+	MjKey first_ready;	/* none of which is before */
 	Oid other_database; /* has to be looked at too; or InvalidOid */
 	TimestampTz due;	/* earliest instant that somebody asked for */
 	TimestampTz lease;	/* earliest end of a lease; 0: none was given */
@@ -110,6 +113,8 @@ wake_after_commit(void)
 		mj_request_end(pending.runs[i], MJ_REQUEST_ENDED);
 	if (OidIsValid(pending.other_database))
 		mj_wake_database(pending.other_database, 0);
+	if (pending.ready)
+		mj_floor_lower(MyDatabaseId, &pending.first_ready);
 	if (mj_my_slot != NULL && mj_my_slot->kind == MJ_WORKER_SCHEDULER)
 		return;
 	if (pending.nruns > 0)
@@ -149,6 +154,7 @@ transaction_ended(XactEvent event, void *arg)
 			return;
 	}
 	pending.wake = false;
+	pending.ready = false;
 	pending.other_database = InvalidOid;
 	pending.lease = 0;
 	pending.nlanes = 0;
@@ -193,6 +199,33 @@ mj_xact_wake(TimestampTz due, int64 lane)
 	pending.wake = true;
 	if (lane != MJ_LANE_NONE)
 		(void) add_lane(lane);
+}
+
+/*
+ * The current transaction makes a run ready, with a place in its lane.  Does
+ * nothing when not preloaded.
+ */
+void
+mj_xact_ready(int32 priority, int64 run_id)
+{
+	MjKey *first = &pending.first_ready;
+
+	if (!mj_shmem_available())
+		return;
+	if (!pending.ready || priority < first->priority ||
+		(priority == first->priority && run_id < first->run_id))
+	{
+		first->priority = priority;
+		first->run_id = run_id;
+	}
+	pending.ready = true;
+}
+
+/* The same for runs of which it is not known where they are in their lanes. */
+void
+mj_xact_ready_anywhere(void)
+{
+	mj_xact_ready(PG_INT32_MIN, 0);
 }
 
 /*

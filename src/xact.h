@@ -20,6 +20,8 @@
 extern void mj_xact_init(void);
 extern void mj_xact_wake(TimestampTz due, int64 lane);
 extern void mj_xact_lease(TimestampTz until);
+extern void mj_xact_ready(int32 priority, int64 run_id);
+extern void mj_xact_ready_anywhere(void);
 extern void mj_xact_wake_soon(void);
 extern void mj_xact_wake_ready(int64 lane, int64 runs);
 extern void mj_xact_wake_other_database(Oid oid);
