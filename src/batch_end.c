@@ -12,6 +12,7 @@
 #include "batch_end.h"
 #include "batch_store.h"
 #include "job_store.h"
+#include "xact.h"
 
 /* Put the run into the queue that the end of a batch makes, if it makes one. */
 static void
@@ -19,6 +20,7 @@ follow(const MjEndedBatch *batch, TimestampTz now)
 {
 	MjEntry entry;
 	MjJob job;
+	int64 run_id;
 
 	if (batch->then_job_id == 0)
 		return;
@@ -35,7 +37,10 @@ follow(const MjEndedBatch *batch, TimestampTz now)
 	mj_entry_of_job(&job, now, &entry);
 	entry.trigger = "batch";
 	mj_entry_settle(&entry, &job, now);
-	mj_batch_set_then(batch->batch_id, mj_enqueue(&entry, batch->then_args));
+	run_id = mj_enqueue(&entry, batch->then_args);
+	mj_batch_set_then(batch->batch_id, run_id);
+	if (strcmp(entry.state, "ready") == 0)
+		mj_xact_ready(entry.priority, run_id);
 }
 
 /*

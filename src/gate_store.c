@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 
 #include "gate_store.h"
+#include "xact.h"
 
 /* Held runs of one line that a look considers at most. */
 #define MJ_ADMIT_LIMIT "1000"
@@ -120,12 +121,14 @@ static MjStatement admit = {
 	"  WHERE run_id = ANY (ARRAY(SELECT run_id FROM jobs.queue"
 	"   WHERE run_id = ANY (ARRAY(SELECT run_id FROM chosen))"
 	"   AND state = 'held' FOR UPDATE SKIP LOCKED))"
-	"  RETURNING run_id, attempt + 1 AS attempt, job_id, throttle_key)"
-	" INSERT INTO jobs.throttle (run_id, attempt, job_id, throttle_key)"
-	" SELECT a.* FROM admitted a"
-	" JOIN lines l ON l.job_id = a.job_id AND l.key = a.throttle_key"
-	" WHERE l.free IS NOT NULL"
-	" ON CONFLICT (run_id, attempt) DO UPDATE SET started_at = NULL",
+	"  RETURNING run_id, attempt + 1 AS attempt, job_id, throttle_key),"
+	" noted AS ("
+	"  INSERT INTO jobs.throttle (run_id, attempt, job_id, throttle_key)"
+	"  SELECT a.* FROM admitted a"
+	"  JOIN lines l ON l.job_id = a.job_id AND l.key = a.throttle_key"
+	"  WHERE l.free IS NOT NULL"
+	"  ON CONFLICT (run_id, attempt) DO UPDATE SET started_at = NULL)"
+	" SELECT FROM admitted",
 	1,
 	{ TIMESTAMPTZOID }
 };

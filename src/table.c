@@ -161,7 +161,7 @@ mj_table_insert(MjTable *table, const MjParams *row)
 		slot->tts_values[table->numbers[i] - 1] = row->values[i];
 		slot->tts_isnull[table->numbers[i] - 1] = row->nulls[i] == 'n';
 	}
-	ExecOpenIndices(change.info, false);
+	mj_indexes_open(&table->indexes, change.info, change.estate, slot);
 	ExecSimpleRelationInsert(change.info, change.estate, slot);
 	ExecCloseIndices(change.info);
 	end_change(&change);

@@ -12,6 +12,7 @@
 
 #include "access/attnum.h"
 
+#include "indexes.h"
 #include "store.h"
 
 /* A table of schema jobs, and the columns of it that the caller is about. */
@@ -22,6 +23,7 @@ typedef struct MjTable
 	int ncolumns;		 /* found at the first use */
 	const char *names[MJ_MAX_PARAMS];
 	AttrNumber numbers[MJ_MAX_PARAMS]; /* 0: not known */
+	MjIndexes *indexes;				   /* once a row was inserted */
 } MjTable;
 
 /* Is a row the one that is meant?  Its values are in the order of columns. */

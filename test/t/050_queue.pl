@@ -63,6 +63,17 @@ $session->query('ROLLBACK');
 is(sql('SELECT count(*) FROM jobs.queue'), '0', 'and is gone with a rollback');
 is(done(), 'other committed', 'nothing else ran');
 
+# an index that is made, or goes, meanwhile is heeded
+$node->safe_psql('postgres', q{CREATE INDEX CONCURRENTLY extra ON jobs.queue ((args ->> 'what')) WHERE state = 'waiting'});
+$run = $session->query(q{SELECT jobs.enqueue('work', '{"what": "indexed"}', '2100-01-01')});
+is(sql(q{SET enable_seqscan = off; SET enable_bitmapscan = off; SELECT run_id FROM jobs.queue WHERE args ->> 'what' = 'indexed' AND state = 'waiting'}),
+    $run, 'a new index has what is enqueued');
+sql('DROP INDEX jobs.extra');
+sql('REINDEX INDEX jobs.queue_waiting_idx');
+isnt($session->query(q{SELECT jobs.enqueue('work', '{"what": "indexed"}', '2100-01-01')}), '', 'one that is gone is not missed');
+is(sql(q{SET enable_seqscan = off; SELECT count(jobs.cancel(run_id)) FROM jobs.queue WHERE state = 'waiting' AND run_at > '2099-01-01'}), '2',
+    'nor is one that was made anew');
+
 # --- in parallel, though overlap is skip -------------------------------------------
 
 my @runs = map { sql(qq{SELECT jobs.enqueue('work', '{"what": "p$_", "gate": "p"}')}) } 1 .. 3;
