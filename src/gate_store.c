@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 
 #include "gate_store.h"
+#include "xact.h"
 
 /* Held runs of one line that a look considers at most. */
 #define MJ_ADMIT_LIMIT "1000"
