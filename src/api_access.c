@@ -73,6 +73,7 @@ static const struct
 	{ "status", READER },
 	{ "queued", READER },
 	{ "batches", READER },
+	{ "dead", READER },
 	{ "active", READER },
 	{ "worker_slots", READER },
 	{ "outbox", ANYBODY },
@@ -101,6 +102,7 @@ static const struct
 	{ "batch", USER | OPERATOR },
 	{ "cancel", USER | OPERATOR },
 	{ "retry", USER | OPERATOR },
+	{ "clean", USER | OPERATOR },
 	/* working outside */
 	{ "claim", USER },
 	{ "heartbeat", USER },

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * api_control.c
- *	  The SQL functions that act on runs: cancel, retry; and on all of a
- *	  database: drain, undrain.
+ *	  The SQL functions that act on runs, one or many: cancel, retry, clean;
+ *	  and on all of a database: drain, undrain.
  *
  * Layer: SQL surface.
  *
@@ -18,23 +18,29 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #include "access.h"
 #include "clock.h"
 #include "history_store.h"
+#include "job_lookup.h"
 #include "job_store.h"
 #include "lease.h"
 #include "mail_store.h"
 #include "queue_store.h"
 #include "runlog.h"
 #include "schedule.h"
+#include "selection_store.h"
 #include "shmem.h"
 #include "worker.h"
 #include "xact.h"
 
 PG_FUNCTION_INFO_V1(mj_api_cancel);
 PG_FUNCTION_INFO_V1(mj_api_retry);
+PG_FUNCTION_INFO_V1(mj_api_retry_many);
+PG_FUNCTION_INFO_V1(mj_api_cancel_many);
+PG_FUNCTION_INFO_V1(mj_api_clean);
 PG_FUNCTION_INFO_V1(mj_api_drain);
 PG_FUNCTION_INFO_V1(mj_api_undrain);
 
@@ -101,6 +107,21 @@ reason_of_user(void)
 					GetUserNameFromId(GetUserId(), false));
 }
 
+/* End a live run that the caller may operate; false when it cannot be told. */
+static bool
+cancel_run(int64 run_id, const char *reason)
+{
+	MjRun run;
+
+	if (mj_queue_take_unstarted(run_id, &run))
+	{
+		mj_runlog_withdrawn(&run, reason);
+		mj_xact_wake(0, MJ_LANE_NONE);
+		return true;
+	}
+	return mj_lease_cancel(run_id, reason) || mj_run_cancel(run_id, reason);
+}
+
 /*
  * jobs.cancel(run_id) returns boolean: a run that waits, or that a worker
  * outside has, ends at the caller's commit; one that is running here is told to,
@@ -110,7 +131,6 @@ Datum
 mj_api_cancel(PG_FUNCTION_ARGS)
 {
 	int64 run_id = run_argument(fcinfo);
-	const char *reason = reason_of_user();
 	MjOutcome outcome;
 	TimestampTz started_at;
 	MjRun run;
@@ -123,14 +143,7 @@ mj_api_cancel(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(false);
 	}
 	check_operate(&run);
-	if (mj_queue_take_unstarted(run_id, &run))
-	{
-		mj_runlog_withdrawn(&run, reason);
-		mj_xact_wake(0, MJ_LANE_NONE);
-		PG_RETURN_BOOL(true);
-	}
-	PG_RETURN_BOOL(mj_lease_cancel(run_id, reason) ||
-				   mj_run_cancel(run_id, reason));
+	PG_RETURN_BOOL(cancel_run(run_id, reason_of_user()));
 }
 
 /* Raise unless a run that has ended can be put into the queue again. */
@@ -158,6 +171,25 @@ check_retry(int64 run_id, const MjOutcome *outcome, int64 job_id, MjJob *job)
 				 errmsg("run " INT64_FORMAT " of job \"%s\" has succeeded",
 						run_id, job->name),
 				 errhint("jobs.run_now() makes a new run.")));
+}
+
+/*
+ * Put a run back that has ended without success, of a job that the caller may
+ * operate.  *job is its job, if the last one was; read when it is another one.
+ */
+static bool
+retry_dead(int64 run_id, MjJob *job, TimestampTz now)
+{
+	MjOutcome outcome;
+	TimestampTz started_at;
+
+	if (!mj_history_last(run_id, &outcome, &started_at))
+		return false;
+	if (outcome.job_id != job->job_id && !mj_job_by_id(outcome.job_id, job))
+		return false;
+	job->role_oid = mj_access_job_role(job);
+	return OidIsValid(job->role_oid) &&
+		mj_queue_reinsert(run_id, job, mj_job_lane(job), now);
 }
 
 /*
@@ -193,6 +225,161 @@ mj_api_retry(PG_FUNCTION_ARGS)
 	}
 	mj_xact_wake(0, MJ_LANE_NONE);
 	PG_RETURN_BOOL(done);
+}
+
+/*
+ * The job, status and greatest number that a call by filter means.  Without a job
+ * these are runs of all jobs that the caller may operate.  Raises 42704, 42501,
+ * 22023.
+ */
+static void
+take_selection(FunctionCallInfo fcinfo, int most, MjSelection *selection)
+{
+	memset(selection, 0, sizeof(MjSelection));
+	if (!PG_ARGISNULL(0))
+	{
+		MjJob job;
+
+		mj_job_require(text_to_cstring(PG_GETARG_TEXT_PP(0)), &job);
+		mj_access_check_operate(&job);
+		selection->job_id = job.job_id;
+	}
+	else if (!mj_access_is_operator())
+		selection->member = GetUserId();
+	if (!PG_ARGISNULL(1))
+		selection->status = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (!PG_ARGISNULL(most))
+		selection->most = PG_GETARG_INT32(most);
+	if (!PG_ARGISNULL(most) && selection->most <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the number of runs must be at least 1")));
+}
+
+/* Raise 22023 unless a status is one of some, or not given. */
+static void
+check_status(const char *status, const char *const *statuses, const char *list)
+{
+	int i;
+
+	if (status == NULL)
+		return;
+	for (i = 0; statuses[i] != NULL; i++)
+		if (strcmp(status, statuses[i]) == 0)
+			return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid status: \"%s\"", status),
+			 errhint("Available values: %s.", list)));
+}
+
+/* An instant of a call by filter; 0 if it is not given. */
+static TimestampTz
+instant_argument(FunctionCallInfo fcinfo, int n)
+{
+	TimestampTz instant = PG_ARGISNULL(n) ? 0 : PG_GETARG_TIMESTAMPTZ(n);
+
+	return !PG_ARGISNULL(n) && instant == 0 ? 1 : instant;
+}
+
+/*
+ * jobs.retry(job, status, since, until, max_runs) returns bigint: runs that have
+ * ended without success go into the queue again, at the caller's commit.
+ * Returns how many.  Raises 42704, 42501, 22023.
+ */
+Datum
+mj_api_retry_many(PG_FUNCTION_ARGS)
+{
+	static const char *const statuses[] = { "failed",	 "timed_out", "crashed",
+											"cancelled", "expired",	  "skipped",
+											NULL };
+	TimestampTz now = mj_clock_now();
+	MjSelection selection;
+	MjJob job = { 0 };
+	int64 *run_ids;
+	int64 done = 0;
+	int n;
+	int i;
+
+	PreventCommandIfReadOnly("jobs.retry()");
+	take_selection(fcinfo, 4, &selection);
+	check_status(selection.status, statuses,
+				 "failed, timed_out, crashed, cancelled, expired, skipped");
+	selection.since = instant_argument(fcinfo, 2);
+	selection.until = instant_argument(fcinfo, 3);
+	n = mj_select_dead(&selection, &run_ids);
+	for (i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (retry_dead(run_ids[i], &job, now))
+			done++;
+	}
+	mj_xact_wake(0, MJ_LANE_NONE);
+	PG_RETURN_INT64(done);
+}
+
+/*
+ * jobs.cancel(job, state, max_runs) returns bigint: as jobs.cancel() of each live
+ * run of a job, or of all; returns how many.  Raises 42704, 42501, 22023.
+ */
+Datum
+mj_api_cancel_many(PG_FUNCTION_ARGS)
+{
+	static const char *const states[] = { "waiting", "held", "ready", "running",
+										  NULL };
+	const char *reason = reason_of_user();
+	MjSelection selection;
+	int64 *run_ids;
+	int64 done = 0;
+	int n;
+	int i;
+
+	PreventCommandIfReadOnly("jobs.cancel()");
+	take_selection(fcinfo, 2, &selection);
+	check_status(selection.status, states, "waiting, held, ready, running");
+	n = mj_select_live(&selection, &run_ids);
+	for (i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (cancel_run(run_ids[i], reason))
+			done++;
+	}
+	PG_RETURN_INT64(done);
+}
+
+/*
+ * jobs.clean(job, status, older_than, max_rows) returns bigint: deletes history,
+ * the oldest first, and returns how many attempts.  Raises 42704, 42501, 22023.
+ */
+Datum
+mj_api_clean(PG_FUNCTION_ARGS)
+{
+	static const char *const statuses[] = { "succeeded", "failed",
+											"timed_out", "crashed",
+											"cancelled", "skipped",
+											"expired",	 NULL };
+	MjSelection selection;
+	int64 n;
+
+	PreventCommandIfReadOnly("jobs.clean()");
+	take_selection(fcinfo, 3, &selection);
+	check_status(
+		selection.status, statuses,
+		"succeeded, failed, timed_out, crashed, cancelled, skipped, expired");
+	if (PG_ARGISNULL(0) && PG_ARGISNULL(1) && PG_ARGISNULL(2))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("nothing says what history is to be deleted"),
+			 errhint(
+				 "Give a job, a status or an age: jobs.clean(older_than => '30 days').")));
+	if (!PG_ARGISNULL(2))
+		selection.until = DatumGetTimestampTz(
+			DirectFunctionCall2(timestamptz_mi_interval,
+								TimestampTzGetDatum(mj_clock_now()),
+								PG_GETARG_DATUM(2)));
+	n = mj_select_clean(&selection);
+	PG_RETURN_INT64(n);
 }
 
 /* Close this database to executors, or open it. */

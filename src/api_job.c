@@ -43,8 +43,9 @@ PG_FUNCTION_INFO_V1(mj_api_reschedule);
 PG_FUNCTION_INFO_V1(mj_api_override_schedule);
 PG_FUNCTION_INFO_V1(mj_api_unschedule);
 
-#define MAX_NAME 200		/* bytes of a job's and a group's name */
-#define MAX_TIMEOUT_DAYS 24 /* what fits into a timer's milliseconds */
+#define MAX_NAME 200			  /* bytes of a job's and a group's name */
+#define MAX_RETENTION_DAYS 400000 /* as good as for ever */
+#define MAX_TIMEOUT_DAYS 24		  /* what fits into a timer's milliseconds */
 
 /* Arguments of jobs.schedule(), in order. */
 enum
@@ -77,7 +78,10 @@ enum
 	ARG_HANDLER,
 	ARG_GROUP_COMMIT,
 	ARG_THROTTLE_LIMIT,
-	ARG_THROTTLE_PERIOD
+	ARG_THROTTLE_PERIOD,
+	ARG_HISTORY_RETENTION,
+	ARG_HISTORY_KEEP,
+	ARG_HISTORY_KEEP_LAST
 };
 
 /* The names that are given for run_after. */
@@ -150,6 +154,7 @@ static const char *const overlaps[] = { "skip", "queue", "allow", "replace",
 										NULL };
 static const char *const catch_ups[] = { "once", "skip", "all", NULL };
 static const char *const handlers[] = { "sql", "external", NULL };
+static const char *const history_keeps[] = { "all", "failures", NULL };
 static const char *const backoffs[] = { "fixed", "linear", "exponential",
 										NULL };
 
@@ -293,6 +298,18 @@ check_throttle(const MjJob *job)
 				 "So many attempts may start within any period: throttle_limit => 10, throttle_period => '1 minute'.")));
 }
 
+/* Raise 22023 unless what is said of the history makes sense. */
+static void
+check_history(const MjJob *job)
+{
+	check_interval("history_retention", job->history_retention, 1,
+				   MAX_RETENTION_DAYS);
+	check_choice("history_keep", job->history_keep, history_keeps);
+	if (job->history_keep_last < 0)
+		refuse_option("history_keep_last",
+					  "It must be at least 1; 0 takes it away.");
+}
+
 /* Error context callback: an error's position is in the command. */
 static void
 command_error_context(void *arg)
@@ -432,6 +449,7 @@ set_defaults(MjJob *job)
 	job->catch_up = "once";
 	job->max_attempts = 1;
 	job->backoff = "fixed";
+	job->history_keep = "all";
 	job->backoff_base = &one_minute;
 	job->version = 1;
 }
@@ -526,6 +544,18 @@ take_throttle(FunctionCallInfo fcinfo, MjJob *job)
 		job->throttle_period = NULL;
 }
 
+/* What is kept of the history. */
+static void
+take_history(FunctionCallInfo fcinfo, MjJob *job)
+{
+	if (!PG_ARGISNULL(ARG_HISTORY_RETENTION))
+		job->history_retention = take_interval(fcinfo, ARG_HISTORY_RETENTION);
+	if (!PG_ARGISNULL(ARG_HISTORY_KEEP))
+		job->history_keep = text_argument(fcinfo, ARG_HISTORY_KEEP);
+	if (!PG_ARGISNULL(ARG_HISTORY_KEEP_LAST))
+		job->history_keep_last = PG_GETARG_INT32(ARG_HISTORY_KEEP_LAST);
+}
+
 /* The jobs that a job is to run after; raises 42704, 42501, 22004. */
 static void
 take_predecessors(FunctionCallInfo fcinfo, Predecessors *after)
@@ -604,6 +634,7 @@ take_arguments(FunctionCallInfo fcinfo, MjJob *job)
 		job->enabled = PG_GETARG_BOOL(ARG_ENABLED);
 	take_overlap(fcinfo, job);
 	take_throttle(fcinfo, job);
+	take_history(fcinfo, job);
 	take_retries(fcinfo, job);
 	if (!PG_ARGISNULL(ARG_CATCH_UP))
 		job->catch_up = text_argument(fcinfo, ARG_CATCH_UP);
@@ -662,6 +693,7 @@ check_definition(const MjJob *job, const MjJob *old)
 		check_name("job group", job->job_group);
 	check_overlap(job);
 	check_throttle(job);
+	check_history(job);
 	check_choice("catch_up", job->catch_up, catch_ups);
 	check_interval("timeout", job->timeout, 1, MAX_TIMEOUT_DAYS);
 	check_retries(job);

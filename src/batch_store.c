@@ -25,11 +25,11 @@ static MjStatement make_batch = {
 	"  count(*) AS total, min(run_id) AS least FROM made)"
 	" INSERT INTO jobs.batch (job_id, job, role, role_oid, then_job_id,"
 	" then_job, then_args, run_ids, total, live_from, created_at)"
-	" SELECT $1, $14, $15, $2::oid, $16, $17, $18, coalesce(run_ids, '{}'),"
+	" SELECT $1, $14, $15, $20, $16, $17, $18, coalesce(run_ids, '{}'),"
 	" total, coalesce(least, 0), $19 FROM ids RETURNING batch_id, total",
-	19,
+	20,
 	{ MJ_ENTRY_TYPES, JSONBARRAYOID, TEXTOID, NAMEOID, INT8OID, TEXTOID,
-	  JSONBOID, TIMESTAMPTZOID }
+	  JSONBOID, TIMESTAMPTZOID, OIDOID }
 };
 
 static MjStatement any_open = {
@@ -117,6 +117,7 @@ mj_batch_make(const MjEntry *entry, Datum args, const MjJob *job,
 	mj_param_text(&params, then ? then->name : NULL);
 	mj_param_datum(&params, then_args, false);
 	mj_param_time(&params, entry->asked_at);
+	mj_param_oid(&params, job->role_oid);
 	mj_store_run(&make_batch, &params);
 	batch_id = mj_row_int64(0, 1);
 	*total = mj_row_int32(0, 2);

@@ -73,14 +73,6 @@ static MjStatement last_statement = {
 	{ INT8OID }
 };
 
-static MjStatement prune_statement = {
-	"DELETE FROM jobs.run_log WHERE (run_id, attempt) IN ("
-	"  SELECT run_id, attempt FROM jobs.run_log WHERE finished_at < $1"
-	"  ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
-	2,
-	{ TIMESTAMPTZOID, INT8OID }
-};
-
 /* The columns of an attempt that ended, in the order of LOG_COLUMNS. */
 static void
 param_log(MjParams *params, const MjRun *run, const MjRunOwner *owner,
@@ -214,22 +206,6 @@ mj_history_withdraw_job(int64 job_id, const char *reason, TimestampTz now)
 	mj_param_time(&params, now);
 	mj_store_run(&withdraw_statement, &params);
 	mj_store_leave(&scope);
-}
-
-/* Delete attempts that ended before an instant; returns how many, <= limit. */
-int64
-mj_history_prune(TimestampTz before, int limit)
-{
-	MjScope scope;
-	MjParams params = { 0 };
-	int64 n;
-
-	mj_store_enter(&scope);
-	mj_param_time(&params, before);
-	mj_param_int64(&params, limit);
-	n = (int64) mj_store_run(&prune_statement, &params);
-	mj_store_leave(&scope);
-	return n;
 }
 
 /* Plan what is done for every run; for an executor that has nothing to do yet. */

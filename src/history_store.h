@@ -48,6 +48,5 @@ extern bool mj_history_last(int64 run_id, MjOutcome *outcome,
 							TimestampTz *started_at);
 extern void mj_history_withdraw_job(int64 job_id, const char *reason,
 									TimestampTz now);
-extern int64 mj_history_prune(TimestampTz before, int limit);
 
 #endif /* MJ_HISTORY_STORE_H */

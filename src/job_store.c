@@ -44,7 +44,8 @@
 	" j.retry_on, j.max_running, j.concurrency_key, j.isolated," \
 	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id)," \
 	" j.handler = 'external', j.group_commit," \
-	" j.throttle_limit, j.throttle_period "
+	" j.throttle_limit, j.throttle_period, j.history_retention," \
+	" j.history_keep, j.history_keep_last "
 #define OWN_INSTANCE \
 	"i.only_row AND i.instance_id = j.origin AND i.database_oid = $1" \
 	" AND i.setting = $2 "
@@ -113,27 +114,27 @@ static MjStatement all_jobs = {
 	{ OWN_TYPES },
 };
 
-/* $1 to $29 of insert_job and update_job: see param_definition(). */
+/* $1 to $32 of insert_job and update_job: see param_definition(). */
 #define DEFINITION_TYPES \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID, \
 		TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID, \
 		TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT4OID, TEXTOID, \
 		INTERVALOID, FLOAT8OID, TEXTARRAYOID, INT4OID, TEXTOID, BOOLOID, \
-		TEXTOID, BOOLOID, INT4OID, INTERVALOID
+		TEXTOID, BOOLOID, INT4OID, INTERVALOID, INTERVALOID, TEXTOID, INT4OID
 
 static MjStatement insert_job = {
 	"INSERT INTO jobs.job (name, description, job_group, schedule, timezone,"
 	" command, role, enabled, overlap, catch_up, timeout, max_attempts,"
 	" backoff_base, priority, anchor, jitter, max_runs, backoff, backoff_cap,"
 	" backoff_jitter, retry_on, max_running, concurrency_key, isolated, handler,"
-	" group_commit, throttle_limit, throttle_period, origin, created_at,"
-	" updated_at) "
+	" group_commit, throttle_limit, throttle_period, history_retention,"
+	" history_keep, history_keep_last, origin, created_at, updated_at) "
 	"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
 	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29,"
-	" instance_id, $15, $15"
+	" $30, $31, $32, instance_id, $15, $15"
 	" FROM jobs.instance "
 	"ON CONFLICT (name) DO NOTHING RETURNING job_id",
-	29,
+	32,
 	{ DEFINITION_TYPES },
 };
 
@@ -145,8 +146,9 @@ static MjStatement update_job = {
 	" max_runs = $18, backoff = $19, backoff_cap = $20, backoff_jitter = $21,"
 	" retry_on = $22, max_running = $23, concurrency_key = $24,"
 	" isolated = $25, handler = $26, group_commit = $27, throttle_limit = $28,"
-	" throttle_period = $29, version = $30 WHERE name = $1",
-	30,
+	" throttle_period = $29, history_retention = $30, history_keep = $31,"
+	" history_keep_last = $32, version = $33 WHERE name = $1",
+	33,
 	{ DEFINITION_TYPES, INT4OID },
 };
 
@@ -484,6 +486,9 @@ job_read(MjScope *scope, uint64 row, MjJob *job)
 	job->group_commit = mj_row_bool(row, 40);
 	job->throttle_limit = mj_row_int32(row, 41);
 	job->throttle_period = row_interval(scope, row, 42);
+	job->history_retention = row_interval(scope, row, 43);
+	job->history_keep = mj_row_text(scope, row, 44);
+	job->history_keep_last = mj_row_int32(row, 45);
 }
 
 /*
@@ -737,7 +742,7 @@ param_limit(MjParams *params, int32 value)
 	mj_param_datum(params, Int32GetDatum(value), value == 0);
 }
 
-/* $1 to $29 of insert_job and update_job. */
+/* $1 to $32 of insert_job and update_job. */
 static void
 param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 {
@@ -771,6 +776,9 @@ param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 	mj_param_bool(params, job->group_commit);
 	param_limit(params, job->throttle_limit);
 	param_interval(params, job->throttle_period);
+	param_interval(params, job->history_retention);
+	mj_param_text(params, job->history_keep);
+	param_limit(params, job->history_keep_last);
 }
 
 /*

@@ -47,6 +47,9 @@ typedef struct MjJob
 	const char *concurrency_key; /* may be NULL */
 	int32 throttle_limit;		 /* starts in each period; 0: no limit */
 	Interval *throttle_period;	 /* NULL if there is no limit */
+	Interval *history_retention; /* NULL: the setting */
+	const char *history_keep;	 /* all, failures */
+	int32 history_keep_last;	 /* attempts; 0: no limit */
 	bool isolated;				 /* each run has a process of its own */
 	bool group_commit;			 /* runs of it may share a transaction */
 	bool external;				 /* done by workers outside of the server */

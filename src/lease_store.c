@@ -31,8 +31,7 @@
 static MjStatement claim = {
 	"UPDATE jobs.queue q SET state = 'running', started_at = $2,"
 	" token = pg_catalog.gen_random_uuid(), lease_until = $3, lease = $4,"
-	" worker = $5, attempt = q.attempt + 1"
-	" WHERE q.run_id = ANY (ARRAY("
+	" worker = $5, " MJ_COUNT_START " WHERE q.run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
 	"  ORDER BY priority, run_id LIMIT $6 FOR UPDATE SKIP LOCKED))"
 	" RETURNING " LEASE_COLUMNS,

@@ -81,17 +81,9 @@ static MjStatement find_statement = { "SELECT " MJ_RUN_COLUMNS
 									  1,
 									  { INT8OID } };
 
-/*
- * What every claim does beside: a start counts, and from now on another run of
- * the dedupe key may be enqueued, unless it is kept to the end.
- */
-#define COUNT_START \
-	"attempt = q.attempt + 1, dedupe_key =" \
-	" CASE WHEN q.dedupe_to_end THEN q.dedupe_key END"
-
 static MjStatement claim_statement = {
 	"UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
-	" started_at = $4, " COUNT_START " WHERE q.run_id = ANY (ARRAY("
+	" started_at = $4, " MJ_COUNT_START " WHERE q.run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
 	"  AND (priority, run_id) >= ($6, $7)"
 	"  ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED))"
@@ -112,7 +104,7 @@ static MjStatement claim_mails_statement = {
 	"   WHERE lane = $1 AND state = 'ready'"
 	"   ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED) c)"
 	" UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
-	" started_at = $4, " COUNT_START
+	" started_at = $4, " MJ_COUNT_START
 	" WHERE q.run_id = ANY (ARRAY(SELECT run_id FROM next WHERE place = 1"
 	"  OR place < coalesce("
 	"   (SELECT pg_catalog.min(place) FROM next WHERE crashes > 0), $5 + 1)))"
@@ -124,7 +116,7 @@ static MjStatement claim_mails_statement = {
 /* The same for one: by the key itself, which is quicker than by a list. */
 static MjStatement claim_one_statement = {
 	"UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
-	" started_at = $4, " COUNT_START " WHERE q.run_id = ("
+	" started_at = $4, " MJ_COUNT_START " WHERE q.run_id = ("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
 	"  AND (priority, run_id) >= ($5, $6)"
 	"  ORDER BY priority, run_id LIMIT 1 FOR UPDATE SKIP LOCKED)"

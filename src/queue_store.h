@@ -24,6 +24,14 @@
 	" q.trigger, q.missed, q.attempt, q.failures, q.crashes, q.args," \
 	" q.worker_id, q.pid, q.started_at, q.state, q.gated, q.concurrency_key"
 
+/*
+ * What every claim of a row q does beside: a start counts, and from now on another
+ * run of the dedupe key may be enqueued, unless it is kept to the end.
+ */
+#define MJ_COUNT_START \
+	"attempt = q.attempt + 1, dedupe_key =" \
+	" CASE WHEN q.dedupe_to_end THEN q.dedupe_key END"
+
 /* Runs that mj_queue_promote() makes ready in one go. */
 #define MJ_PROMOTE_LIMIT 1000
 

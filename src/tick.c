@@ -32,6 +32,7 @@
 #include "job_store.h"
 #include "lapse.h"
 #include "mail_store.h"
+#include "retention_store.h"
 #include "runlog.h"
 #include "shmem.h"
 #include "store.h"
@@ -464,7 +465,8 @@ mj_tick(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 }
 
 /*
- * Delete some of what is older than motionify_jobs.history_retention.  Needs a
+ * Delete some of what is older than is kept: see motionify_jobs.history_retention
+ * and the options of jobs.  Needs a
  * transaction; returns whether there may be more.
  */
 bool
@@ -476,7 +478,7 @@ mj_tick_prune(TimestampTz now)
 	if (!mj_store_installed())
 		return false;
 	mj_throttle_settle(); /* from what is deleted here */
-	n = Max(mj_history_prune(before, MJ_PRUNE_LIMIT),
+	n = Max(mj_retention_prune(now, before, MJ_PRUNE_LIMIT),
 			mj_mail_prune(before, MJ_PRUNE_LIMIT));
 	n = Max(n, mj_batch_prune(before, MJ_PRUNE_LIMIT));
 	n = Max(n, mj_throttle_prune(now, MJ_PRUNE_LIMIT));

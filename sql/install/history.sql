@@ -91,6 +91,30 @@ COMMENT ON COLUMN jobs.history.worker IS 'what the worker outside of the server 
 COMMENT ON COLUMN jobs.history.error_context IS 'may quote commands: shown to members of the role only';
 COMMENT ON COLUMN jobs.history.notices IS 'last messages that the command raised below ERROR: shown to members of the role only';
 
+CREATE VIEW jobs.dead WITH (security_barrier) AS
+SELECT l.run_id,
+	   l.job,
+	   l.job_group,
+	   l.trigger,
+	   l.due_at,
+	   l.finished_at,
+	   l.attempt,
+	   l.status::text,
+	   l.sqlstate,
+	   l.error,
+	   l.error_detail,
+	   CASE WHEN jobs.sees_role(l.role, l.role_oid) THEN l.args END AS args,
+	   l.role
+FROM jobs.run_log AS l
+WHERE l.status IN ('failed', 'timed_out', 'crashed', 'expired')
+  AND l.job_id <> 0
+  AND NOT EXISTS (SELECT FROM jobs.run_log AS x WHERE x.run_id = l.run_id AND x.attempt > l.attempt)
+  AND NOT EXISTS (SELECT FROM jobs.queue AS q WHERE q.run_id = l.run_id)
+  AND ((SELECT jobs.sees_all()) OR jobs.sees_role(l.role, l.role_oid));
+COMMENT ON VIEW jobs.dead IS 'one row a run that ended without success, and was not done again: its last attempt';
+COMMENT ON COLUMN jobs.dead.status IS 'failed, timed_out, crashed or expired; who cancelled a run wanted its end';
+COMMENT ON COLUMN jobs.dead.args IS 'shown to members of the role only';
+
 CREATE VIEW jobs.queued WITH (security_barrier) AS
 SELECT r.run_id,
 	   r.job,

@@ -32,7 +32,10 @@ CREATE FUNCTION jobs.schedule(
 	handler			text DEFAULT NULL,
 	group_commit	boolean DEFAULT NULL,
 	throttle_limit	integer DEFAULT NULL,
-	throttle_period	interval DEFAULT NULL
+	throttle_period	interval DEFAULT NULL,
+	history_retention	interval DEFAULT NULL,
+	history_keep	text DEFAULT NULL,
+	history_keep_last	integer DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_schedule';

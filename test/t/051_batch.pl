@@ -75,11 +75,21 @@ is(told($batch, 'expired'), "batch_id=$batch expired=1 total=1", 'is an end too'
 $batch = sql(q{SELECT jobs.batch('member', ARRAY['{}']::jsonb[], NULL)});
 ok(poll_until($node, "SELECT succeeded FROM jobs.batches WHERE ended_at IS NOT NULL AND batch_id = $batch", '1'), 'a batch without a next job ends');
 
+# of runs that workers outside do, and that have a dedupe key until they start
+sql(q{SELECT jobs.schedule('outside', NULL, handler => 'external')});
+$batch = batch('outside', { n => 1 }, { n => 2 });
+ok(poll_until($node, q{SELECT count(*) FROM (SELECT jobs.complete(token) FROM jobs.claim('outside', 2)) c}, '2'), 'workers outside');
+is(told($batch, 'outside'), "batch_id=$batch mine=1 succeeded=2 total=2", 'end a batch like others');
+my $leased = sql(q{SELECT jobs.enqueue('outside', dedupe_key => 'd')});
+ok(poll_until($node, q{SELECT run_id FROM jobs.claim('outside')}, $leased), 'a claim from outside');
+isnt(sql(q{SELECT jobs.enqueue('outside', dedupe_key => 'd')}), $leased, 'is a start: it takes the dedupe key');
+sql(q{SELECT jobs.cancel(run_id) FROM jobs.queue});
+
 my $session = new_session($node);
 $session->query('BEGIN');
 $session->query(q{SELECT jobs.batch('member', ARRAY['{}']::jsonb[], 'then')});
 $session->query('ROLLBACK');
-is(sql('SELECT count(*) FROM jobs.batches'), '5', 'nothing of a batch that was rolled back is there');
+is(sql('SELECT count(*) FROM jobs.batches'), '6', 'nothing of a batch that was rolled back is there');
 
 # --- the last two end at once -----------------------------------------------------
 
