@@ -98,11 +98,14 @@ find_ours()
 
 has() { case " ${queue_ours[*]} " in *" $1 "*) ;; *) return 1 ;; esac; }
 
-# How many executors there are at most.
+# How many executors there are at most; those that are too many leave by lingering.
 set_executors()
 {
     setting motionify_jobs.max_workers "$1"
-    until_sql 30 "SELECT count(*) <= $1 FROM pg_stat_activity WHERE backend_type = 'motionify_jobs executor'"
+    set_linger 1s
+    until_sql 60 "SELECT count(*) <= $1 FROM pg_stat_activity WHERE backend_type = 'motionify_jobs executor'" ||
+        mj_die "there are more than $1 executors"
+    set_linger 2min
 }
 
 # --- figures -------------------------------------------------------------------------
@@ -113,7 +116,7 @@ queue_bench()
 {
     local test=$1 name=$2 database=${queue_database:-$2}
     shift 2
-    case "$database" in motionify_jobs* | plain) database=postgres ;; esac
+    case "$database" in motionify_jobs* | plain*) database=postgres ;; esac
     mj_run env "PGHOST=$MJ_WORK/s" PGUSER=postgres "REDIS_SOCKET=$MJ_WORK/redis/socket" \
         timeout -k 5 120 "$queue_node" "$MJ_WORK/peers/bench.js" "$test" "$name" "$database" "$@" 2>"$MJ_WORK/peer.log" || {
         printf '%s: %s %s failed:\n' "$name" "$test" "$*" >&2
@@ -121,10 +124,13 @@ queue_bench()
     }
 }
 
-# note WHAT NAME FIGURE: keeps it, and prints it; 0 for a failure.
+# keep WHAT NAME FIGURE: for the medians; 0 for a failure.
+keep() { printf '%s\n' "${3:-0}" >>"$MJ_WORK/queue.$1.$2"; }
+
+# note WHAT NAME FIGURE: keeps it, and prints it.
 note()
 {
-    printf '%s\n' "${3:-0}" >>"$MJ_WORK/queue.$1.$2"
+    keep "$@"
     printf '    %-28s %9s\n' "$2" "${3:-failed}"
 }
 
@@ -187,6 +193,7 @@ queue_insert="INSERT INTO done (job) VALUES (1)"
 drain_jobs()
 {
     case "$1-$2" in
+        bullmq-postgres-*) echo $((${JOBS:-20000} / 20)) ;;
         motionify_jobs-group-* | motionify_jobs-nothing | graphile-worker-nothing) echo "${JOBS:-20000}" ;;
         *) echo $((${JOBS:-20000} / 5)) ;;
     esac
@@ -255,7 +262,8 @@ drain_goals_of_group()
 
 # --- enqueue -------------------------------------------------------------------------
 # Nobody works meanwhile: no workers of the peers, and the extension is switched off.
-# Beside: a plain INSERT by the same clients, from Node.js (plain) and from pgbench.
+# Beside: a plain INSERT by the same clients, from Node.js (plain) and from pgbench; and
+# one into a table with a key, which is returned (plain-returning).
 
 enqueue_pgbench()
 {
@@ -268,7 +276,7 @@ enqueue_pgbench()
 bench_queue-enqueue()
 {
     local round clients name
-    local names=("${queue_peers[@]}" plain)
+    local names=("${queue_peers[@]}" plain plain-returning)
     rm -f "$MJ_WORK"/queue.enqueue-* "$MJ_WORK"/queue.bulk.*
     if has motionify_jobs; then names+=(motionify_jobs); fi
     setting motionify_jobs.enabled off
@@ -283,7 +291,8 @@ bench_queue-enqueue()
         done
         mj_say "round $round, 10,000 jobs at once, jobs/s"
         for name in "${names[@]}"; do
-            [ "$name" = plain ] || note bulk "$name" "$(queue_bench bulk "$name" 10000)"
+            case "$name" in plain*) continue ;; esac
+            note bulk "$name" "$(queue_bench bulk "$name" 10000)"
         done
     done
     sql -o /dev/null -c "TRUNCATE jobs.queue, done"
@@ -314,24 +323,22 @@ enqueue_summary()
 # One job at a time, with a random pause of tens of milliseconds in between; from before
 # the enqueue to the start of the job.  The peers' worker is in the process that enqueues.
 
-# pickup_round NAME SAMPLES
-pickup_round()
+# note_pickup NAME TEST PEER SAMPLES: of both figures.
+note_pickup()
 {
-    local p50 p99
-    read -r p50 p99 < <(queue_bench pickup "$1" "$2") || :
-    note pickup-p50 "$1" "${p50:-}"
-    note pickup-p99 "$1" "${p99:-}"
+    local p50='' p99=''
+    read -r p50 p99 < <(queue_bench "$2" "$3" "$4") || :
+    keep pickup-p50 "$1" "$p50"
+    keep pickup-p99 "$1" "$p99"
+    printf '    %-28s %9s %9s\n' "$1" "${p50:-failed}" "${p99:-failed}"
 }
 
-# With neither scheduler nor executor there.
-pickup_cold()
+# With neither scheduler nor executor there, three times; the latest stands for p99.
+note_cold()
 {
-    local p50 latest
     set_linger 1s
-    read -r p50 latest < <(queue_bench cold motionify_jobs 3) || :
+    note_pickup cold cold motionify_jobs 3
     set_linger 2min
-    note pickup-p50 cold "${p50:-}"
-    note pickup-p99 cold "${latest:-}"
 }
 
 bench_queue-pickup()
@@ -339,12 +346,11 @@ bench_queue-pickup()
     local round name figure
     rm -f "$MJ_WORK"/queue.pickup-*
     for round in $(seq 1 "$queue_rounds"); do
-        mj_say "round $round, from before the enqueue to the start, p50 and p99, ms"
-        for name in "${queue_peers[@]}"; do pickup_round "$name" "${SAMPLES:-100}"; done
+        mj_say "round $round, from before the enqueue to the start, p50 and p99, ms; cold: no worker of ours is there"
+        for name in "${queue_peers[@]}"; do note_pickup "$name" pickup "$name" "${SAMPLES:-100}"; done
         has motionify_jobs || continue
-        pickup_round motionify_jobs "${SAMPLES:-100}"
-        mj_say "  with no worker there, median and latest, ms"
-        pickup_cold
+        note_pickup motionify_jobs pickup motionify_jobs "${SAMPLES:-100}"
+        note_cold
     done
     for figure in p50 p99; do
         mj_say "" "pick-up at idle, $figure"
@@ -409,7 +415,7 @@ idle_summary()
     local name figure
     mj_say "" "idle, transactions a minute, median of $queue_rounds rounds"
     for name in "${queue_peers[@]}" postgres; do
-        printf '%-32s %9s\n' "${name/postgres/motionify_jobs}" "$(median <"$MJ_WORK/queue.idle.$name")"
+        printf '%-32s %9s\n' "${name/#postgres/motionify_jobs}" "$(median <"$MJ_WORK/queue.idle.$name")"
     done
     goal "$(median <"$MJ_WORK/queue.idle.postgres")" 5 "idle, transactions a minute"
 }
@@ -418,12 +424,13 @@ idle_summary()
 # Ours, in three databases: with no history, with a million runs in it, and with a
 # transaction that is open all the time, so that no dead row can be removed.
 
-# From the start on, in the database "held".
+# From the start on, in the database "held".  It has a snapshot and no transaction id:
+# with an id it would hold back the snapshots of the other databases too.
 hold_transaction()
 {
     sql_in held -o /dev/null -c "CREATE EXTENSION motionify_jobs"
     sql_in held -o /dev/null -c "BEGIN ISOLATION LEVEL REPEATABLE READ" \
-        -c "SELECT pg_current_xact_id(), count(*) FROM done" -c "SELECT pg_sleep(100000)" 2>/dev/null &
+        -c "SELECT count(*) FROM pg_class" -c "SELECT pg_sleep(100000)" 2>/dev/null &
     until_sql 20 "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = 'held' AND query LIKE '%pg_sleep%'"
 }
 
@@ -440,8 +447,8 @@ fill_history()
         WHERE j.name = 'bench'" -c "VACUUM ANALYZE jobs.run_log" -c CHECKPOINT
 }
 
-# health_drain DATABASE NAME
-health_drain() { queue_database=$1 queue_bench drain "$2" "$(drain_jobs "$2" insert)" 4 insert; }
+# health_drain DATABASE NAME [JOBS]
+health_drain() { queue_database=$1 queue_bench drain "$2" "${3:-$(drain_jobs "$2" insert)}" 4 insert; }
 
 bench_queue-health()
 {
@@ -451,11 +458,11 @@ bench_queue-health()
     set_executors 4
     for database in empty history; do sql_in "$database" -o /dev/null -c "CREATE EXTENSION IF NOT EXISTS motionify_jobs"; done
     health_drain history motionify_jobs >/dev/null
-    health_drain held "${queue_ours[-1]}" >/dev/null
+    health_drain held "${queue_ours[-1]}" "${HELD_RUNS:-30000}" >/dev/null # dead rows of ten minutes
     fill_history
     wait_until_settled
     until [ "$(held_seconds)" -ge "${HELD:-600}" ]; do sleep 1; done
-    mj_say "the transaction has been open for $(held_seconds) s"
+    mj_say "the transaction has been open for $(held_seconds) s, and ${HELD_RUNS:-30000} runs"
     for round in $(seq 1 "$queue_rounds"); do
         for name in "${queue_ours[@]}"; do
             mj_say "round $round, drain with one INSERT a job, $name, 4 executors, jobs/s"

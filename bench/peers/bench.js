@@ -23,7 +23,8 @@ const peers = {
   'bullmq-postgres': bullmq.postgres,
   motionify_jobs: motionify.single,
   'motionify_jobs-group': motionify.grouped,
-  plain,
+  plain: plain.one,
+  'plain-returning': plain.returning,
 };
 
 const now = () => performance.now();
@@ -52,7 +53,7 @@ async function drainPeer(peer, database, jobs, workers, what) {
   const connections = await pool(database, workers);
   const body = what === 'insert' ? insert(connections) : () => {};
   await peer.clear();
-  await workOff(peer, -1000, 0, workers, body); // to be warm
+  await workOff(peer, -Math.min(1000, jobs / 4), 0, workers, body); // to be warm
   await connections.query('TRUNCATE done');
   const ms = await workOff(peer, 0, jobs, workers, body);
   await connections.end();
