@@ -8,6 +8,7 @@
 # one after the other.
 
 queue_rounds=${ROUNDS:-5}
+drain_most=${JOBS:-20000}
 queue_peers=(graphile-worker pg-boss bullmq-postgres bullmq-redis)
 queue_parts=(queue-idle queue-enqueue queue-pickup queue-drain queue-health)
 
@@ -189,13 +190,14 @@ queue_insert="INSERT INTO done (job) VALUES (1)"
 # All jobs are there when the workers begin, or are committed at once; from the first
 # that starts to when the last is recorded as done.
 
-# drain_jobs NAME insert|nothing: how many, so that each takes a second or a few.
+# drain_jobs NAME insert|nothing WORKERS: how many, so that each takes a second or two.
 drain_jobs()
 {
-    case "$1-$2" in
-        bullmq-postgres-*) echo $((${JOBS:-20000} / 20)) ;;
-        motionify_jobs-group-* | motionify_jobs-nothing | graphile-worker-nothing) echo "${JOBS:-20000}" ;;
-        *) echo $((${JOBS:-20000} / 5)) ;;
+    case "$1-$2-$3" in
+        motionify_jobs-group-* | graphile-worker-nothing-*) echo "$drain_most" ;;
+        bullmq-postgres-*) echo $((drain_most / 40)) ;;
+        *-1) echo $((drain_most / 10)) ;;
+        *) echo $((drain_most / 5)) ;;
     esac
 }
 
@@ -204,7 +206,7 @@ drain_round()
 {
     local workers=$1 body=$2 name
     for name in "${queue_peers[@]}" "${queue_ours[@]}"; do
-        note "$body-$workers" "$name" "$(queue_bench drain "$name" "$(drain_jobs "$name" "$body")" "$workers" "$body")"
+        note "$body-$workers" "$name" "$(queue_bench drain "$name" "$(drain_jobs "$name" "$body" "$workers")" "$workers" "$body")"
     done
     [ "$body" = nothing ] || note "$body-$workers" pgbench "$(pgbench_rate "$workers" "$queue_insert")"
 }
@@ -285,7 +287,7 @@ bench_queue-enqueue()
         for clients in 1 16; do
             mj_say "round $round, single enqueue, $clients clients, jobs/s"
             for name in "${names[@]}"; do
-                note "enqueue-$clients" "$name" "$(queue_bench enqueue "$name" "$clients" 1.5)"
+                note "enqueue-$clients" "$name" "$(queue_bench enqueue "$name" "$clients" 1)"
             done
             enqueue_pgbench "$clients"
         done
@@ -448,7 +450,7 @@ fill_history()
 }
 
 # health_drain DATABASE NAME [JOBS]
-health_drain() { queue_database=$1 queue_bench drain "$2" "${3:-$(drain_jobs "$2" insert)}" 4 insert; }
+health_drain() { queue_database=$1 queue_bench drain "$2" "${3:-$(drain_jobs "$2" insert 4)}" 4 insert; }
 
 bench_queue-health()
 {

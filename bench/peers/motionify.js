@@ -4,16 +4,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pool } from './peer.js';
 
-const enqueue = { name: 'enqueue', text: "SELECT jobs.enqueue('bench', $1)" };
 const body = { insert: "INSERT INTO done (job) VALUES (($1 ->> 'n')::integer)", nothing: 'SELECT 1' };
 
 // grouped: with group commit
 const openOne = (grouped) => async ({ database, clients }) => {
   const connections = await pool(database, clients);
   const query = async (text, ...values) => (await connections.query(text, values)).rows[0];
-  const define = (what) => query(`SELECT jobs.schedule('bench', NULL, $1${grouped ? ', group_commit => true' : ''})`, body[what]);
+  const job = grouped ? 'bench grouped' : 'bench';
+  const define = (what) => query(`SELECT jobs.schedule('${job}', NULL, $1${grouped ? ', group_commit => true' : ''})`, body[what]);
   const fill = (from, to) => query(`
-    SELECT count(*) FROM jobs.enqueue_many('bench',
+    SELECT count(*) FROM jobs.enqueue_many('${job}',
       ARRAY(SELECT jsonb_build_object('n', n) FROM generate_series($1::integer, $2::integer - 1) AS n))`, from, to);
   // Runs begin in the order of their ids: first a look at the last one, which costs little.
   const rest = async () => {
@@ -24,10 +24,10 @@ const openOne = (grouped) => async ({ database, clients }) => {
   await define('insert');
 
   return {
-    add: (n) => connections.query({ ...enqueue, values: [{ n }] }),
+    add: (n) => connections.query({ name: 'enqueue', text: `SELECT jobs.enqueue('${job}', $1)`, values: [{ n }] }),
     fill: (from, to) => connections.query({
       name: 'fill',
-      text: "SELECT count(*) FROM jobs.enqueue_many('bench', $1)",
+      text: `SELECT count(*) FROM jobs.enqueue_many('${job}', $1)`,
       values: [Array.from({ length: to - from }, (_, i) => ({ n: from + i }))],
     }),
     clear: () => query('TRUNCATE jobs.queue, jobs.run_log, done'),
@@ -37,7 +37,7 @@ const openOne = (grouped) => async ({ database, clients }) => {
     // the last end, as the history has it; in ms.
     async drain(jobs, what) {
       await define(what);
-      await fill(-500, 0); // who works is there, and has its plans
+      await fill(-Math.max(500, jobs / 4), 0); // who works is there, and has its plans
       await rest();
       await query('TRUNCATE done');
       const mark = (await query('SELECT coalesce(max(run_id), 0) AS id FROM jobs.run_log')).id;
