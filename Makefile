@@ -15,7 +15,7 @@ OBJS = $(SRCS:.c=.o)
 
 # --- The install script: one noun a file, joined in this order --------------
 # A noun without a file is an error: make names the missing file.
-INSTALL_SQL = catalog access schedule queue control history active mail doctor portal \
+INSTALL_SQL = catalog access schedule queue control external history active mail doctor portal \
 	grants
 
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
@@ -25,12 +25,12 @@ DATA = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*.sql))
 
 # --- Tests ------------------------------------------------------------------
 # pg_regress tests by name, in order: sql/NAME.sql and expected/NAME.out.
-REGRESS = schedule cron errors access status active mail
+REGRESS = schedule cron errors access status active mail external queue
 REGRESS_OPTS = --encoding=UTF8 --no-locale --temp-instance=tmp_check \
 	--temp-config=$(srcdir)/test/regress.conf
 
 # isolation tests by name: test/specs/NAME.spec and test/expected/NAME.out.
-ISOLATION =
+ISOLATION = dedupe
 ISOLATION_OPTS = --inputdir=$(srcdir)/test \
 	--temp-instance=tmp_check_iso \
 	--temp-config=$(srcdir)/test/regress.conf

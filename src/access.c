@@ -216,12 +216,26 @@ mj_access_role_can_run(Oid role, const char *name, MjRoleProblem *problem)
 }
 
 /*
- * Raise unless the current user may make a job that runs as a role, and the
+ * Can a role run a job?  As whom an external job runs, its workers decide: the
+ * role says whose it is, and need only be there.
+ */
+bool
+mj_access_job_can_run(const MjJob *job, Oid role, MjRoleProblem *problem)
+{
+	if (job->external && OidIsValid(role))
+		return true;
+	return mj_access_role_can_run(role, job->role, problem);
+}
+
+/*
+ * Raise unless the current user may make a job that runs as its role, and the
  * role can run it: 42704, 42501, 28000.
  */
 void
-mj_access_check_run_as(Oid role, const char *name)
+mj_access_check_run_as(const MjJob *job)
 {
+	Oid role = job->role_oid;
+	const char *name = job->role;
 	MjRoleProblem problem;
 
 	if (OidIsValid(role) &&
@@ -234,7 +248,7 @@ mj_access_check_run_as(Oid role, const char *name)
 				 errdetail(
 					 "Only a superuser may make a job run as a superuser.") :
 				 errdetail("You are not a member of that role.")));
-	if (!mj_access_role_can_run(role, name, &problem))
+	if (!mj_access_job_can_run(job, role, &problem))
 		ereport(ERROR,
 				(errcode(problem.sqlstate), errmsg("%s", problem.message),
 				 problem.hint[0] ? errhint("%s", problem.hint) : 0));

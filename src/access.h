@@ -41,6 +41,8 @@ extern void mj_access_check_owner(const char *what);
 
 extern bool mj_access_role_can_run(Oid role, const char *name,
 								   MjRoleProblem *problem);
-extern void mj_access_check_run_as(Oid role, const char *name);
+extern bool mj_access_job_can_run(const MjJob *job, Oid role,
+								  MjRoleProblem *problem);
+extern void mj_access_check_run_as(const MjJob *job);
 
 #endif /* MJ_ACCESS_H */

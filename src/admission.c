@@ -17,7 +17,9 @@
 
 #include "admission.h"
 #include "gate_store.h"
+#include "lapse.h"
 #include "runlog.h"
+#include "throttle_store.h"
 
 /* End runs of jobs that replace, since a later one is there. */
 static void
@@ -45,18 +47,29 @@ skip_surplus(void)
 
 /*
  * Look at the held runs.  Gives the running runs that are to be cancelled, once
- * this is committed, since a later one replaces them.  Returns whether runs are
- * held still.  Needs the transaction of a tick.
+ * this is committed, since a later one replaces them; those that workers outside
+ * have are ended here.  Gives, too, when to look again, for a throttle lets the
+ * next one pass.  Returns whether runs are held still.  Needs the transaction of
+ * a tick.
  */
 bool
-mj_admission_pass(int64 **to_cancel, int *n)
+mj_admission_pass(TimestampTz now, int64 **to_cancel, int *n, TimestampTz *next)
 {
+	bool held;
+
 	*n = 0;
+	*next = DT_NOEND;
 	if (!mj_gate_any_held())
 		return false;
 	end_replaced();
 	*n = mj_gate_replaced_running(to_cancel);
-	(void) mj_gate_admit();
+	if (*n > 0)
+		mj_lapse_revoke(*to_cancel, *n, "replaced by a later run");
+	mj_throttle_settle();
+	mj_gate_admit(now);
 	skip_surplus();
-	return mj_gate_any_held();
+	held = mj_gate_any_held();
+	if (held)
+		*next = mj_throttle_next(now);
+	return held;
 }

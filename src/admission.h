@@ -10,6 +10,9 @@
 #ifndef MJ_ADMISSION_H
 #define MJ_ADMISSION_H
 
-extern bool mj_admission_pass(int64 **to_cancel, int *n);
+#include "datatype/timestamp.h"
+
+extern bool mj_admission_pass(TimestampTz now, int64 **to_cancel, int *n,
+							  TimestampTz *next);
 
 #endif /* MJ_ADMISSION_H */

@@ -24,6 +24,7 @@
 #include "clock.h"
 #include "history_store.h"
 #include "job_store.h"
+#include "lease.h"
 #include "mail_store.h"
 #include "queue_store.h"
 #include "runlog.h"
@@ -89,7 +90,7 @@ check_operate(const MjRun *run)
 	else if (mj_job_by_id(run->job_id, &job))
 		mj_access_check_operate(&job);
 	else
-		check_member(run->run_id, (Oid) run->lane);
+		check_member(run->run_id, run->lane > 0 ? (Oid) run->lane : InvalidOid);
 }
 
 /* The reason of a cancel, for the history. */
@@ -101,9 +102,9 @@ reason_of_user(void)
 }
 
 /*
- * jobs.cancel(run_id) returns boolean: a run that waits ends at the caller's
- * commit; one that is running is told to, at once, whatever becomes of the
- * caller.  False when it has ended, or cannot be told.  Raises 42704, 42501.
+ * jobs.cancel(run_id) returns boolean: a run that waits, or that a worker
+ * outside has, ends at the caller's commit; one that is running here is told to,
+ * at once, whatever becomes of the caller.  False when it has ended, or cannot be told.  Raises 42704, 42501.
  */
 Datum
 mj_api_cancel(PG_FUNCTION_ARGS)
@@ -128,7 +129,8 @@ mj_api_cancel(PG_FUNCTION_ARGS)
 		mj_xact_wake(0, MJ_LANE_NONE);
 		PG_RETURN_BOOL(true);
 	}
-	PG_RETURN_BOOL(mj_run_cancel(run_id, reason));
+	PG_RETURN_BOOL(mj_lease_cancel(run_id, reason) ||
+				   mj_run_cancel(run_id, reason));
 }
 
 /* Raise unless a run that has ended can be put into the queue again. */
@@ -186,10 +188,8 @@ mj_api_retry(PG_FUNCTION_ARGS)
 		if (!mj_history_last(run_id, &outcome, &started_at))
 			raise_unknown(run_id);
 		check_retry(run_id, &outcome, outcome.job_id, &job);
-		done = mj_queue_reinsert(run_id, (int64) mj_access_job_role(&job),
-								 strcmp(job.overlap, "skip") == 0 ||
-									 mj_job_is_gated(&job),
-								 job.concurrency_key, now);
+		job.role_oid = mj_access_job_role(&job);
+		done = mj_queue_reinsert(run_id, &job, mj_job_lane(&job), now);
 	}
 	mj_xact_wake(0, MJ_LANE_NONE);
 	PG_RETURN_BOOL(done);
@@ -244,13 +244,14 @@ wake_executors(void)
 }
 
 /*
- * Wait until no executor is left, or until an instant (DT_NOEND: for ever), by
- * the real clock.  Returns whether none is left.  Interruptible.
+ * Wait until no executor is left and no worker outside has a run, or until an
+ * instant (DT_NOEND: for ever), by the real clock.  Returns whether that is so.
+ * Interruptible.
  */
 static bool
-wait_for_executors(TimestampTz until)
+wait_for_work(TimestampTz until)
 {
-	while (count_executors() > 0)
+	while (count_executors() > 0 || mj_lease_any())
 	{
 		if (mj_clock_real() >= until)
 			return false;
@@ -288,7 +289,7 @@ check_drain(const char *function)
 
 /*
  * jobs.drain(timeout interval) returns boolean: no run of this database is
- * started any more, and those at work are waited for, at most for the time
+ * started any more, and those at work, in the server or outside, are waited for, at most for the time
  * given.  Returns whether none is left.  It lasts until jobs.undrain() or a
  * restart of the server, whatever becomes of the caller.  Raises 55000, 25006,
  * 42501, 0A000 (in a job), 22023.
@@ -311,7 +312,7 @@ mj_api_drain(PG_FUNCTION_ARGS)
 	}
 	set_drained(true);
 	wake_executors();
-	PG_RETURN_BOOL(wait_for_executors(until));
+	PG_RETURN_BOOL(wait_for_work(until));
 }
 
 /* jobs.undrain(): runs are started again.  Raises as jobs.drain(). */

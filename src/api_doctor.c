@@ -177,8 +177,7 @@ check_roles(MjDoctor *doctor)
 		const MjJob *job = &doctor->jobs[i];
 		MjRoleProblem problem;
 
-		if (mj_access_role_can_run(mj_access_job_role(job), job->role,
-								   &problem))
+		if (mj_access_job_can_run(job, mj_access_job_role(job), &problem))
 			continue;
 		add_row(doctor, false,
 				psprintf("Job \"%s\": %s.", job->name, problem.message),
@@ -186,7 +185,7 @@ check_roles(MjDoctor *doctor)
 		all_ok = false;
 	}
 	if (all_ok)
-		add_row(doctor, true, "The roles of all jobs can log in here.", NULL);
+		add_row(doctor, true, "The roles of all jobs can run them here.", NULL);
 }
 
 static void

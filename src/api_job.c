@@ -28,6 +28,7 @@
 #include "clock.h"
 #include "guc.h"
 #include "history_store.h"
+#include "lease.h"
 #include "job_lookup.h"
 #include "job_plan.h"
 #include "queue_store.h"
@@ -72,7 +73,11 @@ enum
 	ARG_MAX_RUNNING,
 	ARG_CONCURRENCY_KEY,
 	ARG_RUN_AFTER,
-	ARG_ISOLATED
+	ARG_ISOLATED,
+	ARG_HANDLER,
+	ARG_GROUP_COMMIT,
+	ARG_THROTTLE_LIMIT,
+	ARG_THROTTLE_PERIOD
 };
 
 /* The names that are given for run_after. */
@@ -144,6 +149,7 @@ check_job_name(const char *name)
 static const char *const overlaps[] = { "skip", "queue", "allow", "replace",
 										NULL };
 static const char *const catch_ups[] = { "once", "skip", "all", NULL };
+static const char *const handlers[] = { "sql", "external", NULL };
 static const char *const backoffs[] = { "fixed", "linear", "exponential",
 										NULL };
 
@@ -269,6 +275,24 @@ check_overlap(const MjJob *job)
 		check_name("concurrency key", job->concurrency_key);
 }
 
+/* Raise 22023 unless what is said of the throttle makes sense. */
+static void
+check_throttle(const MjJob *job)
+{
+	if (job->throttle_limit < 0)
+		refuse_option("throttle_limit",
+					  "It must be at least 1; 0 takes it away.");
+	check_interval("throttle_period", job->throttle_period, 1, 366);
+	if ((job->throttle_limit > 0) != (job->throttle_period != NULL))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "options \"throttle_limit\" and \"throttle_period\" go together"),
+			 errhint(
+				 "So many attempts may start within any period: throttle_limit => 10, throttle_period => '1 minute'.")));
+}
+
 /* Error context callback: an error's position is in the command. */
 static void
 command_error_context(void *arg)
@@ -338,6 +362,26 @@ check_command(const char *command)
 		check_statement(lfirst_node(RawStmt, cell)->stmt);
 }
 
+/*
+ * Raise unless a job has the command that its handler wants.  A command that is
+ * given for an external job would never be executed.
+ */
+static void
+check_handler(const MjJob *job)
+{
+	if (!job->external)
+		check_command(job->command);
+	else if (job->command[0])
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("external job \"%s\" cannot have a command", job->name),
+			 errdetail(
+				 "Its work is done by a program that takes its runs by jobs.claim()."),
+			 errhint(
+				 "Leave the command out, or set handler => 'sql' to have it executed.")));
+}
+
 static bool
 is_schedule(const char *text)
 {
@@ -365,7 +409,7 @@ check_argument_order(const MjJob *job)
 		right = psprintf("The name comes first: jobs.schedule(%s, %s, ...).",
 						 quote_literal_cstr(job->schedule),
 						 quote_literal_cstr(job->name));
-	else if (is_schedule(job->command))
+	else if (job->command[0] && is_schedule(job->command))
 		right = psprintf(
 			"The schedule comes before the command: jobs.schedule(%s, %s, ...).",
 			quote_literal_cstr(job->name), quote_literal_cstr(job->command));
@@ -466,6 +510,20 @@ take_overlap(FunctionCallInfo fcinfo, MjJob *job)
 	take_text(fcinfo, ARG_CONCURRENCY_KEY, &job->concurrency_key);
 	if (!PG_ARGISNULL(ARG_ISOLATED))
 		job->isolated = PG_GETARG_BOOL(ARG_ISOLATED);
+	if (!PG_ARGISNULL(ARG_GROUP_COMMIT))
+		job->group_commit = PG_GETARG_BOOL(ARG_GROUP_COMMIT);
+}
+
+/* The throttle; a limit of zero takes it away. */
+static void
+take_throttle(FunctionCallInfo fcinfo, MjJob *job)
+{
+	if (!PG_ARGISNULL(ARG_THROTTLE_LIMIT))
+		job->throttle_limit = PG_GETARG_INT32(ARG_THROTTLE_LIMIT);
+	if (!PG_ARGISNULL(ARG_THROTTLE_PERIOD))
+		job->throttle_period = PG_GETARG_INTERVAL_P(ARG_THROTTLE_PERIOD);
+	else if (job->throttle_limit == 0)
+		job->throttle_period = NULL;
 }
 
 /* The jobs that a job is to run after; raises 42704, 42501, 22004. */
@@ -514,13 +572,30 @@ set_predecessors(const MjJob *job, const Predecessors *after)
 				 errdetail("Each runs after the one before: %s.", cycle)));
 }
 
+/* Who does the work, and how; raises 22004, 22023. */
+static void
+take_handler(FunctionCallInfo fcinfo, MjJob *job)
+{
+	if (!PG_ARGISNULL(ARG_HANDLER))
+	{
+		const char *handler = text_argument(fcinfo, ARG_HANDLER);
+
+		check_choice("handler", handler, handlers);
+		job->external = strcmp(handler, "external") == 0;
+	}
+	if (job->external && PG_ARGISNULL(ARG_COMMAND))
+		job->command = "";
+	else
+		job->command = needed_argument(fcinfo, ARG_COMMAND, "command");
+}
+
 /* Change a definition to what the arguments of jobs.schedule() say. */
 static void
 take_arguments(FunctionCallInfo fcinfo, MjJob *job)
 {
 	job->name = needed_argument(fcinfo, ARG_NAME, "job name");
 	job->schedule = text_argument(fcinfo, ARG_SCHEDULE);
-	job->command = needed_argument(fcinfo, ARG_COMMAND, "command");
+	take_handler(fcinfo, job);
 	take_text(fcinfo, ARG_DESCRIPTION, &job->description);
 	take_text(fcinfo, ARG_TIMEZONE, &job->timezone);
 	take_role(fcinfo, job);
@@ -528,6 +603,7 @@ take_arguments(FunctionCallInfo fcinfo, MjJob *job)
 	if (!PG_ARGISNULL(ARG_ENABLED))
 		job->enabled = PG_GETARG_BOOL(ARG_ENABLED);
 	take_overlap(fcinfo, job);
+	take_throttle(fcinfo, job);
 	take_retries(fcinfo, job);
 	if (!PG_ARGISNULL(ARG_CATCH_UP))
 		job->catch_up = text_argument(fcinfo, ARG_CATCH_UP);
@@ -552,6 +628,19 @@ same_times(const MjJob *a, const MjJob *b)
 		a->max_runs == b->max_runs;
 }
 
+/* Raise unless the runs of a job can share a transaction if they are to: 22023. */
+static void
+check_group_commit(const MjJob *job)
+{
+	if (job->group_commit && (job->isolated || job->external))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("job \"%s\" cannot have group_commit", job->name),
+			 errdetail(
+				 "Its runs are isolated, or executed outside of the database.")));
+}
+
 /*
  * Raise unless a definition is good and the caller may make it: 42501, 42704,
  * 28000, 22023, 42601, 0A000.  old is what it was, or NULL; what is new of
@@ -564,13 +653,15 @@ check_definition(const MjJob *job, const MjJob *old)
 	check_argument_order(job);
 	if (old != NULL)
 		mj_access_check_manage(old);
-	mj_access_check_run_as(job->role_oid, job->role);
+	mj_access_check_run_as(job);
 	if (old == NULL || !same_times(job, old))
 		mj_schedule_check(job->schedule, job->timezone);
-	check_command(job->command);
+	check_handler(job);
+	check_group_commit(job);
 	if (job->job_group != NULL)
 		check_name("job group", job->job_group);
 	check_overlap(job);
+	check_throttle(job);
 	check_choice("catch_up", job->catch_up, catch_ups);
 	check_interval("timeout", job->timeout, 1, MAX_TIMEOUT_DAYS);
 	check_retries(job);
@@ -610,9 +701,11 @@ find_planned(MjJob *job)
 static bool
 changes_queue(const MjJob *job, const MjJob *old)
 {
-	return job->role_oid != old->role_oid ||
+	return mj_job_lane(job) != mj_job_lane(old) ||
 		mj_job_is_gated(job) != mj_job_is_gated(old) ||
 		job->max_running != old->max_running ||
+		job->throttle_limit != old->throttle_limit ||
+		job->throttle_period != old->throttle_period ||
 		!same_text(job->overlap, old->overlap) ||
 		!same_text(job->concurrency_key, old->concurrency_key);
 }
@@ -627,9 +720,9 @@ update_job(MjJob *job, const MjJob *old)
 	find_planned(job);
 	if (changes_queue(job, old))
 	{
-		mj_queue_follow_job(job->job_id, (int64) job->role_oid,
-							mj_job_is_gated(job), job->concurrency_key);
-		mj_xact_wake(0, (int64) job->role_oid);
+		mj_queue_follow_job(job->job_id, mj_job_lane(job), mj_job_is_gated(job),
+							job->concurrency_key, old->concurrency_key);
+		mj_xact_wake(0, mj_job_lane(job));
 	}
 	if (job->next_run_at != 0 && job->role_oid == old->role_oid &&
 		job->enabled && same_times(job, old))
@@ -759,8 +852,9 @@ cut_chain(const MjJob *job)
 /*
  * jobs.unschedule(name, cancel_running boolean): the job, its state and what
  * has not started of it are gone at commit; its history stays, in which the
- * latter is cancelled.  What runs ends by itself, or is cancelled, at once and
- * whether or not the caller commits.
+ * latter is cancelled, and so is what workers outside have.  What runs in the
+ * server ends by itself, or is cancelled, at once and whether or not the caller
+ * commits.
  */
 Datum
 mj_api_unschedule(PG_FUNCTION_ARGS)
@@ -772,6 +866,7 @@ mj_api_unschedule(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("jobs.unschedule()");
 	mj_job_require_locked(name, &job);
 	mj_access_check_manage(&job);
+	mj_lease_cancel_job(&job, "its job was unscheduled");
 	mj_history_withdraw_job(job.job_id, "its job was unscheduled",
 							mj_clock_now());
 	cut_chain(&job);

@@ -92,24 +92,6 @@ check_workers(void)
 			 errhint("SELECT jobs.adopt() makes them this database's own.")));
 }
 
-/* Raise unless the job may run here, as its role. */
-static void
-check_job(const MjJob *job)
-{
-	if (job->foreign_origin)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg(
-				 "job \"%s\" was defined in another database, it does not run here",
-				 job->name),
-			 errhint("jobs.adopt() makes all jobs this database's own.")));
-	if (!OidIsValid(job->role_oid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("role \"%s\" does not exist", job->role)));
-}
-
 /* Raise unless the run can be waited for. */
 static void
 check_wait(const MjJob *job)
@@ -314,9 +296,10 @@ look_at_run(Waiting *waiting, int looks)
 		check_tables(waiting->job);
 	if (pid == 0 && looks == MJ_LOOKS_BEFORE_NOTICE)
 		ereport(NOTICE,
-				(errmsg("run " INT64_FORMAT
-						" of job \"%s\" waits for a free executor",
-						waiting->run_id, waiting->job->name)));
+				(errmsg("run " INT64_FORMAT " of job \"%s\" waits for %s",
+						waiting->run_id, waiting->job->name,
+						waiting->job->external ? "its worker" :
+												 "a free executor")));
 	if (blocker != 0 && is_blocked_by_me(blocker))
 		ereport(
 			ERROR,
@@ -428,7 +411,7 @@ enqueue_run(const MjJob *job, int64 run_id, Datum args, bool args_isnull)
 
 	run.run_id = run_id;
 	run.job_id = job->job_id;
-	run.lane = (int64) job->role_oid;
+	run.lane = mj_job_lane(job);
 	run.state = "waiting";
 	run.priority = job->priority;
 	run.run_at = run.due_at = mj_clock_now();
@@ -535,7 +518,7 @@ mj_run_now(PG_FUNCTION_ARGS)
 	mj_job_require(text_to_cstring(PG_GETARG_TEXT_PP(0)), &job);
 	mj_access_check_operate(&job);
 	check_workers();
-	check_job(&job);
+	mj_job_check_runs_here(&job);
 
 	waiting.job = &job;
 	if (wait)

@@ -92,4 +92,12 @@
 #define MJ_DROP_TEMPORARY_SLOTS() ReplicationSlotCleanup()
 #endif
 
+/* the index of a table's primary key */
+#if PG_VERSION_NUM >= 180000
+#define MJ_PRIMARY_KEY_INDEX(relation) \
+	RelationGetPrimaryKeyIndex(relation, false)
+#else
+#define MJ_PRIMARY_KEY_INDEX(relation) RelationGetPrimaryKeyIndex(relation)
+#endif
+
 #endif /* MJ_COMPAT_H */

@@ -24,8 +24,8 @@
 #include "job_plan.h"
 #include "runlog.h"
 
-/* Jobs that one transaction of a tick turns into runs. */
-#define MJ_DUE_LIMIT 1000
+/* Successes that one transaction of a tick looks at. */
+#define MJ_FOLLOW_LIMIT 1000
 
 /* Passed instants of a job are counted up to here. */
 #define MJ_PASSED_LIMIT 100000
@@ -89,7 +89,7 @@ mj_due_new_run(const MjJob *job, TimestampTz due_at, const char *trigger,
 {
 	memset(run, 0, sizeof(MjRun));
 	run->job_id = job->job_id;
-	run->lane = (int64) job->role_oid;
+	run->lane = mj_job_lane(job);
 	run->priority = job->priority;
 	run->run_at = now;
 	run->due_at = due_at;
@@ -290,7 +290,7 @@ mj_due_follow(TimestampTz now)
 {
 	int64 *job_ids;
 	int taken;
-	int n = mj_chain_take_successes(MJ_DUE_LIMIT, &taken, &job_ids);
+	int n = mj_chain_take_successes(MJ_FOLLOW_LIMIT, &taken, &job_ids);
 	int i;
 
 	for (i = 0; i < n; i++)
@@ -301,7 +301,7 @@ mj_due_follow(TimestampTz now)
 			!mj_due_is_off(&job))
 			(void) start_now(&job, "chain", now);
 	}
-	return taken >= MJ_DUE_LIMIT;
+	return taken >= MJ_FOLLOW_LIMIT;
 }
 
 /*
@@ -432,16 +432,16 @@ find_in_the_way(const MjJob *jobs, int n, int64 **found)
 }
 
 /*
- * Due jobs get their runs, at most MJ_DUE_LIMIT in one transaction.  Returns
- * whether there may be more.
+ * Due jobs get their runs, at most so many, those that have been due longest
+ * first.  Returns whether there may be more.
  */
 bool
-mj_due_fire(TimestampTz now)
+mj_due_fire(TimestampTz now, int limit)
 {
 	Firing firing;
 	MjJob *jobs;
 	int64 *live = NULL;
-	int n = mj_job_due(now, MJ_DUE_LIMIT, &jobs);
+	int n = mj_job_due(now, limit, &jobs);
 	int nlive = find_in_the_way(jobs, n, &live);
 	int i;
 
@@ -452,5 +452,5 @@ mj_due_fire(TimestampTz now)
 				 bsearch(&jobs[i].job_id, live, nlive, sizeof(int64),
 						 compare_ids) != NULL);
 	write_firing(&firing);
-	return n >= MJ_DUE_LIMIT;
+	return n >= limit;
 }

@@ -18,28 +18,18 @@
  */
 #include "postgres.h"
 
-#include <signal.h>
-
 #include "access/xact.h"
-#include "jit/jit.h"
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "replication/slot.h"
 #include "storage/ipc.h"
-#include "tcop/tcopprot.h"
-#include "utils/acl.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/portal.h"
-#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#include "access.h"
-#include "chain_store.h"
+#include "attempt.h"
+#include "batch.h"
 #include "clock.h"
-#include "current.h"
 #include "executor.h"
 #include "fault.h"
+#include "group.h"
 #include "guc.h"
 #include "history_store.h"
 #include "job_store.h"
@@ -48,7 +38,6 @@
 #include "queue_store.h"
 #include "runlog.h"
 #include "runner.h"
-#include "schedule.h"
 #include "store.h"
 #include "worker.h"
 #include "xact.h"
@@ -59,185 +48,13 @@
 /* A new executor waits at least this long: it may be early for a due run. */
 #define MJ_FRESH_LINGER_US (3 * USECS_PER_SEC)
 
-/* A run that has crashed before, and must wait, looks this much later. */
-#define MJ_SUSPECT_WAIT_US USECS_PER_SEC
-
 /* When a claim is tried again that somebody held up. */
 #define MJ_CLAIM_AGAIN_MS 1000L
 
-/* How long a run may go on after it was cancelled for its timeout. */
-#define MJ_TERMINATE_AFTER_MS 10000
-
-/* The run at hand. */
-typedef struct Work
-{
-	MjRun run;
-	MjJob job;
-	MjRunOwner owner;
-} Work;
-
 static MemoryContext work_context = NULL; /* reset for every run */
-static Work current;			  /* valid while the slot names its run */
+static MjWork current;			  /* valid while the slot names its run */
 static int served = 0;			  /* runs and batches so far */
 static bool must_be_last = false; /* the run at hand has a process of its own */
-static TimeoutId cancel_timeout;
-static TimeoutId terminate_timeout;
-static volatile sig_atomic_t run_timed_out = false;
-
-/* Timeout handler: the run has used up its time. */
-static void
-cancel_run(void)
-{
-	run_timed_out = true;
-	InterruptPending = true;
-	QueryCancelPending = true;
-	SetLatch(MyLatch);
-}
-
-/* Timeout handler: and it did not react to being cancelled. */
-static void
-terminate_run(void)
-{
-	InterruptPending = true;
-	ProcDiePending = true;
-	SetLatch(MyLatch);
-}
-
-/* Milliseconds of a job's timeout; 0: none. */
-static int
-timeout_ms(const MjJob *job)
-{
-	double ms;
-
-	if (job->timeout == NULL)
-		return 0;
-	ms = mj_interval_usecs(job->timeout) / 1000.0;
-	return (int) Min(Max(ms, 1.0), (double) (INT_MAX - MJ_TERMINATE_AFTER_MS));
-}
-
-static void
-start_timeouts(const MjJob *job)
-{
-	int ms = timeout_ms(job);
-
-	run_timed_out = false;
-	if (ms == 0)
-		return;
-	enable_timeout_after(cancel_timeout, ms);
-	enable_timeout_after(terminate_timeout, ms + MJ_TERMINATE_AFTER_MS);
-}
-
-static void
-stop_timeouts(void)
-{
-	disable_timeout(cancel_timeout, false);
-	disable_timeout(terminate_timeout, false);
-}
-
-/* Is the run in this lane by right?  Else it is moved, failed or removed. */
-static bool
-check_claim(Work *work)
-{
-	MjRun *run = &work->run;
-	MjRoleProblem problem;
-
-	if (!mj_job_to_execute(run->job_id, &work->job))
-	{
-		mj_queue_delete(run->run_id, run->worker_id);
-		return false; /* a caller who waits finds it gone */
-	}
-	mj_runlog_owner(&work->job, &work->owner);
-	if (OidIsValid(work->job.role_oid) &&
-		(int64) work->job.role_oid != run->lane)
-	{
-		mj_queue_unclaim(run, (int64) work->job.role_oid, 0);
-		mj_xact_wake(0, (int64) work->job.role_oid);
-		return false;
-	}
-	if (!mj_access_role_can_run(work->job.role_oid, work->job.role, &problem))
-	{
-		mj_runlog_refused(run, &work->owner, &problem);
-		return false;
-	}
-	return true;
-}
-
-/*
- * May this process run it, now?  An isolated run wants a process that has run
- * nothing yet: this one leaves, and its successor takes it.  A run that has
- * crashed before may have to wait for others that have.
- */
-static bool
-suits_me(Work *work)
-{
-	MjRun *run = &work->run;
-
-	if (work->job.isolated && served > 0)
-	{
-		must_be_last = true;
-		mj_queue_unclaim(run, run->lane, 0);
-		return false;
-	}
-	if (run->crashes > 0 &&
-		!mj_slot_take_suspect(run->crashes, MJ_MAX_CRASHES - 1))
-	{
-		mj_queue_unclaim(run, run->lane, mj_clock_now() + MJ_SUSPECT_WAIT_US);
-		mj_xact_wake(0, MJ_LANE_NONE);
-		return false;
-	}
-	return true;
-}
-
-/*
- * This executor is busy with a run now: the lane wants one executor less.  Said
- * before the claim is committed, so that whoever sees the row as running finds
- * the run here.
- */
-static void
-take_in_hand(int64 run_id)
-{
-	MjLane *entry;
-
-	mj_lock();
-	mj_my_slot->state = MJ_SLOT_BUSY;
-	mj_my_slot->run_id = run_id;
-	entry = mj_lane_find(mj_my_slot->database, mj_my_slot->lane);
-	if (entry != NULL && entry->wanted > 0)
-		entry->wanted--;
-	mj_unlock();
-}
-
-/* What a claim found. */
-typedef struct Claim
-{
-	Work *work;
-	bool found; /* the lane has a run, and it is claimed */
-	bool fit;	/* it is to be executed */
-} Claim;
-
-/* Claim the lane's next run, in a transaction. */
-static void
-claim(void *arg)
-{
-	Claim *this = arg;
-
-	this->found = mj_store_installed() &&
-		mj_queue_claim(mj_my_slot->lane, mj_my_slot->worker_id, mj_clock_now(),
-					   &this->work->run);
-	this->fit = this->found && check_claim(this->work) && suits_me(this->work);
-	if (this->fit)
-		take_in_hand(this->work->run.run_id);
-	MJ_FAULT("executor-claim-written");
-}
-
-/* The transaction of a claim; false when somebody holds it up. */
-static bool
-try_claim(Claim *this)
-{
-	MemoryContextReset(work_context);
-	return mj_worker_do_bounded(work_context, mj_worker_is_unsettled(),
-								MJ_HELD_UP_CLAIM, claim, this);
-}
 
 /*
  * Somebody has locked what a claim needs: try again a little later.  Idle
@@ -250,200 +67,6 @@ wait_for_lock(void)
 
 	mj_slot_set_state(MJ_SLOT_IDLE);
 	(void) mj_worker_wait(MJ_CLAIM_AGAIN_MS, &reloaded);
-}
-
-/*
- * Must the command's transaction be committed before its outcome is written?
- * If it is read-only and has written nothing, and after commands whose effects
- * on disk are done already, such as CREATE DATABASE.
- */
-static bool
-must_commit_first(void)
-{
-	if (MyXactFlags & XACT_FLAGS_NEEDIMMEDIATECOMMIT)
-		return true;
-	return XactReadOnly && !TransactionIdIsValid(GetTopTransactionIdIfAny());
-}
-
-/*
- * Is the scheduler to look when a job's run has succeeded: for those that run
- * after it, or its next missed instant?  For held runs it is woken anyway.
- */
-static bool
-has_sequel(const MjJob *job)
-{
-	return job->has_successors || strcmp(job->catch_up, "all") == 0;
-}
-
-/*
- * Write the outcome of a run that succeeded into the transaction that is open,
- * or into the next one: see must_commit_first().
- */
-static void
-record_success(Work *work, const MjCommandResult *result)
-{
-	MjOutcome outcome = { 0 };
-
-	MJ_FAULT("executor-before-outcome");
-	if (must_commit_first())
-	{
-		mj_worker_commit(work_context);
-		mj_worker_cancellable = false;
-		QueryCancelPending = false;
-		mj_worker_begin(work_context, true);
-	}
-	XactReadOnly = false;
-	outcome.status = "succeeded";
-	outcome.result = result->result;
-	outcome.rows_affected = result->rows_affected;
-	outcome.rows_isnull = result->rows_isnull;
-	outcome.notices = mj_notices_text();
-	outcome.finished_at = mj_clock_now();
-	if (!mj_queue_delete(work->run.run_id, work->run.worker_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("run " INT64_FORMAT " was taken from this worker",
-						work->run.run_id)));
-	mj_history_insert(&work->run, &work->owner, &outcome);
-	if (work->job.has_successors)
-		mj_chain_record_success(work->run.run_id, work->job.job_id);
-	mj_xact_run_ended(work->run.run_id);
-	if (has_sequel(&work->job))
-		mj_xact_wake(0, MJ_LANE_NONE);
-	MJ_FAULT("executor-outcome-written");
-	mj_worker_commit(work_context);
-	mj_worker_cancellable = false;
-	QueryCancelPending = false;
-	MJ_FAULT("executor-committed");
-	mj_runlog_report(&work->run, &work->owner, &outcome);
-}
-
-/*
- * From now on the run can be cancelled, by SIGINT.  Raises 57014 if it was
- * meanwhile.
- */
-static void
-become_cancellable(void)
-{
-	char reason[MJ_REASON_SIZE];
-
-	mj_worker_cancellable = true;
-	if (mj_worker_is_cancelled(reason))
-		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("%s", reason)));
-}
-
-/* The work: the command and its outcome, in one transaction if it can be. */
-static void
-perform(Work *work)
-{
-	MjCommand command;
-	MjCommandResult result;
-
-	command.job_id = work->job.job_id;
-	command.version = work->job.version;
-	command.text = work->job.command;
-	command.args = work->run.args;
-	command.args_isnull = work->run.args_isnull;
-	command.max_result = (Size) mj_max_result_length_kb * 1024;
-
-	become_cancellable();
-	start_timeouts(&work->job);
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	MemoryContextSwitchTo(work_context);
-	MJ_FAULT("executor-before-work");
-	mj_notices_begin(command.max_result);
-	mj_runner_execute(&command, &result);
-	mj_notices_end();
-	MJ_FAULT("executor-in-work");
-	stop_timeouts();
-	record_success(work, &result);
-}
-
-/*
- * The error that is being caught, in work_context; the transaction is aborted.
- */
-static ErrorData *
-take_error(void)
-{
-	ErrorData *error;
-
-	HOLD_INTERRUPTS();
-	mj_notices_end();
-	mj_worker_cancellable = false;
-	stop_timeouts();
-	MemoryContextSwitchTo(work_context);
-	error = CopyErrorData();
-	FlushErrorState();
-	AbortCurrentTransaction();
-	PortalErrorCleanup();
-	if (MyReplicationSlot != NULL)
-		ReplicationSlotRelease();
-	jit_reset_after_error();
-	MemoryContextSwitchTo(work_context);
-	QueryCancelPending = false;
-	RESUME_INTERRUPTS();
-	return error;
-}
-
-/* A text of an error, cut like a result; NULL stays NULL. */
-static char *
-cut_text(const char *text)
-{
-	return text == NULL ?
-		NULL :
-		mj_runner_cut(text, (Size) mj_max_result_length_kb * 1024);
-}
-
-/*
- * What an attempt came to that ended in an error.  Whatever became of a run that
- * was cancelled or timed out, that is why it ended.
- */
-static void
-set_failure(const Work *work, const ErrorData *error, MjOutcome *outcome)
-{
-	bool cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
-	char reason[MJ_REASON_SIZE];
-
-	memset(outcome, 0, sizeof(MjOutcome));
-	outcome->rows_isnull = true;
-	outcome->sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
-	outcome->error = cut_text(error->message);
-	outcome->error_detail = cut_text(error->detail);
-	outcome->error_context = cut_text(error->context);
-	outcome->notices = mj_notices_text();
-	outcome->finished_at = mj_clock_now();
-	if (mj_worker_is_cancelled(reason))
-	{
-		outcome->status = "cancelled";
-		outcome->error = pstrdup(reason);
-		if (!cancelled)
-			outcome->error_detail = cut_text(error->message);
-	}
-	else if (cancelled && run_timed_out)
-	{
-		outcome->status = "timed_out";
-		outcome->error =
-			psprintf("run timed out after %d ms", timeout_ms(&work->job));
-	}
-	else
-		outcome->status = cancelled ? "cancelled" : "failed";
-}
-
-/* Record a failed attempt, in a transaction of its own. */
-static void
-record_failure(Work *work, const ErrorData *error)
-{
-	MjOutcome outcome;
-
-	set_failure(work, error, &outcome);
-	MJ_FAULT("executor-before-failure");
-	mj_worker_begin(work_context, true);
-	mj_mailer_put_back_leftovers(work->run.worker_id);
-	mj_runlog_failed(&work->run, &work->owner, &outcome, &work->job);
-	MJ_FAULT("executor-failure-written");
-	mj_worker_commit(work_context);
-	mj_runlog_report(&work->run, &work->owner, &outcome);
 }
 
 /* Can the end of a run be written, on the way out? */
@@ -472,14 +95,47 @@ record_termination(void)
 	error.sqlerrcode = ERRCODE_QUERY_CANCELED;
 	error.detail =
 		"It did not end when it was cancelled, so its process was ended.";
-	record_failure(&current, &error);
+	mj_attempt_record_failure(&current, &error);
+}
+
+/* Has this process begun a run?  That of a mail, always. */
+static bool
+has_begun(const MjRun *run)
+{
+	MjClaim *claim;
+	bool begun;
+
+	if (run->lane == MJ_LANE_MAIL || run->run_id == mj_my_slot->run_id)
+		return true;
+	mj_lock();
+	claim = mj_slot_claim(mj_my_slot, run->run_id);
+	begun = claim != NULL && claim->begun;
+	mj_unlock();
+	return begun;
+}
+
+/* Put a run back that this process has claimed. */
+static void
+put_back(MjRun *run)
+{
+	if (!has_begun(run))
+	{
+		(void) mj_queue_unclaim(run, run->lane, 0); /* it was not begun */
+		return;
+	}
+	if (run->run_id == current.run.run_id)
+		run->started_at = current.run.started_at;
+	if (mj_worker_told_to_end)
+		mj_runlog_interrupted(run, "the worker was told to end");
+	else
+		mj_runlog_crashed(run);
 }
 
 /*
- * before_shmem_exit callback: runs that this process has claimed go back, as
- * interrupted, which is no failure.  As RemoveTempRelationsCallback() does, it
- * uses transactions of its own on the way out.  What somebody has locked is left
- * to the scheduler's sweep.
+ * before_shmem_exit callback: runs that this process has claimed go back; the
+ * one at hand as interrupted, which is no failure.  As
+ * RemoveTempRelationsCallback() does, it uses transactions of its own on the way
+ * out.  What somebody has locked is left to the scheduler's sweep.
  */
 static void
 put_back_on_exit(int code, Datum arg)
@@ -491,23 +147,21 @@ put_back_on_exit(int code, Datum arg)
 
 	mj_notices_end();
 	if (mj_my_slot == NULL ||
-		(mj_my_slot->run_id == 0 && mj_my_slot->lane != MJ_LANE_MAIL))
+		(mj_my_slot->run_id == 0 && mj_my_slot->nclaims == 0 &&
+		 mj_my_slot->lane != MJ_LANE_MAIL))
 		return;
 	AbortOutOfAnyTransaction();
-	stop_timeouts();
+	mj_attempt_stop_timeouts();
 	MJ_FAULT("put-back-on-exit");
 	if (mj_my_slot->run_id != 0 &&
-		(run_timed_out || mj_worker_is_cancelled(reason)))
+		(mj_attempt_timed_out() || mj_worker_is_cancelled(reason)))
 		record_termination();
 	mj_worker_begin(work_context, true);
 	n = mj_store_installed() && mj_store_is_lockable() ?
 		mj_queue_running(mj_my_slot->worker_id, &runs) :
 		0;
 	for (i = 0; i < n; i++)
-		if (mj_worker_told_to_end)
-			mj_runlog_interrupted(&runs[i], "the worker was told to end");
-		else
-			mj_runlog_crashed(&runs[i]);
+		put_back(&runs[i]);
 	MJ_FAULT("put-back-written");
 	mj_worker_commit(work_context);
 }
@@ -526,34 +180,11 @@ start(Datum main_arg)
 												  (Oid) lane,
 											  0);
 	before_shmem_exit(put_back_on_exit, (Datum) 0);
-	cancel_timeout = RegisterTimeout(USER_TIMEOUT, cancel_run);
-	terminate_timeout = RegisterTimeout(USER_TIMEOUT, terminate_run);
 	work_context = AllocSetContextCreate(TopMemoryContext, "motionify_jobs run",
 										 ALLOCSET_DEFAULT_SIZES);
-}
-
-/* Execute a claimed run and record what became of it. */
-static void
-execute(Work *work)
-{
-	ErrorData *volatile error = NULL;
-
-	debug_query_string = work->job.command;
-	pgstat_report_activity(STATE_RUNNING, work->job.command);
-	mj_runlog_started(&work->run, &work->owner);
-	PG_TRY();
-	{
-		perform(work);
-	}
-	PG_CATCH();
-	{
-		error = take_error();
-	}
-	PG_END_TRY();
-	if (error != NULL)
-		record_failure(work, error);
-	debug_query_string = NULL;
-	pgstat_report_activity(STATE_IDLE, NULL);
+	mj_attempt_init(work_context);
+	mj_group_init(work_context);
+	mj_batch_init();
 }
 
 /* Between two runs: nothing of the last one may show in the next. */
@@ -562,7 +193,6 @@ clean_session(void)
 {
 	mj_slot_set_state(MJ_SLOT_BUSY);
 	QueryCancelPending = false;
-	run_timed_out = false;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	mj_runner_reset_session();
@@ -570,27 +200,62 @@ clean_session(void)
 	mj_worker_commit(work_context);
 }
 
-/* Serve the lane's next run; false when it has none. */
-static bool
+/* Serve the run that is now at hand. */
+static void
 serve_run(void)
 {
-	Claim this = { &current, false, false };
-
-	if (!try_claim(&this))
-	{
-		wait_for_lock();
-		return true;
-	}
-	if (!this.fit)
-		return this.found;
+	MemoryContextReset(work_context);
 	MJ_FAULT("executor-claimed");
 	must_be_last = current.job.isolated;
-	mj_current_begin(current.run.run_id, current.run.args,
-					 current.run.args_isnull);
-	execute(&current);
-	mj_current_end();
-	mj_notices_forget();
+	mj_attempt_execute(&current);
 	clean_session();
+	mj_batch_ended(1);
+	served++;
+}
+
+/* Serve some of the runs that come next, in one transaction. */
+static void
+serve_group(MjWork *group, int n)
+{
+	int served_now;
+
+	MemoryContextReset(work_context);
+	served_now = mj_group_execute(group, n, &current);
+	clean_session();
+	mj_batch_ended(served_now);
+	served += served_now;
+}
+
+/*
+ * Claim the lane's next runs; false when it has none.  The slot says idle
+ * before the queue is looked at, so that whoever commits a run after the look
+ * wakes this executor.
+ */
+static bool
+claim_runs(void)
+{
+	MjClaimed claimed;
+
+	mj_slot_set_state(MJ_SLOT_IDLE);
+	claimed = mj_batch_claim(served);
+	if (claimed == MJ_CLAIMED_LOCKED)
+		wait_for_lock();
+	return claimed != MJ_CLAIMED_NOTHING;
+}
+
+/* Serve the next run, of the batch at hand or of a new one; false: no work. */
+static bool
+serve_runs(void)
+{
+	MjWork *group;
+	int n = mj_batch_group(&group);
+
+	if (n > 1 && !mj_my_slot->stuck)
+		serve_group(group, n);
+	else if (mj_batch_next(&current))
+		serve_run();
+	else
+		return claim_runs();
 	return true;
 }
 
@@ -598,26 +263,42 @@ serve_run(void)
 static bool
 serve_mails(void)
 {
-	int claimed = mj_mailer_run_batch(mj_my_slot->worker_id, MJ_MAILER_BATCH);
+	int claimed;
 
+	mj_slot_set_state(MJ_SLOT_IDLE);
+	claimed = mj_mailer_run_batch(mj_my_slot->worker_id, MJ_MAILER_BATCH);
 	if (claimed < 0)
 		wait_for_lock();
 	else if (claimed > 0)
+	{
 		mj_slot_set_state(MJ_SLOT_BUSY);
+		served++;
+	}
 	return claimed != 0;
 }
 
-/*
- * Serve once.  The slot says idle before the queue is looked at, so that
- * whoever commits a run after the look wakes this executor.
- */
+/* Serve once: a run, or a batch of mails; false when there is none. */
 static bool
 serve(void)
 {
-	mj_slot_set_state(MJ_SLOT_IDLE);
-	if (mj_my_slot->lane == MJ_LANE_MAIL)
-		return serve_mails();
-	return serve_run();
+	return mj_my_slot->lane == MJ_LANE_MAIL ? serve_mails() : serve_runs();
+}
+
+/* This process is to end: what it has claimed goes back, or ends as cancelled. */
+static void
+end_batch(void)
+{
+	mj_batch_give_back();
+	while (mj_batch_next(&current))
+		serve_run();
+}
+
+/* Is this process to end, as soon as it has nothing at hand? */
+static bool
+must_end(void)
+{
+	return served >= MJ_MAX_RUNS_PER_EXECUTOR || must_be_last ||
+		mj_batch_wants_new_process() || mj_worker_must_leave();
 }
 
 /*
@@ -713,19 +394,17 @@ void
 mj_executor_main(Datum main_arg)
 {
 	start(main_arg);
-	while (served < MJ_MAX_RUNS_PER_EXECUTOR && !must_be_last &&
-		   !mj_worker_must_leave())
+	while (!must_end())
 	{
 		CHECK_FOR_INTERRUPTS();
 		(void) mj_worker_reload();
-		if (serve())
-			served++;
-		else
+		if (!serve())
 		{
 			warm_up();
 			wait_for_work(served == 0);
 		}
 	}
+	end_batch();
 	mj_wake_database(mj_my_slot->database, 0);
 	mj_worker_finish();
 }

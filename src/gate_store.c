@@ -4,10 +4,10 @@
  *	  The gate: which held runs of jobs.queue may become ready.
  *
  * A run of a gated job is held when it is due.  It is admitted when its job
- * has room (one run at a time, or max_running with overlap allow) and no other
- * run of its concurrency key is ready or running.  The jobs and the keys that
- * have held runs are found by loose index scans, so what a look costs does not
- * depend on how many runs are held.
+ * has room (one run at a time, or max_running with overlap allow), no other
+ * run of its concurrency key is ready or running, and the throttle of its job
+ * lets it pass.  The jobs and the keys that have held runs are found by loose
+ * index scans, so what a look costs does not depend on how many runs are held.
  *
  * Layer: stores.
  *
@@ -15,9 +15,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+
 #include "gate_store.h"
 
-/* Held runs of one job that a look considers at most. */
+/* Held runs of one line that a look considers at most. */
 #define MJ_ADMIT_LIMIT "1000"
 
 /* The jobs that have held runs. */
@@ -44,11 +46,12 @@ static MjStatement any_held = {
 
 static MjStatement take_replaced = {
 	"WITH RECURSIVE " REPLACING_JOBS
-	" DELETE FROM jobs.queue q USING newest n WHERE q.job_id = n.job_id"
-	" AND q.run_id < n.run_id AND (q.state IN ('held', 'ready')"
-	"  OR (q.state = 'waiting' AND (q.attempt > 0"
-	"   OR q.trigger IN ('schedule', 'catch_up'))))"
-	" RETURNING " MJ_RUN_COLUMNS,
+	" DELETE FROM jobs.queue q WHERE q.run_id = ANY (ARRAY("
+	"  SELECT o.run_id FROM newest n JOIN jobs.queue o ON o.job_id = n.job_id"
+	"  WHERE o.run_id < n.run_id AND (o.state IN ('held', 'ready')"
+	"   OR (o.state = 'waiting' AND (o.attempt > 0"
+	"    OR o.trigger IN ('schedule', 'catch_up'))))"
+	"  FOR UPDATE OF o SKIP LOCKED)) RETURNING " MJ_RUN_COLUMNS,
 	0
 };
 
@@ -61,12 +64,15 @@ static MjStatement replaced_running = {
 
 /*
  * Of a key the first held run is a candidate, if none of that key is ready or
- * running; of what has no key the first of each job.  Then each job takes as
- * many as it has room for; a run that waits to be tried again takes room,
- * except where runs may overlap.
+ * running; of what has no key the first of each line.  Of these the throttles
+ * let pass some, and then each job takes as many as it has room for; a run that
+ * waits to be tried again takes room, except where runs may overlap.  What was
+ * enqueued does not mind that its job skips what overlaps.  A run that somebody
+ * has locked, as to change what it is to do, waits until he has committed, and
+ * nobody waits for him.  Each start that a throttle has let pass is noted.
  */
 static MjStatement admit = {
-	"WITH RECURSIVE " HELD_JOBS ","
+	"WITH RECURSIVE " MJ_HELD_LINES ","
 	" keys (key) AS ("
 	"  (SELECT concurrency_key FROM jobs.queue"
 	"   WHERE state = 'held' AND concurrency_key IS NOT NULL"
@@ -77,39 +83,63 @@ static MjStatement admit = {
 	"  FROM keys k WHERE k.key IS NOT NULL),"
 	" candidates AS ("
 	"  SELECT q.* FROM keys k CROSS JOIN LATERAL ("
-	"   SELECT run_id, job_id, priority FROM jobs.queue"
+	"   SELECT run_id, job_id, throttle_key, priority, enqueued FROM jobs.queue"
 	"   WHERE state = 'held' AND concurrency_key = k.key"
 	"   ORDER BY priority, run_id LIMIT 1) q"
 	"  WHERE k.key IS NOT NULL AND NOT EXISTS (SELECT FROM jobs.queue a"
 	"   WHERE a.concurrency_key = k.key AND a.state IN ('ready', 'running'))"
 	"  UNION ALL"
-	"  SELECT q.* FROM held h CROSS JOIN LATERAL ("
-	"   SELECT run_id, job_id, priority FROM jobs.queue"
-	"   WHERE state = 'held' AND job_id = h.job_id AND concurrency_key IS NULL"
-	"   ORDER BY priority, run_id LIMIT " MJ_ADMIT_LIMIT ") q"
-	"  WHERE h.job_id IS NOT NULL),"
+	"  SELECT q.* FROM lines l CROSS JOIN LATERAL ("
+	"   SELECT run_id, job_id, throttle_key, priority, enqueued FROM jobs.queue"
+	"   WHERE state = 'held' AND job_id = l.job_id AND throttle_key = l.key"
+	"   AND concurrency_key IS NULL ORDER BY priority, run_id"
+	"   LIMIT greatest(0, least(l.free, " MJ_ADMIT_LIMIT "))) q),"
+	" passed AS ("
+	"  SELECT c.* FROM (SELECT *, pg_catalog.row_number() OVER (PARTITION BY"
+	"    job_id, throttle_key ORDER BY priority, run_id) AS place"
+	"   FROM candidates) c"
+	"  JOIN lines l ON l.job_id = c.job_id AND l.key = c.throttle_key"
+	"  WHERE l.free IS NULL OR c.place <= l.free),"
 	" room AS MATERIALIZED ("
 	"  SELECT j.job_id, CASE WHEN j.overlap = 'allow' THEN j.max_running"
 	"   ELSE 1 - (SELECT pg_catalog.count(*) FROM jobs.queue a"
 	"    WHERE a.job_id = j.job_id AND a.state = 'waiting' AND a.attempt > 0)"
 	"   END - (SELECT pg_catalog.count(*) FROM jobs.queue a"
-	"    WHERE a.job_id = j.job_id AND a.state IN ('ready', 'running')) AS n"
-	"  FROM held h JOIN jobs.job j ON j.job_id = h.job_id)"
-	" UPDATE jobs.queue SET state = 'ready'"
-	" WHERE run_id = ANY (ARRAY(SELECT c.run_id FROM"
-	"  (SELECT run_id, job_id, pg_catalog.row_number() OVER"
-	"    (PARTITION BY job_id ORDER BY priority, run_id) AS place"
-	"   FROM candidates) c JOIN room r ON r.job_id = c.job_id"
-	"  WHERE r.n IS NULL OR c.place <= r.n))",
-	0
+	"    WHERE a.job_id = j.job_id AND a.state IN ('ready', 'running')) AS n,"
+	"   j.overlap = 'skip' AS skips"
+	"  FROM (SELECT DISTINCT job_id FROM lines) h"
+	"  JOIN jobs.job j ON j.job_id = h.job_id),"
+	" chosen AS ("
+	"  SELECT run_id FROM (SELECT p.run_id, r.n, p.enqueued AND r.skips AS alone,"
+	"    pg_catalog.row_number() OVER (PARTITION BY p.job_id,"
+	"     p.enqueued AND r.skips ORDER BY p.priority, p.run_id) AS place"
+	"   FROM passed p JOIN room r ON r.job_id = p.job_id) v"
+	"  WHERE n IS NULL OR place <= n OR alone),"
+	" admitted AS ("
+	"  UPDATE jobs.queue SET state = 'ready'"
+	"  WHERE run_id = ANY (ARRAY(SELECT run_id FROM jobs.queue"
+	"   WHERE run_id = ANY (ARRAY(SELECT run_id FROM chosen))"
+	"   AND state = 'held' FOR UPDATE SKIP LOCKED))"
+	"  RETURNING run_id, attempt + 1 AS attempt, job_id, throttle_key)"
+	" INSERT INTO jobs.throttle (run_id, attempt, job_id, throttle_key)"
+	" SELECT a.* FROM admitted a"
+	" JOIN lines l ON l.job_id = a.job_id AND l.key = a.throttle_key"
+	" WHERE l.free IS NOT NULL"
+	" ON CONFLICT (run_id, attempt) DO UPDATE SET started_at = NULL",
+	1,
+	{ TIMESTAMPTZOID }
 };
 
-/* Where one run may wait, those that came after it; not what is a retry. */
+/*
+ * Where one run may wait, those that came after it; neither what is a retry nor
+ * what was enqueued, of which none is dropped.
+ */
 static MjStatement take_surplus = {
 	"WITH RECURSIVE " HELD_JOBS
 	" DELETE FROM jobs.queue q USING held h, jobs.job j"
 	" WHERE q.job_id = h.job_id AND j.job_id = h.job_id"
 	" AND j.overlap = 'queue' AND q.state = 'held' AND q.attempt = 0"
+	" AND NOT q.enqueued"
 	" AND EXISTS (SELECT FROM jobs.queue o WHERE o.job_id = q.job_id"
 	"  AND o.state = 'held' AND o.run_id < q.run_id)"
 	" RETURNING " MJ_RUN_COLUMNS,
@@ -165,17 +195,17 @@ mj_gate_replaced_running(int64 **run_ids)
 	return (int) n;
 }
 
-/* Make held runs ready that may start; returns how many. */
-int
-mj_gate_admit(void)
+/* Make held runs ready that may start. */
+void
+mj_gate_admit(TimestampTz now)
 {
 	MjScope scope;
-	int n;
+	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
-	n = (int) mj_store_run(&admit, NULL);
+	mj_param_time(&params, now);
+	mj_store_run(&admit, &params);
 	mj_store_leave(&scope);
-	return n;
 }
 
 /* Take runs out of the queue for which there is no place in the line. */

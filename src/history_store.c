@@ -10,24 +10,41 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/builtins.h"
 
 #include "history_store.h"
 #include "store.h"
+#include "table.h"
+
+#define LOG_COLUMNS \
+	"run_id, attempt, job_id, job, job_group, role, trigger, due_at," \
+	" started_at, finished_at, status, rows_affected, result, sqlstate," \
+	" error, error_detail, error_context, pid, missed, role_oid, priority," \
+	" args, notices, token, worker"
 
 static MjStatement insert_statement = {
-	"INSERT INTO jobs.run_log (run_id, attempt, job_id, job, job_group, role,"
-	" trigger, due_at, started_at, finished_at, status, rows_affected, result,"
-	" sqlstate, error, error_detail, error_context, pid, missed, role_oid,"
-	" priority, args, notices)"
+	"INSERT INTO jobs.run_log (" LOG_COLUMNS ")"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $15, $16, $17, $18, $19, $20, $21, $22, $23)"
+	" $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)"
 	" ON CONFLICT (run_id, attempt) DO NOTHING",
-	23,
-	{ INT8OID, INT4OID,		   INT8OID,		   TEXTOID,		   TEXTOID, NAMEOID,
-	  TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID,
-	  TEXTOID, TEXTOID,		   TEXTOID,		   TEXTOID,		   TEXTOID, INT4OID,
-	  INT4OID, OIDOID,		   INT4OID,		   JSONBOID,	   TEXTOID }
+	25,
+	{ INT8OID, INT4OID,	 INT8OID,		 TEXTOID,		 TEXTOID,
+	  NAMEOID, TEXTOID,	 TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	  TEXTOID, INT8OID,	 TEXTOID,		 TEXTOID,		 TEXTOID,
+	  TEXTOID, TEXTOID,	 INT4OID,		 INT4OID,		 OIDOID,
+	  INT4OID, JSONBOID, TEXTOID,		 UUIDOID,		 TEXTOID }
 };
+
+static MjTable log_table = { "run_log", LOG_COLUMNS };
+
+/* Columns of queue_table. */
+enum
+{
+	QUEUE_WORKER_ID,
+	QUEUE_STATE
+};
+
+static MjTable queue_table = { "queue", "worker_id, state" };
 
 /* What has not started of a job, any number, has ended. */
 static MjStatement withdraw_statement = {
@@ -37,7 +54,10 @@ static MjStatement withdraw_statement = {
 	" role_oid, trigger, due_at, finished_at, status, sqlstate, error, missed,"
 	" priority, args)"
 	" SELECT g.run_id, CASE WHEN g.attempt > 0 THEN g.attempt + 1 ELSE 0 END,"
-	" g.job_id, j.name, j.job_group, j.role, g.lane::oid, g.trigger, g.due_at,"
+	" g.job_id, j.name, j.job_group, j.role,"
+	" CASE WHEN g.lane < 0 THEN coalesce((SELECT s.role_oid"
+	"  FROM jobs.job_state s WHERE s.job_id = g.job_id), 0)"
+	"  ELSE g.lane::oid END, g.trigger, g.due_at,"
 	" $3, 'cancelled', '57014', $2, g.missed, g.priority, g.args"
 	" FROM gone g JOIN jobs.job j ON j.job_id = g.job_id",
 	3,
@@ -61,6 +81,41 @@ static MjStatement prune_statement = {
 	{ TIMESTAMPTZOID, INT8OID }
 };
 
+/* The columns of an attempt that ended, in the order of LOG_COLUMNS. */
+static void
+param_log(MjParams *params, const MjRun *run, const MjRunOwner *owner,
+		  const MjOutcome *outcome)
+{
+	bool succeeded = strcmp(outcome->status, "succeeded") == 0;
+
+	mj_param_int64(params, run->run_id);
+	mj_param_int32(params, run->attempt);
+	mj_param_int64(params, run->job_id);
+	mj_param_text(params, owner->job);
+	mj_param_text(params, owner->job_group);
+	mj_param_name(params, owner->role);
+	mj_param_text(params, run->trigger);
+	mj_param_time(params, run->due_at);
+	mj_param_time(params, run->started_at);
+	mj_param_time(params, outcome->finished_at);
+	mj_param_text(params, outcome->status);
+	mj_param_datum(params, Int64GetDatum(outcome->rows_affected),
+				   outcome->rows_isnull);
+	mj_param_text(params, outcome->result);
+	mj_param_text(params, outcome->sqlstate);
+	mj_param_text(params, outcome->error);
+	mj_param_text(params, outcome->error_detail);
+	mj_param_text(params, outcome->error_context);
+	mj_param_datum(params, Int32GetDatum(run->pid), run->pid == 0);
+	mj_param_int32(params, run->missed);
+	mj_param_oid(params, owner->role_oid);
+	mj_param_int32(params, run->priority);
+	mj_param_datum(params, run->args, run->args_isnull || succeeded);
+	mj_param_text(params, outcome->notices);
+	mj_param_datum(params, UUIDPGetDatum(run->token), run->token == NULL);
+	mj_param_text(params, run->worker);
+}
+
 /*
  * Log an attempt that ended.  False when the log has it already, which only
  * happens to an attempt that was taken from its worker.
@@ -74,35 +129,40 @@ mj_history_insert(const MjRun *run, const MjRunOwner *owner,
 	bool inserted;
 
 	mj_store_enter(&scope);
-	mj_param_int64(&params, run->run_id);
-	mj_param_int32(&params, run->attempt);
-	mj_param_int64(&params, run->job_id);
-	mj_param_text(&params, owner->job);
-	mj_param_text(&params, owner->job_group);
-	mj_param_name(&params, owner->role);
-	mj_param_text(&params, run->trigger);
-	mj_param_time(&params, run->due_at);
-	mj_param_time(&params, run->started_at);
-	mj_param_time(&params, outcome->finished_at);
-	mj_param_text(&params, outcome->status);
-	mj_param_datum(&params, Int64GetDatum(outcome->rows_affected),
-				   outcome->rows_isnull);
-	mj_param_text(&params, outcome->result);
-	mj_param_text(&params, outcome->sqlstate);
-	mj_param_text(&params, outcome->error);
-	mj_param_text(&params, outcome->error_detail);
-	mj_param_text(&params, outcome->error_context);
-	mj_param_datum(&params, Int32GetDatum(run->pid), run->pid == 0);
-	mj_param_int32(&params, run->missed);
-	mj_param_oid(&params, owner->role_oid);
-	mj_param_int32(&params, run->priority);
-	mj_param_datum(&params, run->args,
-				   run->args_isnull ||
-					   strcmp(outcome->status, "succeeded") == 0);
-	mj_param_text(&params, outcome->notices);
+	param_log(&params, run, owner, outcome);
 	inserted = mj_store_run(&insert_statement, &params) == 1;
 	mj_store_leave(&scope);
 	return inserted;
+}
+
+/* Is a row of the queue a run that its worker still has? */
+static bool
+is_still_running(const Datum *values, const bool *nulls, const void *arg)
+{
+	const MjRun *run = arg;
+
+	return !nulls[QUEUE_WORKER_ID] &&
+		DatumGetInt64(values[QUEUE_WORKER_ID]) == run->worker_id &&
+		strcmp(TextDatumGetCString(values[QUEUE_STATE]), "running") == 0;
+}
+
+/*
+ * A run has succeeded: take it out of the queue and into the log.  It is done for
+ * every run, and therefore without statements.  False when its worker has it no
+ * longer; then the caller must raise an error, so that the work is undone.
+ */
+bool
+mj_history_end_run(const MjRun *run, const MjRunOwner *owner,
+				   const MjOutcome *outcome)
+{
+	MjParams params = { 0 };
+
+	if (!mj_table_delete(&queue_table, Int64GetDatum(run->run_id),
+						 is_still_running, run))
+		return false;
+	param_log(&params, run, owner, outcome);
+	mj_table_insert(&log_table, &params);
+	return true;
 }
 
 /*

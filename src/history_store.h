@@ -40,6 +40,8 @@ typedef struct MjRunOwner
 } MjRunOwner;
 
 extern void mj_history_warm(void);
+extern bool mj_history_end_run(const MjRun *run, const MjRunOwner *owner,
+							   const MjOutcome *outcome);
 extern bool mj_history_insert(const MjRun *run, const MjRunOwner *owner,
 							  const MjOutcome *outcome);
 extern bool mj_history_last(int64 run_id, MjOutcome *outcome,

@@ -21,6 +21,7 @@
 
 #include "access.h"
 #include "job_lookup.h"
+#include "shmem.h"
 
 #define MAX_SUGGESTIONS 3
 /* What is longer is compared by its beginning, which keeps it quick. */
@@ -216,4 +217,32 @@ mj_job_require_locked(const char *name, MjJob *job)
 {
 	if (!mj_job_find_locked(name, job))
 		mj_job_lookup_failed(name);
+}
+
+/*
+ * Raise unless runs of a job will be done here, as its role, sooner or later:
+ * 55000, 42704.
+ */
+void
+mj_job_check_runs_here(const MjJob *job)
+{
+	if (!mj_shmem_available())
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("motionify_jobs is not preloaded"),
+			 errhint(
+				 "Add motionify_jobs to shared_preload_libraries and restart the server.")));
+	if (job->foreign_origin)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg(
+				 "job \"%s\" was defined in another database, it does not run here",
+				 job->name),
+			 errhint("jobs.adopt() makes all jobs this database's own.")));
+	if (!OidIsValid(job->role_oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role \"%s\" does not exist", job->role)));
 }

@@ -42,7 +42,9 @@
 	", j.schedule_override, j.anchor, j.jitter, j.max_runs," \
 	" s.runs, i.clock_was, j.backoff, j.backoff_cap, j.backoff_jitter," \
 	" j.retry_on, j.max_running, j.concurrency_key, j.isolated," \
-	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id) "
+	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id)," \
+	" j.handler = 'external', j.group_commit," \
+	" j.throttle_limit, j.throttle_period "
 #define OWN_INSTANCE \
 	"i.only_row AND i.instance_id = j.origin AND i.database_oid = $1" \
 	" AND i.setting = $2 "
@@ -75,16 +77,28 @@ static MjStatement by_id = {
 	{ OWN_TYPES, INT8OID },
 };
 
-/* What an executor needs of a job, and no more: it is read for every run. */
+/* What an executor needs of jobs, and no more: it is read for every run. */
 static MjStatement to_execute = {
 	"SELECT j.name, j.job_group, j.command, j.role, j.catch_up, j.timeout,"
-	" j.max_attempts, j.backoff_base, j.version,"
-	" (SELECT role_oid FROM jobs.job_state WHERE job_id = $1),"
+	" j.max_attempts, j.backoff_base, j.version, s.role_oid,"
 	" j.backoff, j.backoff_cap, j.backoff_jitter, j.retry_on, j.isolated,"
-	" EXISTS (SELECT FROM jobs.job_after WHERE after_id = $1) "
-	"FROM jobs.job j WHERE j.job_id = $1",
+	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id),"
+	" j.job_id, j.handler = 'external', j.group_commit "
+	"FROM jobs.job j LEFT JOIN jobs.job_state s ON s.job_id = j.job_id "
+	"WHERE j.job_id = ANY ($1)",
 	1,
-	{ INT8OID },
+	{ INT8ARRAYOID },
+};
+
+/* What it takes to put a run of a job into the queue, and no more. */
+static MjStatement to_enqueue = {
+	"SELECT j.job_id, j.role, s.role_oid, j.priority, j.overlap, j.max_running,"
+	" j.concurrency_key, i.only_row IS NULL, j.handler = 'external',"
+	" j.throttle_limit "
+	"FROM jobs.job j LEFT JOIN jobs.instance i ON " OWN_INSTANCE
+	"LEFT JOIN jobs.job_state s ON s.job_id = j.job_id WHERE j.name = $3",
+	3,
+	{ OWN_TYPES, TEXTOID },
 };
 
 static MjStatement by_id_locked = {
@@ -99,24 +113,27 @@ static MjStatement all_jobs = {
 	{ OWN_TYPES },
 };
 
-/* $1 to $25 of insert_job and update_job: see param_definition(). */
+/* $1 to $29 of insert_job and update_job: see param_definition(). */
 #define DEFINITION_TYPES \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID, \
 		TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID, \
 		TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT4OID, TEXTOID, \
-		INTERVALOID, FLOAT8OID, TEXTARRAYOID, INT4OID, TEXTOID, BOOLOID
+		INTERVALOID, FLOAT8OID, TEXTARRAYOID, INT4OID, TEXTOID, BOOLOID, \
+		TEXTOID, BOOLOID, INT4OID, INTERVALOID
 
 static MjStatement insert_job = {
 	"INSERT INTO jobs.job (name, description, job_group, schedule, timezone,"
 	" command, role, enabled, overlap, catch_up, timeout, max_attempts,"
 	" backoff_base, priority, anchor, jitter, max_runs, backoff, backoff_cap,"
-	" backoff_jitter, retry_on, max_running, concurrency_key, isolated, origin,"
-	" created_at, updated_at) "
+	" backoff_jitter, retry_on, max_running, concurrency_key, isolated, handler,"
+	" group_commit, throttle_limit, throttle_period, origin, created_at,"
+	" updated_at) "
 	"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, instance_id, $15, $15"
+	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29,"
+	" instance_id, $15, $15"
 	" FROM jobs.instance "
 	"ON CONFLICT (name) DO NOTHING RETURNING job_id",
-	25,
+	29,
 	{ DEFINITION_TYPES },
 };
 
@@ -127,9 +144,17 @@ static MjStatement update_job = {
 	" priority = $14, updated_at = $15, anchor = $16, jitter = $17,"
 	" max_runs = $18, backoff = $19, backoff_cap = $20, backoff_jitter = $21,"
 	" retry_on = $22, max_running = $23, concurrency_key = $24,"
-	" isolated = $25, version = $26 WHERE name = $1",
-	26,
+	" isolated = $25, handler = $26, group_commit = $27, throttle_limit = $28,"
+	" throttle_period = $29, version = $30 WHERE name = $1",
+	30,
 	{ DEFINITION_TYPES, INT4OID },
+};
+
+static MjStatement copy_priority = {
+	"UPDATE jobs.job_state SET priority = $2"
+	" WHERE job_id = $1 AND priority <> $2",
+	2,
+	{ INT8OID, INT4OID },
 };
 
 static MjStatement set_override = {
@@ -214,10 +239,11 @@ static MjStatement failures = {
 
 static MjStatement set_state = {
 	"INSERT INTO jobs.job_state AS s"
-	" (job_id, next_run_at, last_due_at, role_oid) VALUES ($1, $2, $3, $4) "
+	" (job_id, next_run_at, last_due_at, role_oid, priority)"
+	" SELECT $1, $2, $3, $4, priority FROM jobs.job WHERE job_id = $1 "
 	"ON CONFLICT (job_id) DO UPDATE SET next_run_at = excluded.next_run_at,"
 	" last_due_at = coalesce(excluded.last_due_at, s.last_due_at),"
-	" role_oid = excluded.role_oid",
+	" role_oid = excluded.role_oid, priority = excluded.priority",
 	4,
 	{ INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID },
 };
@@ -267,7 +293,7 @@ static MjStatement replan = {
 static MjStatement due_jobs = {
 	JOB_COLUMNS STATE_TABLES
 	"WHERE s.next_run_at <= $3 " MAY_START
-	"ORDER BY s.next_run_at LIMIT $4 FOR UPDATE OF s SKIP LOCKED",
+	"ORDER BY s.next_run_at, s.priority LIMIT $4 FOR UPDATE OF s SKIP LOCKED",
 	4,
 	{ OWN_TYPES, TIMESTAMPTZOID, INT4OID },
 };
@@ -304,8 +330,9 @@ static MjStatement any_due = {
 /* Looks at a bounded number of jobs, however many are due at once. */
 static MjStatement upcoming_lanes = {
 	"SELECT s.role_oid::bigint, count(*) FROM ("
-	" SELECT role_oid, next_run_at FROM jobs.job_state"
+	" SELECT job_id, role_oid, next_run_at FROM jobs.job_state"
 	" WHERE next_run_at <= $1 ORDER BY next_run_at LIMIT 1000) s "
+	"WHERE (SELECT handler FROM jobs.job WHERE job_id = s.job_id) <> 'external' "
 	"GROUP BY s.role_oid ORDER BY min(s.next_run_at) LIMIT $2",
 	2,
 	{ TIMESTAMPTZOID, INT4OID },
@@ -346,6 +373,10 @@ static MjStatement drop_copied_successes = {
 
 static MjStatement forget_copied_successes = {
 	"UPDATE jobs.job_state SET after_done = '{}' WHERE after_done <> '{}'",
+};
+
+static MjStatement drop_copied_batches = {
+	"DELETE FROM jobs.batch WHERE ended_at IS NULL",
 };
 
 static MjStatement cancel_copied_mails = {
@@ -449,20 +480,34 @@ job_read(MjScope *scope, uint64 row, MjJob *job)
 	job->concurrency_key = mj_row_text(scope, row, 36);
 	job->isolated = mj_row_bool(row, 37);
 	job->has_successors = mj_row_bool(row, 38);
+	job->external = mj_row_bool(row, 39);
+	job->group_commit = mj_row_bool(row, 40);
+	job->throttle_limit = mj_row_int32(row, 41);
+	job->throttle_period = row_interval(scope, row, 42);
 }
 
 /*
  * Are the runs of a job held until the scheduler admits them: must some wait
- * for others of the job, or of its key?
+ * for others of the job, or of its key, or for its throttle?
  */
 bool
 mj_job_is_gated(const MjJob *job)
 {
-	if (job->concurrency_key != NULL)
+	if (job->concurrency_key != NULL || job->throttle_limit > 0)
 		return true;
 	if (strcmp(job->overlap, "allow") == 0)
 		return job->max_running > 0;
 	return strcmp(job->overlap, "skip") != 0;
+}
+
+/*
+ * The lane of a job's runs: its role's, or, of an external job, one of its own
+ * that no executor serves.
+ */
+int64
+mj_job_lane(const MjJob *job)
+{
+	return job->external ? -job->job_id : (int64) job->role_oid;
 }
 
 /* Run a query of one job; false if there is none.  Leaves the scope. */
@@ -568,37 +613,97 @@ mj_job_by_id(int64 job_id, MjJob *job)
 	return find_by_id(&by_id, job_id, job);
 }
 
-/* As mj_job_by_id, for an executor: only what to_execute names is filled. */
+/* Read a row of to_execute; role_oid is that of the name where none is kept. */
+static void
+read_to_execute(MjScope *scope, uint64 row, MjJob *job)
+{
+	memset(job, 0, sizeof(MjJob));
+	job->name = mj_row_text(scope, row, 1);
+	job->job_group = mj_row_text(scope, row, 2);
+	job->command = mj_row_text(scope, row, 3);
+	job->role = mj_row_text(scope, row, 4);
+	job->catch_up = mj_row_text(scope, row, 5);
+	job->timeout = row_interval(scope, row, 6);
+	job->max_attempts = mj_row_int32(row, 7);
+	job->backoff_base = row_interval(scope, row, 8);
+	job->version = mj_row_int32(row, 9);
+	job->role_oid = mj_row_oid(row, 10);
+	job->backoff = mj_row_text(scope, row, 11);
+	job->backoff_cap = row_interval(scope, row, 12);
+	job->backoff_jitter = mj_row_double(row, 13);
+	job->retry_on = row_array(scope, row, 14);
+	job->isolated = mj_row_bool(row, 15);
+	job->has_successors = mj_row_bool(row, 16);
+	job->job_id = mj_row_int64(row, 17);
+	job->external = mj_row_bool(row, 18);
+	job->group_commit = mj_row_bool(row, 19);
+	if (!OidIsValid(job->role_oid)) /* restored ahead of its role */
+		job->role_oid = get_role_oid(job->role, true);
+}
+
+/*
+ * The jobs of n runs, for an executor: only what to_execute names is filled.
+ * found[i] says whether that of runs[i] is there.
+ */
+void
+mj_job_to_execute(const MjRun *runs, int n, MjJob *jobs, bool *found)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	Datum *ids = palloc(n * sizeof(Datum));
+	uint64 nrows;
+	uint64 row;
+	int i;
+
+	for (i = 0; i < n; i++)
+	{
+		ids[i] = Int64GetDatum(runs[i].job_id);
+		found[i] = false;
+	}
+	mj_store_enter(&scope);
+	mj_param_array(&params, ids, n, INT8OID);
+	nrows = mj_store_run(&to_execute, &params);
+	for (row = 0; row < nrows; row++)
+	{
+		MjJob job;
+
+		read_to_execute(&scope, row, &job);
+		for (i = 0; i < n; i++)
+			if (runs[i].job_id == job.job_id)
+			{
+				jobs[i] = job;
+				found[i] = true;
+			}
+	}
+	mj_store_leave(&scope);
+}
+
+/* As mj_job_find, for a caller's run: only what to_enqueue names is filled. */
 bool
-mj_job_to_execute(int64 job_id, MjJob *job)
+mj_job_to_enqueue(const char *name, MjJob *job)
 {
 	MjScope scope;
 	MjParams params = { 0 };
 	bool found;
 
 	memset(job, 0, sizeof(MjJob));
-	job->job_id = job_id;
+	job->name = name;
 	mj_store_enter(&scope);
-	mj_param_int64(&params, job_id);
-	found = mj_store_run(&to_execute, &params) > 0;
+	param_own(&params);
+	mj_param_text(&params, name);
+	found = mj_store_run(&to_enqueue, &params) > 0;
 	if (found)
 	{
-		job->name = mj_row_text(&scope, 0, 1);
-		job->job_group = mj_row_text(&scope, 0, 2);
-		job->command = mj_row_text(&scope, 0, 3);
-		job->role = mj_row_text(&scope, 0, 4);
-		job->catch_up = mj_row_text(&scope, 0, 5);
-		job->timeout = row_interval(&scope, 0, 6);
-		job->max_attempts = mj_row_int32(0, 7);
-		job->backoff_base = row_interval(&scope, 0, 8);
-		job->version = mj_row_int32(0, 9);
-		job->role_oid = mj_row_oid(0, 10);
-		job->backoff = mj_row_text(&scope, 0, 11);
-		job->backoff_cap = row_interval(&scope, 0, 12);
-		job->backoff_jitter = mj_row_double(0, 13);
-		job->retry_on = row_array(&scope, 0, 14);
-		job->isolated = mj_row_bool(0, 15);
-		job->has_successors = mj_row_bool(0, 16);
+		job->job_id = mj_row_int64(0, 1);
+		job->role = mj_row_text(&scope, 0, 2);
+		job->role_oid = mj_row_oid(0, 3);
+		job->priority = mj_row_int32(0, 4);
+		job->overlap = mj_row_text(&scope, 0, 5);
+		job->max_running = mj_row_int32(0, 6);
+		job->concurrency_key = mj_row_text(&scope, 0, 7);
+		job->foreign_origin = mj_row_bool(0, 8);
+		job->external = mj_row_bool(0, 9);
+		job->throttle_limit = mj_row_int32(0, 10);
 	}
 	mj_store_leave(&scope);
 	if (found && !OidIsValid(job->role_oid)) /* restored ahead of its role */
@@ -632,7 +737,7 @@ param_limit(MjParams *params, int32 value)
 	mj_param_datum(params, Int32GetDatum(value), value == 0);
 }
 
-/* $1 to $25 of insert_job and update_job. */
+/* $1 to $29 of insert_job and update_job. */
 static void
 param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 {
@@ -662,6 +767,10 @@ param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 	param_limit(params, job->max_running);
 	mj_param_text(params, job->concurrency_key);
 	mj_param_bool(params, job->isolated);
+	mj_param_text(params, job->external ? "external" : "sql");
+	mj_param_bool(params, job->group_commit);
+	param_limit(params, job->throttle_limit);
+	param_interval(params, job->throttle_period);
 }
 
 /*
@@ -692,11 +801,15 @@ mj_job_update(const MjJob *job, TimestampTz now)
 {
 	MjScope scope;
 	MjParams params = { 0 };
+	MjParams state = { 0 };
 
 	mj_store_enter(&scope);
 	param_definition(&params, job, now);
 	mj_param_int32(&params, job->version);
 	mj_store_run(&update_job, &params);
+	mj_param_int64(&state, job->job_id);
+	mj_param_int32(&state, job->priority);
+	mj_store_run(&copy_priority, &state);
 	mj_store_leave(&scope);
 }
 
@@ -1029,6 +1142,7 @@ drop_copied_state(TimestampTz now)
 	mj_store_run(&drop_copied_runs, NULL);
 	mj_store_run(&drop_copied_successes, NULL);
 	mj_store_run(&forget_copied_successes, NULL);
+	mj_store_run(&drop_copied_batches, NULL);
 	mj_param_time(&params, now);
 	mj_store_run(&cancel_copied_mails, &params);
 }

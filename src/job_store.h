@@ -45,7 +45,11 @@ typedef struct MjJob
 	const char *overlap;		 /* skip, queue, allow, replace */
 	int32 max_running;			 /* with allow; 0: no limit */
 	const char *concurrency_key; /* may be NULL */
+	int32 throttle_limit;		 /* starts in each period; 0: no limit */
+	Interval *throttle_period;	 /* NULL if there is no limit */
 	bool isolated;				 /* each run has a process of its own */
+	bool group_commit;			 /* runs of it may share a transaction */
+	bool external;				 /* done by workers outside of the server */
 	bool has_successors;		 /* jobs that run after it */
 	const char *catch_up;		 /* once, skip, all */
 	Interval *timeout;			 /* NULL: none */
@@ -98,7 +102,9 @@ extern bool mj_job_find(const char *name, MjJob *job);
 extern bool mj_job_find_locked(const char *name, MjJob *job);
 extern bool mj_job_by_id(int64 job_id, MjJob *job);
 extern void mj_job_warm(void);
-extern bool mj_job_to_execute(int64 job_id, MjJob *job);
+extern void mj_job_to_execute(const MjRun *runs, int n, MjJob *jobs,
+							  bool *found);
+extern bool mj_job_to_enqueue(const char *name, MjJob *job);
 extern bool mj_job_by_id_locked(int64 job_id, MjJob *job);
 extern int mj_job_all(MjJob **jobs);
 extern int64 mj_job_insert(const MjJob *job, TimestampTz now);
@@ -107,6 +113,7 @@ extern void mj_job_delete(int64 job_id);
 extern void mj_job_set_paused(int64 job_id, bool paused, const char *reason,
 							  TimestampTz now);
 extern bool mj_job_is_gated(const MjJob *job);
+extern int64 mj_job_lane(const MjJob *job);
 extern int mj_job_names(MjJobName **names);
 extern int mj_job_ids_of_group(const char *job_group, int64 **job_ids);
 extern int mj_job_running(int64 job_id, int64 **run_ids);

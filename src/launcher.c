@@ -627,6 +627,40 @@ notice_clock(TimestampTz now)
 	seen = now;
 }
 
+/*
+ * Is a slot's process stuck, holding up what it has claimed, in a database
+ * whose scheduler has not been told to look?  Lock held.
+ */
+static bool
+is_stuck(const MjSlot *slot)
+{
+	MjDatabase *entry;
+
+	if (slot->state == MJ_SLOT_FREE || !slot->stuck || slot->nclaims == 0)
+		return false;
+	entry = mj_database_find(slot->database);
+	return entry != NULL && !entry->wake;
+}
+
+/* Have the schedulers look whose executors hold up what they have claimed. */
+static void
+notice_stuck_claims(void)
+{
+	int i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		Oid database = InvalidOid;
+
+		mj_lock();
+		if (is_stuck(&mj_slots[i]))
+			database = mj_slots[i].database;
+		mj_unlock();
+		if (OidIsValid(database))
+			mj_wake_database(database, 0);
+	}
+}
+
 /* Start what is wanted; returns when to look again. */
 static TimestampTz
 start_workers(void)
@@ -640,6 +674,7 @@ start_workers(void)
 	if (now < not_before)
 		return not_before;
 	notice_clock(mj_clock_now());
+	notice_stuck_claims();
 	schedulers = start_schedulers(mj_clock_now());
 	executors = start_executors(now);
 	return Min(schedulers, executors);

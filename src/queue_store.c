@@ -56,14 +56,17 @@ static MjStatement insert_many_statement = {
 /* A run that has ended without success, as it was. */
 static MjStatement reinsert_statement = {
 	"INSERT INTO jobs.queue (run_id, job_id, lane, state, priority, run_at,"
-	" due_at, trigger, missed, attempt, args, gated, concurrency_key)"
+	" due_at, trigger, missed, attempt, args, gated, concurrency_key, enqueued)"
 	" SELECT l.run_id, l.job_id, $2, 'waiting', l.priority, $5, l.due_at,"
-	" 'retry', l.missed, l.attempt, l.args, $3, $4 FROM ("
+	" 'retry', l.missed, l.attempt, l.args, $3 OR $6 AND NOT f.enqueued, $4,"
+	" f.enqueued FROM ("
 	"  SELECT * FROM jobs.run_log WHERE run_id = $1"
-	"  ORDER BY attempt DESC LIMIT 1) l WHERE l.status <> 'succeeded'"
-	" ON CONFLICT (run_id) DO NOTHING",
-	5,
-	{ INT8OID, INT8OID, BOOLOID, TEXTOID, TIMESTAMPTZOID }
+	"  ORDER BY attempt DESC LIMIT 1) l, ("
+	"  SELECT trigger IN ('queue', 'batch') AS enqueued FROM jobs.run_log"
+	"  WHERE run_id = $1 ORDER BY attempt LIMIT 1) f"
+	" WHERE l.status <> 'succeeded' ON CONFLICT (run_id) DO NOTHING",
+	6,
+	{ INT8OID, INT8OID, BOOLOID, TEXTOID, TIMESTAMPTZOID, BOOLOID }
 };
 
 static MjStatement hasten_statement = {
@@ -78,10 +81,17 @@ static MjStatement find_statement = { "SELECT " MJ_RUN_COLUMNS
 									  1,
 									  { INT8OID } };
 
+/*
+ * What every claim does beside: a start counts, and from now on another run of
+ * the dedupe key may be enqueued, unless it is kept to the end.
+ */
+#define COUNT_START \
+	"attempt = q.attempt + 1, dedupe_key =" \
+	" CASE WHEN q.dedupe_to_end THEN q.dedupe_key END"
+
 static MjStatement claim_statement = {
 	"UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
-	" started_at = $4, attempt = q.attempt + 1"
-	" WHERE q.run_id = ANY (ARRAY("
+	" started_at = $4, " COUNT_START " WHERE q.run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
 	"  ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED))"
 	" RETURNING " MJ_RUN_COLUMNS,
@@ -101,7 +111,7 @@ static MjStatement claim_mails_statement = {
 	"   WHERE lane = $1 AND state = 'ready'"
 	"   ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED) c)"
 	" UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
-	" started_at = $4, attempt = q.attempt + 1"
+	" started_at = $4, " COUNT_START
 	" WHERE q.run_id = ANY (ARRAY(SELECT run_id FROM next WHERE place = 1"
 	"  OR place < coalesce("
 	"   (SELECT pg_catalog.min(place) FROM next WHERE crashes > 0), $5 + 1)))"
@@ -113,8 +123,7 @@ static MjStatement claim_mails_statement = {
 /* The same for one: by the key itself, which is quicker than by a list. */
 static MjStatement claim_one_statement = {
 	"UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
-	" started_at = $4, attempt = q.attempt + 1"
-	" WHERE q.run_id = ("
+	" started_at = $4, " COUNT_START " WHERE q.run_id = ("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
 	"  ORDER BY priority, run_id LIMIT 1 FOR UPDATE SKIP LOCKED)"
 	" RETURNING " MJ_RUN_COLUMNS,
@@ -144,17 +153,24 @@ static MjStatement unclaim_statement = {
 	"  ELSE 'waiting' END, run_at = coalesce($4, run_at),"
 	" lane = $3, attempt = attempt - 1,"
 	" worker_id = NULL, pid = NULL, started_at = NULL"
-	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
-	4,
-	{ INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID }
+	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'"
+	" AND attempt = $5",
+	5,
+	{ INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID }
 };
 
+/* A run that was given a key of its own, which is not $5, keeps it. */
 static MjStatement follow_job_statement = {
-	"UPDATE jobs.queue SET lane = $2, gated = $3, concurrency_key = $4"
-	" WHERE job_id = $1 AND state <> 'running'"
-	" AND (lane, gated, concurrency_key) IS DISTINCT FROM ($2, $3, $4)",
-	4,
-	{ INT8OID, INT8OID, BOOLOID, TEXTOID }
+	"UPDATE jobs.queue q SET lane = $2, gated = $3 OR v.key IS NOT NULL,"
+	" concurrency_key = v.key FROM ("
+	"  SELECT run_id, CASE WHEN concurrency_key IS NOT DISTINCT FROM $5"
+	"   THEN $4 ELSE concurrency_key END AS key"
+	"  FROM jobs.queue WHERE job_id = $1 AND state <> 'running') v"
+	" WHERE q.run_id = v.run_id AND q.state <> 'running'"
+	" AND (q.lane, q.gated, q.concurrency_key) IS DISTINCT FROM"
+	"  ($2, $3 OR v.key IS NOT NULL, v.key)",
+	5,
+	{ INT8OID, INT8OID, BOOLOID, TEXTOID, TEXTOID }
 };
 
 static MjStatement take_unstarted_statement = {
@@ -241,18 +257,19 @@ static MjStatement exists_statement = {
 
 static MjStatement running_statement = {
 	"SELECT " MJ_RUN_COLUMNS " FROM jobs.queue q WHERE q.state = 'running'"
-	" AND ($1 = 0 OR q.worker_id = $1) ORDER BY q.run_id",
+	" AND q.worker_id IS NOT NULL AND ($1 = 0 OR q.worker_id = $1)"
+	" ORDER BY q.worker_id, q.priority, q.run_id",
 	1,
 	{ INT8OID }
 };
 
 /*
- * The lanes that have ready runs, by a loose index scan, and how many each has,
+ * The lanes that have ready runs for executors, by a loose index scan, and how many each has,
  * counted only as far as an executor for each could matter.
  */
 static MjStatement lanes_statement = {
 	"WITH RECURSIVE l (lane) AS ("
-	"  (SELECT lane FROM jobs.queue WHERE state = 'ready'"
+	"  (SELECT lane FROM jobs.queue WHERE state = 'ready' AND lane >= 0"
 	"   ORDER BY lane LIMIT 1)"
 	"  UNION ALL SELECT (SELECT q.lane FROM jobs.queue q"
 	"   WHERE q.state = 'ready' AND q.lane > l.lane ORDER BY q.lane LIMIT 1)"
@@ -415,16 +432,16 @@ mj_queue_insert_many(const MjRun *runs, int n)
  * there already, or has no such end.
  */
 bool
-mj_queue_reinsert(int64 run_id, int64 lane, bool gated,
-				  const char *concurrency_key, TimestampTz now)
+mj_queue_reinsert(int64 run_id, const MjJob *job, int64 lane, TimestampTz now)
 {
 	MjParams params = { 0 };
 
 	mj_param_int64(&params, run_id);
 	mj_param_int64(&params, lane);
-	mj_param_bool(&params, gated);
-	mj_param_text(&params, concurrency_key);
+	mj_param_bool(&params, mj_job_is_gated(job));
+	mj_param_text(&params, job->concurrency_key);
 	mj_param_time(&params, now);
+	mj_param_bool(&params, strcmp(job->overlap, "skip") == 0);
 	return run_for_count(&reinsert_statement, &params) == 1;
 }
 
@@ -484,41 +501,38 @@ claim_runs(MjStatement *statement, int64 lane, int64 worker_id, TimestampTz now,
 	mj_param_int64(&params, worker_id);
 	mj_param_int32(&params, MyProcPid);
 	mj_param_time(&params, now);
-	mj_param_int64(&params, limit);
+	if (statement != &claim_one_statement)
+		mj_param_int64(&params, limit);
 	n = mj_queue_read_runs(&scope, mj_store_run(statement, &params), runs);
 	mj_store_leave(&scope);
 	return n;
 }
 
-/*
- * Claim up to limit ready runs of a lane, the first by priority and run_id, for
- * the caller's slot; returns how many.  Their order is not told.
- */
-int
-mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
-					MjRun **runs)
+/* The order of a lane's ready runs. */
+static int
+compare_runs(const void *a, const void *b)
 {
-	return claim_runs(&claim_statement, lane, worker_id, now, limit, runs);
+	const MjRun *x = a;
+	const MjRun *y = b;
+
+	if (x->priority != y->priority)
+		return x->priority < y->priority ? -1 : 1;
+	return x->run_id < y->run_id ? -1 : 1;
 }
 
-/* Claim the first ready run of a lane; false when it has none. */
-bool
-mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now, MjRun *run)
+/*
+ * Claim up to limit ready runs of a lane, the first by priority and run_id, for
+ * the caller's slot; returns how many, in that order.
+ */
+int
+mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now, int limit,
+			   MjRun **runs)
 {
-	MjScope scope;
-	MjParams params = { 0 };
-	bool found;
+	int n = claim_runs(limit == 1 ? &claim_one_statement : &claim_statement,
+					   lane, worker_id, now, limit, runs);
 
-	mj_store_enter(&scope);
-	mj_param_int64(&params, lane);
-	mj_param_int64(&params, worker_id);
-	mj_param_int32(&params, MyProcPid);
-	mj_param_time(&params, now);
-	found = mj_store_run(&claim_one_statement, &params) > 0;
-	if (found)
-		mj_queue_read_run(&scope, 0, run);
-	mj_store_leave(&scope);
-	return found;
+	qsort(*runs, n, sizeof(MjRun), compare_runs);
+	return n;
 }
 
 /*
@@ -590,13 +604,14 @@ mj_queue_unclaim(const MjRun *run, int64 lane, TimestampTz until)
 	mj_param_int64(&params, run->worker_id);
 	mj_param_int64(&params, lane);
 	mj_param_time(&params, until);
+	mj_param_int32(&params, run->attempt);
 	return run_for_count(&unclaim_statement, &params) == 1;
 }
 
 /* A job has another role or gate now: its runs that have not started follow. */
 void
 mj_queue_follow_job(int64 job_id, int64 lane, bool gated,
-					const char *concurrency_key)
+					const char *concurrency_key, const char *old_key)
 {
 	MjParams params = { 0 };
 
@@ -604,6 +619,7 @@ mj_queue_follow_job(int64 job_id, int64 lane, bool gated,
 	mj_param_int64(&params, lane);
 	mj_param_bool(&params, gated);
 	mj_param_text(&params, concurrency_key);
+	mj_param_text(&params, old_key);
 	run_for_count(&follow_job_statement, &params);
 }
 
@@ -697,7 +713,10 @@ mj_queue_promote(TimestampTz now)
 	return (int) run_for_count(&promote_statement, &params);
 }
 
-/* The running runs, of one worker or (0) of all. */
+/*
+ * The runs that workers of the server have, one or (0) all; those of a worker in
+ * the order in which it executes them.
+ */
 int
 mj_queue_running(int64 worker_id, MjRun **runs)
 {
@@ -713,7 +732,7 @@ mj_queue_running(int64 worker_id, MjRun **runs)
 	return n;
 }
 
-/* The lanes that have ready runs. */
+/* The lanes that have ready runs for executors. */
 int
 mj_queue_lanes(MjLaneDemand **lanes)
 {
@@ -752,5 +771,5 @@ void
 mj_queue_warm(void)
 {
 	mj_store_warm(&claim_one_statement);
-	mj_store_warm(&delete_statement);
+	mj_store_warm(&claim_statement);
 }

@@ -13,6 +13,7 @@
 #define MJ_QUEUE_STORE_H
 
 #include "datatype/timestamp.h"
+#include "utils/uuid.h"
 
 #include "store.h"
 
@@ -47,7 +48,12 @@ typedef struct MjRun
 	int64 worker_id; /* while running */
 	int32 pid;
 	TimestampTz started_at;
+	/* of a leased run, as lease_store.h reads it; else none */
+	const pg_uuid_t *token; /* NULL: no lease */
+	const char *worker;		/* may be NULL */
 } MjRun;
+
+struct MjJob; /* job_store.h */
 
 /* How many runs a lane has ready. */
 typedef struct MjLaneDemand
@@ -60,8 +66,8 @@ typedef struct MjLaneDemand
 extern int64 mj_queue_next_run_id(void);
 extern bool mj_queue_insert(const MjRun *run);
 extern void mj_queue_insert_many(const MjRun *runs, int n);
-extern bool mj_queue_reinsert(int64 run_id, int64 lane, bool gated,
-							  const char *concurrency_key, TimestampTz now);
+extern bool mj_queue_reinsert(int64 run_id, const struct MjJob *job, int64 lane,
+							  TimestampTz now);
 extern bool mj_queue_hasten(int64 run_id, TimestampTz now);
 extern bool mj_queue_find(int64 run_id, MjRun *run);
 extern bool mj_queue_exists(int64 run_id);
@@ -69,14 +75,13 @@ extern TimestampTz mj_queue_retry_at(int64 run_id);
 extern bool mj_queue_job_is_live(int64 job_id);
 extern int mj_queue_live_jobs(const int64 *job_ids, int n, int64 **live);
 extern void mj_queue_follow_job(int64 job_id, int64 lane, bool gated,
-								const char *concurrency_key);
+								const char *concurrency_key,
+								const char *old_key);
 extern bool mj_queue_take_unstarted(int64 run_id, MjRun *run);
 
 /* who executes */
-extern bool mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now,
-						   MjRun *run);
-extern int mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now,
-							   int limit, MjRun **runs);
+extern int mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now,
+						  int limit, MjRun **runs);
 extern int mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 								MjRun *runs);
 extern void mj_queue_warm(void);

@@ -13,8 +13,10 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "chain_store.h"
 #include "clock.h"
 #include "guc.h"
+#include "lease_store.h"
 #include "mail_store.h"
 #include "notices.h"
 #include "retry.h"
@@ -55,11 +57,32 @@ find_owner(const MjRun *run, MjRunOwner *owner)
 		owner->job = psprintf("unscheduled job " INT64_FORMAT, run->job_id);
 }
 
+/*
+ * Take a running run out of the queue, from a worker of the server or from one
+ * outside; false when it has it no longer.
+ */
+static bool
+take(const MjRun *run)
+{
+	return run->token != NULL ? mj_lease_delete(run) :
+								mj_queue_delete(run->run_id, run->worker_id);
+}
+
+/* The same, but it stays in the queue, in the lane of its job. */
+static bool
+put_back(MjRun *run, const MjJob *job, TimestampTz run_at, bool ready)
+{
+	if (run->token == NULL)
+		return mj_queue_put_back(run, run_at, ready);
+	run->lane = mj_job_lane(job);
+	return mj_lease_put_back(run, run_at, ready);
+}
+
 /* Remove a run that is over, and log how. */
 static void
 finish(const MjRun *run, const MjRunOwner *owner, const MjOutcome *outcome)
 {
-	if (mj_queue_delete(run->run_id, run->worker_id))
+	if (take(run))
 		mj_history_insert(run, owner, outcome);
 	mj_xact_run_ended(run->run_id);
 	mj_xact_wake(0, MJ_LANE_NONE);
@@ -67,9 +90,10 @@ finish(const MjRun *run, const MjRunOwner *owner, const MjOutcome *outcome)
 
 /*
  * An attempt failed, timed out or was cancelled: log it, and put the run back
- * after the backoff if it is worth another attempt.  Cancelled is final.
+ * after the backoff if it is worth another attempt.  Cancelled is final.  Returns
+ * when it is tried again; 0: not at all.
  */
-void
+TimestampTz
 mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
 				 const MjOutcome *outcome, const MjJob *job)
 {
@@ -81,13 +105,56 @@ mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
 		!mj_retry_is_worth_it(job, next.failures, outcome->sqlstate))
 	{
 		finish(run, owner, outcome);
-		return;
+		return 0;
 	}
 	run_at = mj_retry_at(job, next.failures, outcome->finished_at);
-	if (mj_queue_put_back(&next, run_at, false))
+	if (put_back(&next, job, run_at, false))
 		mj_history_insert(run, owner, outcome);
 	mj_xact_run_ended(run->run_id);
 	mj_xact_wake(run_at, MJ_LANE_NONE);
+	return run_at;
+}
+
+/*
+ * Is the scheduler to look when a job's run has succeeded: for those that run
+ * after it, or its next missed instant?  For held runs it is woken anyway.
+ */
+static bool
+has_sequel(const MjJob *job)
+{
+	return job->has_successors || strcmp(job->catch_up, "all") == 0;
+}
+
+/* A worker outside has done what it had; it holds the lease. */
+void
+mj_runlog_completed(const MjRun *run, const MjRunOwner *owner,
+					const MjOutcome *outcome, const MjJob *job)
+{
+	if (take(run))
+		mj_history_insert(run, owner, outcome);
+	if (job->has_successors)
+		mj_chain_record_success(run->run_id, job->job_id);
+	mj_xact_run_ended(run->run_id);
+	if (has_sequel(job))
+		mj_xact_wake(0, MJ_LANE_NONE);
+	mj_runlog_report(run, owner, outcome);
+}
+
+/* A run is taken from a worker outside, for good; its lease is locked. */
+void
+mj_runlog_revoked(const MjRun *run, const char *reason)
+{
+	MjRunOwner owner;
+	MjOutcome outcome = { 0 };
+
+	find_owner(run, &owner);
+	outcome.status = "cancelled";
+	outcome.rows_isnull = true;
+	outcome.sqlstate = "57014";
+	outcome.error = reason;
+	outcome.finished_at = mj_clock_now();
+	finish(run, &owner, &outcome);
+	mj_runlog_report(run, &owner, &outcome);
 }
 
 /* A run cannot be started, now or later: end it with the reason. */
@@ -274,11 +341,15 @@ mj_runlog_started(const MjRun *run, const MjRunOwner *owner)
 				 errhidestmt(true)));
 }
 
-/* Is a success news?  Its result is something other than 0. */
+/*
+ * Is a success news?  Its result is something other than 0; and it was not
+ * enqueued: of those there may be thousands a second.
+ */
 static bool
-changed_something(const MjOutcome *outcome)
+is_news(const MjRun *run, const MjOutcome *outcome)
 {
-	return outcome->result != NULL && strcmp(outcome->result, "0") != 0;
+	return strcmp(run->trigger, "queue") != 0 && outcome->result != NULL &&
+		strcmp(outcome->result, "0") != 0;
 }
 
 /* Log an end, if motionify_jobs.log_runs says so. */
@@ -289,7 +360,7 @@ mj_runlog_report(const MjRun *run, const MjRunOwner *owner,
 	if (strcmp(outcome->status, "succeeded") == 0)
 	{
 		if (mj_log_runs == MJ_LOG_ALL ||
-			(mj_log_runs == MJ_LOG_CHANGES && changed_something(outcome)))
+			(mj_log_runs == MJ_LOG_CHANGES && is_news(run, outcome)))
 			ereport(
 				LOG,
 				(errmsg("job \"%s\" completed: %s, %.3f s (run " INT64_FORMAT

@@ -4,8 +4,8 @@
  *	  The end of an attempt: what it does to the run, the history and the
  *	  server log.
  *
- * Used by executors for what they ran, and by the scheduler for what nobody
- * runs any more.
+ * Used by executors for what they ran, by workers outside for what they were
+ * lent, and by the scheduler for what nobody runs any more.
  *
  * Layer: SQL surface.
  *
@@ -26,8 +26,11 @@
 
 /* need a transaction */
 extern void mj_runlog_owner(const MjJob *job, MjRunOwner *owner);
-extern void mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
-							 const MjOutcome *outcome, const MjJob *job);
+extern TimestampTz mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
+									const MjOutcome *outcome, const MjJob *job);
+extern void mj_runlog_completed(const MjRun *run, const MjRunOwner *owner,
+								const MjOutcome *outcome, const MjJob *job);
+extern void mj_runlog_revoked(const MjRun *run, const char *reason);
 extern void mj_runlog_refused(const MjRun *run, const MjRunOwner *owner,
 							  const MjRoleProblem *problem);
 extern void mj_runlog_interrupted(const MjRun *run, const char *why);

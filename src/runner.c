@@ -357,19 +357,29 @@ mj_runner_execute(const MjCommand *command, MjCommandResult *result)
 }
 
 /*
+ * Take away what a command has left in the session, but for settings, LISTENs
+ * and locks: those go with the transaction that several commands share.
+ */
+void
+mj_runner_reset_objects(void)
+{
+	PortalHashTableDeleteAll();
+	DropAllPreparedStatements();
+	ResetTempTableNamespace();
+	ResetSequenceCaches();
+}
+
+/*
  * Make the session as clean as a new one, but for our plans: what DISCARD ALL
  * does, without its DISCARD PLANS.  Needs a transaction.
  */
 void
 mj_runner_reset_session(void)
 {
-	PortalHashTableDeleteAll();
+	mj_runner_reset_objects();
 	SetPGVariable("session_authorization", NIL, false);
 	ResetAllOptions();
-	DropAllPreparedStatements();
 	Async_UnlistenAll();
 	LockReleaseAll(USER_LOCKMETHOD, true);
-	ResetTempTableNamespace();
-	ResetSequenceCaches();
 	MJ_DROP_TEMPORARY_SLOTS();
 }

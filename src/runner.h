@@ -33,6 +33,7 @@ typedef struct MjCommandResult
 
 extern void mj_runner_execute(const MjCommand *command,
 							  MjCommandResult *result);
+extern void mj_runner_reset_objects(void);
 extern void mj_runner_reset_session(void);
 extern char *mj_runner_cut(const char *value, Size max_length);
 

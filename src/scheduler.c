@@ -39,8 +39,14 @@
 /* How often old history is looked for, while a scheduler lives. */
 #define MJ_PRUNE_EVERY_US (3600 * USECS_PER_SEC)
 
+/* Wakes that are not urgent are gathered for so long. */
+#define MJ_GATHER_US (10 * INT64CONST(1000))
+
 /* When it is looked for again where it was locked. */
 #define MJ_PRUNE_AGAIN_US (60 * USECS_PER_SEC)
+
+/* Transactions that start what is due, before anything else is looked at. */
+#define MJ_FIRST_TIMES 20
 
 static MemoryContext tick_context = NULL; /* reset for every tick */
 static TimeoutId look_timeout;
@@ -55,6 +61,7 @@ static struct
 	TimestampTz last_seen; /* time at the last look at the clock */
 	TimestampTz next_prune;
 	TimestampTz last_busy; /* when something was last done; real time */
+	TimestampTz last_tick; /* end of the last tick; real time */
 } known;
 
 /* Timeout handler: it is time to look. */
@@ -84,6 +91,28 @@ start(Datum main_arg)
 }
 
 /*
+ * The leases that were given since the last tick end at known instants, the
+ * earliest of which is one to look at.  Lock held.
+ */
+static void
+mind_leases(const MjDatabase *entry)
+{
+	known.next_due = Min(known.next_due, entry->lease_due);
+	known.next_look = Min(known.next_look, entry->lease_due);
+}
+
+/*
+ * Is it time to heed the wake flag?  If it is not urgent, only some time after
+ * the last tick.  Lock held.
+ */
+static bool
+is_woken(const MjDatabase *entry)
+{
+	return entry->wake && !mj_my_slot->yield &&
+		(entry->urgent || mj_clock_real() >= known.last_tick + MJ_GATHER_US);
+}
+
+/*
  * Take the wake flag: whether something was committed since the last tick.  Who
  * is asked to leave leaves it to the next one, which may have other settings.
  */
@@ -98,12 +127,27 @@ take_wake(bool *report)
 	entry = mj_database_find(MyDatabaseId);
 	if (entry != NULL && !mj_my_slot->yield)
 	{
-		wake = entry->wake;
-		entry->wake = false;
+		wake = is_woken(entry);
+		if (wake)
+			entry->wake = entry->urgent = false;
 		*report = !entry->reported;
+		mind_leases(entry);
 	}
 	mj_unlock();
 	return wake;
+}
+
+/* The next tick sees all leases that have been committed until now. */
+static void
+forget_leases(void)
+{
+	MjDatabase *entry;
+
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+		entry->lease_due = DT_NOEND;
+	mj_unlock();
 }
 
 /* Is it time to look at the tables?  Else why would it be. */
@@ -156,11 +200,11 @@ publish_lanes(const MjTick *tick)
 }
 
 /*
- * Tell executors whether runs are held, so that they wake us when one ends.
+ * Tell executors whether runs are held, or batches open, so that they wake us when one ends.
  * What ended before they were told is found by looking again.
  */
 static void
-publish_held(bool held)
+publish_held(bool held, bool batches)
 {
 	MjDatabase *entry;
 	bool news = false;
@@ -169,8 +213,9 @@ publish_held(bool held)
 	entry = mj_database_find(MyDatabaseId);
 	if (entry != NULL)
 	{
-		news = held && !entry->held;
+		news = (held && !entry->held) || (batches && !entry->batches);
 		entry->held = held;
+		entry->batches = batches;
 	}
 	mj_unlock();
 	if (news)
@@ -242,6 +287,7 @@ typedef struct Look
 	TimestampTz now;
 	bool thorough;
 	MjTick *found;
+	bool more;
 } Look;
 
 static void
@@ -261,8 +307,9 @@ look(void *arg)
 static bool
 try_tick(TimestampTz now, bool thorough, MjTick *found)
 {
-	Look this = { now, thorough, found };
+	Look this = { now, thorough, found, false };
 
+	forget_leases();
 	MJ_FAULT("scheduler-tick-start");
 	if (mj_worker_do_bounded(tick_context, mj_worker_is_unsettled(),
 							 MJ_HELD_UP_TICK, look, &this))
@@ -274,9 +321,49 @@ try_tick(TimestampTz now, bool thorough, MjTick *found)
 	return false;
 }
 
+static void
+look_first(void *arg)
+{
+	Look *this = arg;
+
+	this->more = mj_tick_first(this->now, this->found);
+	MJ_FAULT("scheduler-first-fired");
+}
+
+/*
+ * Something that was known to be due is: start it before anything else is looked
+ * at, a little in each transaction.  If that fails, the tick that follows finds
+ * out why.
+ */
+static void
+fire_first(TimestampTz now)
+{
+	MjTick found;
+	Look this = { now, false, &found, false };
+	int i;
+
+	for (i = 0; i < MJ_FIRST_TIMES; i++)
+	{
+		if (!mj_worker_do_bounded(tick_context, mj_worker_is_unsettled(),
+								  MJ_HELD_UP_TICK, look_first, &this))
+			return;
+		wake_executors(&found);
+		if (!this.more)
+			return;
+	}
+}
+
+/* Is this tick one that was waited for, and nothing else has changed? */
+static bool
+is_expected(TimestampTz now, bool woken)
+{
+	return known.ticked && !woken && known.last_seen <= now &&
+		known.next_due <= now;
+}
+
 /* Look at the tables, and tell everybody what was found. */
 static void
-tick(TimestampTz now, bool first)
+tick(TimestampTz now, bool first, bool woken)
 {
 	MjTick found;
 
@@ -285,6 +372,8 @@ tick(TimestampTz now, bool first)
 	if (!mj_guc_database_is_served(database_name))
 		leave_for_good();
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
+	if (is_expected(now, woken))
+		fire_first(now);
 	if (!try_tick(now, first, &found))
 		return;
 	if (!found.installed)
@@ -299,11 +388,12 @@ tick(TimestampTz now, bool first)
 		known.next_look = found.next_due - MJ_PRESTART_US;
 	wake_executors(&found);
 	publish_lanes(&found);
-	publish_held(found.held);
+	publish_held(found.held, found.batches);
 	if (first || !found.own)
 		report(&found);
-	if (found.nlanes > 0 || found.nrequests > 0)
+	if (found.nlanes > 0 || found.nrequests > 0 || found.announcement.nruns > 0)
 		known.last_busy = mj_clock_real();
+	known.last_tick = mj_clock_real();
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
@@ -381,11 +471,13 @@ leave(void)
 			mj_enabled && entry->blocked == 0;
 		if (!woken)
 		{
-			entry->next_due = known.next_due;
+			entry->next_due = Min(known.next_due, entry->lease_due);
 			entry->failures = 0;
 			mj_slot_clear(mj_my_slot);
 			mj_my_slot = NULL;
 		}
+		else
+			entry->urgent = true;
 	}
 	mj_unlock();
 	if (woken)
@@ -413,17 +505,20 @@ sleep_ms(TimestampTz now)
 
 /*
  * Become idle, unless something was committed since the last tick: the latch
- * may have been reset by a wait within it.
+ * may have been reset by a wait within it.  *gathers: a wake waits for others.
  */
 static bool
-become_idle(void)
+become_idle(bool *gathers)
 {
 	MjDatabase *entry;
 	bool woken;
 
 	mj_lock();
 	entry = mj_database_find(MyDatabaseId);
-	woken = entry != NULL && entry->wake && !mj_my_slot->yield;
+	woken = entry != NULL && is_woken(entry);
+	*gathers = entry != NULL && entry->wake;
+	if (entry != NULL)
+		mind_leases(entry);
 	mj_unlock();
 	if (!woken)
 		mj_slot_set_state(MJ_SLOT_IDLE);
@@ -447,12 +542,16 @@ start_timer(void)
 static void
 sleep_a_while(TimestampTz now)
 {
+	long ms = sleep_ms(now);
+	bool gathers;
 	bool reloaded;
 
-	if (!become_idle())
+	if (!become_idle(&gathers))
 		return;
+	if (gathers)
+		ms = Min(ms, MJ_GATHER_US / 1000);
 	start_timer();
-	(void) mj_worker_wait(sleep_ms(now), &reloaded);
+	(void) mj_worker_wait(ms, &reloaded);
 	disable_timeout(look_timeout, false);
 	mj_slot_set_state(MJ_SLOT_BUSY);
 	if (reloaded)
@@ -471,7 +570,7 @@ mj_scheduler_main(Datum main_arg)
 		bool woken = take_wake(&first);
 
 		if (must_tick(now, woken))
-			tick(now, first);
+			tick(now, first, woken);
 		prune(now);
 		if (may_leave(now))
 			leave();

@@ -245,6 +245,39 @@ mj_slot_of_run(int64 run_id)
 	return NULL;
 }
 
+/* A slot's claim of a run, NULL when it has none.  Lock held. */
+MjClaim *
+mj_slot_claim(MjSlot *slot, int64 run_id)
+{
+	int i;
+
+	for (i = 0; i < slot->nclaims; i++)
+		if (slot->claims[i].run_id == run_id)
+			return &slot->claims[i];
+	return NULL;
+}
+
+/*
+ * A slot's worker is to begin none of its claims, but those that were cancelled.
+ * Lock held.
+ */
+void
+mj_slot_release_claims(MjSlot *slot)
+{
+	int i;
+
+	for (i = slot->nclaims - 1; i >= 0; i--)
+		if (!slot->claims[i].begun && slot->claims[i].cancel_at == 0)
+			slot->claims[i] = slot->claims[--slot->nclaims];
+}
+
+/* Does a slot's worker have a run, not a mail, at hand or claimed?  Lock held. */
+bool
+mj_slot_holds(MjSlot *slot, int64 run_id)
+{
+	return slot->run_id == run_id || mj_slot_claim(slot, run_id) != NULL;
+}
+
 /*
  * How many workers of a kind there are; of a database unless it is
  * InvalidOid, of a lane unless it is MJ_LANE_NONE.  Lock held.
@@ -318,6 +351,116 @@ mj_slot_take_suspect(int crashes, int last)
 	return free;
 }
 
+/*
+ * This executor is busy with some runs now: its lane wants one executor less.
+ * Said before the claim is committed, so that whoever sees a row as running
+ * finds the run here.  Takes the lock.
+ */
+void
+mj_claims_publish(const int64 *run_ids, int n)
+{
+	MjLane *entry;
+	int i;
+
+	mj_lock();
+	mj_my_slot->state = MJ_SLOT_BUSY;
+	for (i = 0; i < n; i++)
+	{
+		mj_my_slot->claims[i].run_id = run_ids[i];
+		mj_my_slot->claims[i].begun = false;
+		mj_my_slot->claims[i].cancel_at = 0;
+		mj_my_slot->claims[i].cancel_reason[0] = '\0';
+	}
+	mj_my_slot->nclaims = n;
+	mj_my_slot->stuck = false;
+	entry = mj_lane_find(mj_my_slot->database, mj_my_slot->lane);
+	if (n > 0 && entry != NULL && entry->wanted > 0)
+		entry->wanted--;
+	mj_unlock();
+}
+
+/*
+ * A claimed run becomes the one at hand; what was asked of it goes with it.  With
+ * keep the claim stays, until mj_claims_end_group().  False when it was taken
+ * away.  Takes the lock.
+ */
+bool
+mj_claims_begin(int64 run_id, bool keep)
+{
+	MjSlot *slot = mj_my_slot;
+	MjClaim *claim;
+
+	mj_lock();
+	claim = mj_slot_claim(slot, run_id);
+	if (claim != NULL)
+	{
+		slot->run_id = run_id;
+		slot->ending = false;
+		slot->cancel_at = claim->cancel_at;
+		memcpy(slot->cancel_reason, claim->cancel_reason, MJ_REASON_SIZE);
+		memset(&slot->progress, 0, sizeof(MjProgress));
+		claim->begun = true;
+		if (!keep)
+			*claim = slot->claims[--slot->nclaims];
+	}
+	mj_unlock();
+	return claim != NULL;
+}
+
+/*
+ * Claims that were begun and kept: those that are done are over, the others are
+ * to be begun again.  Takes the lock.
+ */
+void
+mj_claims_end_group(const int64 *done, int n)
+{
+	MjSlot *slot = mj_my_slot;
+	int i;
+
+	mj_lock();
+	for (i = 0; i < n; i++)
+	{
+		MjClaim *claim = mj_slot_claim(slot, done[i]);
+
+		if (claim != NULL)
+			*claim = slot->claims[--slot->nclaims];
+	}
+	for (i = 0; i < slot->nclaims; i++)
+		slot->claims[i].begun = false;
+	mj_unlock();
+}
+
+/*
+ * No claim of this executor is begun any more, but those that were cancelled,
+ * to end here; returns how many are given up.  Takes the lock.
+ */
+int
+mj_claims_drop(void)
+{
+	MjSlot *slot = mj_my_slot;
+	int n;
+
+	mj_lock();
+	n = slot->nclaims;
+	mj_slot_release_claims(slot);
+	n -= slot->nclaims;
+	slot->stuck = false;
+	mj_unlock();
+	return n;
+}
+
+/* Has this executor claimed a run, still?  Takes the lock. */
+bool
+mj_claims_has(int64 run_id)
+{
+	bool has;
+
+	mj_lock();
+	has = mj_slot_claim(mj_my_slot, run_id) != NULL;
+	mj_unlock();
+	return has;
+}
+
 /* A database's entry, NULL when it has none.  Lock held. */
 MjDatabase *
 mj_database_find(Oid oid)
@@ -350,6 +493,7 @@ mj_database_enter(Oid oid)
 	memset(entry, 0, sizeof(MjDatabase));
 	entry->oid = oid;
 	entry->next_due = DT_NOEND;
+	entry->lease_due = DT_NOEND;
 	return entry;
 }
 
@@ -423,7 +567,7 @@ mj_wake_database(Oid oid, TimestampTz due)
 	entry = mj_database_enter(oid);
 	if (entry != NULL)
 	{
-		entry->wake = true;
+		entry->wake = entry->urgent = true;
 		if (due < entry->next_due)
 			entry->next_due = due;
 		for (i = 0; i < mj_shared->nslots; i++)
@@ -441,6 +585,38 @@ mj_wake_database(Oid oid, TimestampTz due)
 }
 
 /*
+ * Wake a database's scheduler where nothing is lost if it takes some
+ * milliseconds: what comes while it has yet to look costs no system call.
+ * Takes the lock; neither allocates nor raises.
+ */
+void
+mj_wake_database_soon(Oid oid)
+{
+	MjDatabase *entry;
+	bool is_news = true;
+	int i;
+
+	mj_lock();
+	entry = mj_database_enter(oid);
+	if (entry != NULL)
+	{
+		is_news = !entry->wake;
+		entry->wake = true;
+	}
+	for (i = 0; i < mj_shared->nslots && is_news; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE &&
+			mj_slots[i].kind == MJ_WORKER_SCHEDULER &&
+			mj_slots[i].database == oid)
+		{
+			mj_slot_set_latch(&mj_slots[i]);
+			is_news = false;
+		}
+	mj_unlock();
+	if (is_news)
+		mj_wake_launcher();
+}
+
+/*
  * A run of a database has ended, which others may have waited for.  Takes the
  * lock; neither allocates nor raises.
  */
@@ -449,28 +625,63 @@ mj_wake_if_held(Oid oid)
 {
 	MjDatabase *entry;
 	bool held;
+	bool batches;
 
 	mj_lock();
 	entry = mj_database_find(oid);
 	held = entry != NULL && entry->held;
+	batches = entry != NULL && entry->batches;
 	mj_unlock();
 	if (held)
 		mj_wake_database(oid, 0);
+	else if (batches)
+		mj_wake_database_soon(oid);
 }
 
 /*
- * Runs of a lane are ready: wake one of its idle executors.  Takes the lock;
+ * A lease of a database ends at an instant, at which its scheduler is to look;
+ * it is disturbed before only if it would look later than that.  Takes the lock;
  * neither allocates nor raises.
  */
 void
+mj_note_lease(Oid oid, TimestampTz until)
+{
+	MjDatabase *entry;
+	bool earlier;
+	int i;
+
+	mj_lock();
+	entry = mj_database_enter(oid);
+	earlier = entry != NULL && until < entry->lease_due;
+	if (earlier)
+	{
+		entry->lease_due = until;
+		entry->next_due = Min(entry->next_due, until);
+		for (i = 0; i < mj_shared->nslots; i++)
+			if (mj_slots[i].state != MJ_SLOT_FREE &&
+				mj_slots[i].kind == MJ_WORKER_SCHEDULER &&
+				mj_slots[i].database == oid)
+				mj_slot_set_latch(&mj_slots[i]);
+	}
+	mj_unlock();
+	if (earlier)
+		mj_wake_launcher();
+}
+
+/*
+ * Runs of a lane are ready: wake one of its idle executors.  False when it has
+ * none.  Takes the lock; neither allocates nor raises.
+ */
+bool
 mj_wake_lane(Oid database, int64 lane)
 {
+	bool woken = false;
 	int i;
 
 	if (mj_shared == NULL)
-		return;
+		return false;
 	mj_lock();
-	for (i = 0; i < mj_shared->nslots; i++)
+	for (i = 0; i < mj_shared->nslots && !woken; i++)
 	{
 		MjSlot *slot = &mj_slots[i];
 
@@ -480,10 +691,11 @@ mj_wake_lane(Oid database, int64 lane)
 		{
 			slot->state = MJ_SLOT_BUSY;
 			mj_slot_set_latch(slot);
-			break;
+			woken = true;
 		}
 	}
 	mj_unlock();
+	return woken;
 }
 
 /*

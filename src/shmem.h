@@ -15,6 +15,8 @@
 #ifndef MJ_SHMEM_H
 #define MJ_SHMEM_H
 
+#include <signal.h>
+
 #include "datatype/timestamp.h"
 #include "storage/dsm.h"
 #include "storage/latch.h"
@@ -52,6 +54,18 @@ typedef struct MjProgress
 	char note[MJ_MAX_NOTE + 1]; /* in the database's encoding */
 } MjProgress;
 
+/* Runs that an executor claims in one go, at most. */
+#define MJ_MAX_BATCH 60
+
+/* A run that an executor has claimed, and that is not the one at hand. */
+typedef struct MjClaim
+{
+	int64 run_id;
+	bool begun;			   /* and over, but its transaction goes on */
+	TimestampTz cancel_at; /* it is to end as cancelled; 0 = not */
+	char cancel_reason[MJ_REASON_SIZE];
+} MjClaim;
+
 /* One worker.  Written by its process, and by the launcher at start. */
 typedef struct MjSlot
 {
@@ -67,11 +81,14 @@ typedef struct MjSlot
 	TimestampTz cancel_at; /* when the run at hand was cancelled, 0 = not */
 	bool ending;		   /* and its process told to end, for it went on */
 	char cancel_reason[MJ_REASON_SIZE];
-	bool yield;				/* asked to leave when it is done */
-	bool make_way;			/* as yield, but only if it is the first of
+	int nclaims;
+	MjClaim claims[MJ_MAX_BATCH]; /* what comes after the run at hand */
+	volatile sig_atomic_t stuck;  /* they wait long; by a signal handler */
+	bool yield;					  /* asked to leave when it is done */
+	bool make_way;				  /* as yield, but only if it is the first of
 								 * those that were asked */
-	TimestampTz idle_since; /* while MJ_SLOT_IDLE */
-	MjProgress progress;	/* of the run at hand */
+	TimestampTz idle_since;		  /* while MJ_SLOT_IDLE */
+	MjProgress progress;		  /* of the run at hand */
 } MjSlot;
 
 /* What waits for a lock on the extension's tables. */
@@ -87,15 +104,19 @@ typedef struct MjDatabase
 {
 	Oid oid;
 	bool wake;				/* something was committed; look at the tables */
+	bool urgent;			/* and do so now, not some milliseconds later */
 	bool reported;			/* "n jobs active" was logged since the start */
 	bool copy_reported;		/* that it is a copy was logged */
 	int held_up;			/* MjHeldUp bits: was logged, and is not over */
 	uint32 reloads;			/* calls of jobs.reload() */
 	bool held;				/* runs wait for others to end */
+	bool batches;			/* batches wait for their runs to end */
 	bool drained;			/* no run is started, see jobs.drain() */
 	int blocked;			/* DDL statements that keep workers away */
 	int blocker_pid;		/* process of the last of them */
 	TimestampTz next_due;	/* DT_NOEND = nothing known to be due */
+	TimestampTz lease_due;	/* earliest end of the leases that were given since
+							 * the scheduler looked at them; DT_NOEND = none */
 	int failures;			/* scheduler exits in error, in a row */
 	TimestampTz not_before; /* no scheduler is started before */
 	TimestampTz last_start; /* of a scheduler */
@@ -173,11 +194,21 @@ extern void mj_slot_release_guest(void);	/* takes the lock */
 extern void mj_slot_clear(MjSlot *slot);
 extern MjSlot *mj_slot_find(int64 worker_id);
 extern MjSlot *mj_slot_of_run(int64 run_id);
+extern MjClaim *mj_slot_claim(MjSlot *slot, int64 run_id);
+extern void mj_slot_release_claims(MjSlot *slot);
+extern bool mj_slot_holds(MjSlot *slot, int64 run_id);
 extern int mj_slot_count(MjWorkerKind kind, Oid database, int64 lane);
 extern void mj_slot_set_latch(const MjSlot *slot);
 extern void mj_slot_set_state(MjSlotState state); /* takes it */
 extern void mj_slot_drop_run(MjSlot *slot);
 extern bool mj_slot_take_suspect(int crashes, int last); /* takes it */
+
+/* claims of this process; each takes the lock */
+extern void mj_claims_publish(const int64 *run_ids, int n);
+extern bool mj_claims_begin(int64 run_id, bool keep);
+extern void mj_claims_end_group(const int64 *done, int n);
+extern bool mj_claims_has(int64 run_id);
+extern int mj_claims_drop(void);
 
 /* databases; lock held */
 extern MjDatabase *mj_database_find(Oid oid);
@@ -192,8 +223,10 @@ extern MjLane *mj_lane_enter(Oid database, int64 lane);
 /* waking; each takes the lock */
 extern void mj_wake_launcher(void);
 extern void mj_wake_database(Oid oid, TimestampTz due);
-extern void mj_wake_lane(Oid database, int64 lane);
+extern void mj_wake_database_soon(Oid oid);
+extern bool mj_wake_lane(Oid database, int64 lane);
 extern void mj_wake_if_held(Oid oid);
+extern void mj_note_lease(Oid oid, TimestampTz until);
 extern void mj_request_end(int64 run_id, MjRequestState state);
 
 #endif /* MJ_SHMEM_H */

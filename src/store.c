@@ -141,6 +141,8 @@ mj_store_is_lockable(void)
 static const char *const scope_settings[][2] = {
 	{ "search_path", "pg_catalog, pg_temp" },
 	{ "enable_seqscan", "off" },
+	{ "enable_bitmapscan", "off" },
+	{ "enable_sort", "off" },
 	{ "jit", "off" },
 };
 

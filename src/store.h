@@ -16,7 +16,7 @@
 
 #include "executor/spi.h"
 
-#define MJ_MAX_PARAMS 32
+#define MJ_MAX_PARAMS 40
 
 /* A statement with its saved plan; static, one for each text. */
 typedef struct MjStatement

@@ -21,22 +21,30 @@
 
 #include "access.h"
 #include "admission.h"
+#include "batch_end.h"
+#include "batch_store.h"
 #include "changes.h"
 #include "clock.h"
 #include "due.h"
+#include "expiry_store.h"
 #include "guc.h"
 #include "job_plan.h"
 #include "job_store.h"
+#include "lapse.h"
 #include "mail_store.h"
 #include "runlog.h"
 #include "shmem.h"
 #include "store.h"
+#include "throttle_store.h"
 #include "tick.h"
 #include "worker.h"
 #include "xact.h"
 
 /* Jobs that one transaction of a tick turns into runs. */
 #define MJ_DUE_LIMIT 1000
+
+/* Jobs that are turned into runs at once before anything else is looked at. */
+#define MJ_FIRST_LIMIT 100
 
 /* Rows that one transaction of pruning deletes. */
 #define MJ_PRUNE_LIMIT 1000
@@ -68,30 +76,110 @@ make_missing_states(void)
 		mj_plan_job(&jobs[i]);
 }
 
+/* What has become of the worker that a row names. */
+typedef enum Fate
+{
+	HAS_IT,	 /* it has the run */
+	LET_GO,	 /* it has not, and will not begin it */
+	WAS_LOST /* there is no such worker any more */
+} Fate;
+
+/* What has become of a run's worker; of mails no slot lists which it has. */
+static Fate
+fate_of_worker(const MjRun *run)
+{
+	MjSlot *slot;
+	Fate fate;
+
+	mj_lock();
+	slot = mj_slot_find(run->worker_id);
+	if (slot == NULL)
+		fate = WAS_LOST;
+	else if (run->lane == MJ_LANE_MAIL || mj_slot_holds(slot, run->run_id))
+		fate = HAS_IT;
+	else
+		fate = LET_GO;
+	mj_unlock();
+	return fate;
+}
+
 /*
- * Runs whose worker has no live slot any more are dead.  The rows are read
- * before the slots, and written only while they still name that worker.
+ * Executors whose runs take long are to begin none of the others that they have
+ * claimed, so that they can go back.
  */
 static void
-sweep_dead_runs(void)
+release_stuck_claims(void)
 {
-	MjRun *runs;
-	int n = mj_queue_running(0, &runs);
 	int i;
 
+	mj_lock();
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		MjSlot *slot = &mj_slots[i];
+
+		if (slot->state == MJ_SLOT_FREE || slot->database != MyDatabaseId ||
+			!slot->stuck)
+			continue;
+		mj_slot_release_claims(slot);
+		slot->stuck = false;
+	}
+	mj_unlock();
+}
+
+/* A run whose worker is lost, and that it had at hand. */
+static void
+end_lost_attempt(const MjRun *run)
+{
+	if ((uint32) (run->worker_id >> 32) == mj_shared->boot_id)
+		mj_runlog_interrupted(run, "its worker has ended");
+	else
+		mj_runlog_crashed(run);
+}
+
+/* May a run have been one of several in a transaction? */
+static bool
+may_be_grouped(const MjRun *run)
+{
+	MjJob job;
+
+	return run->crashes == 0 && mj_job_by_id(run->job_id, &job) &&
+		job.group_commit;
+}
+
+/*
+ * Runs that nobody has any more go back.  Of those of a lost worker the first
+ * was at hand, see batch.c, with those that may have been in its transaction;
+ * and so were all mails.  The rows are read before the slots, and written only
+ * while they still name that worker.
+ */
+static void
+sweep_lost_runs(void)
+{
+	MjRun *runs;
+	int64 lost = 0;		   /* worker whose run at hand has been found */
+	bool together = false; /* other runs of it may have been, too */
+	int n;
+	int i;
+
+	release_stuck_claims();
+	n = mj_queue_running(0, &runs);
 	for (i = 0; i < n; i++)
 	{
-		bool live;
+		MjRun *run = &runs[i];
+		bool mail = run->lane == MJ_LANE_MAIL;
+		Fate fate = fate_of_worker(run);
 
-		mj_lock();
-		live = mj_slot_find(runs[i].worker_id) != NULL;
-		mj_unlock();
-		if (live)
+		if (fate == HAS_IT)
 			continue;
-		if ((uint32) (runs[i].worker_id >> 32) == mj_shared->boot_id)
-			mj_runlog_interrupted(&runs[i], "its worker has ended");
+		if (!mail && fate == WAS_LOST)
+			together =
+				(run->worker_id != lost || together) && may_be_grouped(run);
+		if (mail || (fate == WAS_LOST && (run->worker_id != lost || together)))
+			end_lost_attempt(run);
 		else
-			mj_runlog_crashed(&runs[i]);
+			(void) mj_queue_unclaim(run, run->lane, 0);
+		if (!mail)
+			lost = run->worker_id;
 	}
 }
 
@@ -203,6 +291,7 @@ mj_tick_act(const MjTick *tick)
 	answer_requests(tick);
 	for (i = 0; i < tick->nreplaced; i++)
 		(void) mj_run_cancel(tick->replaced[i], "replaced by a later run");
+	mj_announcement_make(&tick->announcement);
 }
 
 /* End the ready runs of a lane whose role cannot run them. */
@@ -210,8 +299,8 @@ static void
 refuse_lane(int64 lane, TimestampTz now)
 {
 	MjRun *runs;
-	int n = mj_queue_claim_many(lane, mj_my_slot->worker_id, now, MJ_DUE_LIMIT,
-								&runs);
+	int n =
+		mj_queue_claim(lane, mj_my_slot->worker_id, now, MJ_DUE_LIMIT, &runs);
 	int i;
 
 	for (i = 0; i < n; i++)
@@ -226,8 +315,8 @@ refuse_lane(int64 lane, TimestampTz now)
 			continue;
 		}
 		mj_runlog_owner(&job, &owner);
-		if ((int64) job.role_oid != lane)
-			mj_queue_unclaim(&runs[i], (int64) job.role_oid, 0);
+		if (mj_job_lane(&job) != lane)
+			mj_queue_unclaim(&runs[i], mj_job_lane(&job), 0);
 		else if (!mj_access_role_can_run((Oid) lane, job.role, &problem))
 			mj_runlog_refused(&runs[i], &owner, &problem);
 	}
@@ -287,7 +376,7 @@ add_upcoming_lanes(MjTick *tick, TimestampTz now)
 static TimestampTz
 next_due(TimestampTz now, bool more)
 {
-	TimestampTz waiting = mj_queue_next_waiting();
+	TimestampTz waiting = Min(mj_queue_next_waiting(), mj_expiry_next());
 	TimestampTz due = mj_job_next_due(now);
 
 	if (more)
@@ -304,21 +393,50 @@ static void
 tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
 	bool noticed = mj_changes_notice(now, seen);
+	TimestampTz next_lapse;
+	TimestampTz admission;
 	bool more;
 
 	if (thorough)
 		make_missing_states();
-	sweep_dead_runs();
-	more = mj_due_fire(now);
+	sweep_lost_runs();
+	next_lapse = mj_lapse_pass(now);
+	more = mj_due_fire(now, MJ_DUE_LIMIT);
 	more |= mj_due_follow(now);
+	more |= mj_expiry_end(now) >= MJ_EXPIRY_LIMIT;
 	skip_overlapping(now);
 	more |= mj_queue_promote(now) >= MJ_PROMOTE_LIMIT;
-	tick->held = mj_admission_pass(&tick->replaced, &tick->nreplaced);
+	tick->held =
+		mj_admission_pass(now, &tick->replaced, &tick->nreplaced, &admission);
+	more |= mj_batch_end_pass(now, &tick->batches);
 	find_lanes(now, tick);
 	add_upcoming_lanes(tick, now);
+	mj_announcement_find(&tick->announcement);
 	tick->next_due = Min(next_due(now, more), mj_worker_end_stubborn(now));
+	tick->next_due = Min(tick->next_due, next_lapse);
+	tick->next_due = Min(tick->next_due, admission);
 	if (!noticed)
 		tick->next_due = Min(tick->next_due, now + USECS_PER_SEC);
+}
+
+/*
+ * What is due by its schedule, some of it, and nothing else: so that executors
+ * have something to do while the rest is looked at, by the tick that must
+ * follow.  Returns whether there is more.  Else as mj_tick().
+ */
+bool
+mj_tick_first(TimestampTz now, MjTick *tick)
+{
+	bool more;
+
+	memset(tick, 0, sizeof(MjTick));
+	tick->installed = mj_store_installed();
+	tick->own = tick->installed && mj_instance_is_own();
+	if (!tick->own)
+		return false;
+	more = mj_due_fire(now, MJ_FIRST_LIMIT);
+	find_lanes(now, tick);
+	return more;
 }
 
 /*
@@ -356,7 +474,10 @@ mj_tick_prune(TimestampTz now)
 
 	if (!mj_store_installed())
 		return false;
+	mj_throttle_settle(); /* from what is deleted here */
 	n = Max(mj_history_prune(before, MJ_PRUNE_LIMIT),
 			mj_mail_prune(before, MJ_PRUNE_LIMIT));
+	n = Max(n, mj_batch_prune(before, MJ_PRUNE_LIMIT));
+	n = Max(n, mj_throttle_prune(now, MJ_PRUNE_LIMIT));
 	return n >= MJ_PRUNE_LIMIT;
 }

@@ -10,6 +10,7 @@
 #ifndef MJ_TICK_H
 #define MJ_TICK_H
 
+#include "announcement.h"
 #include "queue_store.h"
 #include "shmem.h"
 
@@ -25,13 +26,16 @@ typedef struct MjTick
 	int nrequests;		 /* of run_now() that it accepted */
 	MjRequest *requests; /* copies; state: what to tell the caller */
 	bool held;			 /* runs wait for others to end */
+	bool batches;		 /* so do batches */
 	int nreplaced;
 	int64 *replaced; /* running runs that a later one replaces */
+	MjAnnouncement announcement;
 } MjTick;
 
 /* Executors of a job that is due soon are started this long before. */
 #define MJ_PRESTART_US (2 * USECS_PER_SEC)
 
+extern bool mj_tick_first(TimestampTz now, MjTick *tick);
 extern void mj_tick(TimestampTz now, TimestampTz seen, bool thorough,
 					MjTick *tick);
 extern void mj_tick_act(const MjTick *tick);

@@ -115,7 +115,7 @@ mj_why_not_job(const MjJob *job, StringInfo reasons)
 	if (mj_guc_group_is_disabled(job->job_group))
 		add_reason(reasons, "group \"%s\" is in motionify_jobs.disabled_groups",
 				   job->job_group);
-	if (!mj_access_role_can_run(mj_access_job_role(job), job->role, &problem))
+	if (!mj_access_job_can_run(job, mj_access_job_role(job), &problem))
 		add_reason(reasons, "%s", problem.message);
 	if (job->max_runs > 0 && job->runs >= job->max_runs)
 		add_reason(reasons, "its schedule has made its %d runs", job->max_runs);

@@ -449,11 +449,45 @@ mj_worker_must_leave(void)
 	return leave;
 }
 
+/* Note that a run is cancelled, and why; the first time counts. */
+static void
+note_cancel(TimestampTz *cancel_at, char *cancel_reason, const char *reason,
+			TimestampTz now)
+{
+	if (*cancel_at != 0)
+		return;
+	*cancel_at = now;
+	strlcpy(cancel_reason, reason, MJ_REASON_SIZE);
+}
+
 /*
- * Cancel a run of this database if a worker has it at hand; false when none
- * has.  The run is compared under the lock, so the worker's next run is not
- * hit.  The reason, a phrase for the history, is kept in the slot; the first
- * one counts.
+ * Cancel a run of this database that a worker has claimed and not begun: it
+ * ends when its turn has come.  False when none has.  Lock held.
+ */
+static bool
+cancel_claim(int64 run_id, const char *reason, TimestampTz now)
+{
+	int i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		MjClaim *claim = mj_slots[i].state != MJ_SLOT_FREE &&
+				mj_slots[i].database == MyDatabaseId ?
+			mj_slot_claim(&mj_slots[i], run_id) :
+			NULL;
+
+		if (claim == NULL || claim->begun)
+			continue;
+		note_cancel(&claim->cancel_at, claim->cancel_reason, reason, now);
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Cancel a run of this database if a worker has it at hand, or claimed; false
+ * when none has.  The run is compared under the lock, so the worker's next run
+ * is not hit.  The reason is a phrase for the history.
  */
 bool
 mj_run_cancel(int64 run_id, const char *reason)
@@ -466,12 +500,10 @@ mj_run_cancel(int64 run_id, const char *reason)
 		return false;
 	mj_lock();
 	slot = mj_slot_of_run(run_id);
-	if (slot != NULL && slot->cancel_at == 0)
-	{
-		slot->cancel_at = now;
-		strlcpy(slot->cancel_reason, reason, MJ_REASON_SIZE);
-	}
-	sent = slot != NULL && slot->pid != 0 && kill(slot->pid, SIGINT) == 0;
+	if (slot != NULL)
+		note_cancel(&slot->cancel_at, slot->cancel_reason, reason, now);
+	sent = slot != NULL ? slot->pid != 0 && kill(slot->pid, SIGINT) == 0 :
+						  cancel_claim(run_id, reason, now);
 	mj_unlock();
 	if (sent)
 		mj_wake_database(MyDatabaseId, now + MJ_CANCEL_GRACE_US);

@@ -21,7 +21,7 @@
 #include "xact.h"
 
 #define MJ_MAX_PENDING_LANES 16
-#define MJ_MAX_PENDING_RUNS 32
+#define MJ_MAX_PENDING_RUNS (MJ_MAX_BATCH + 4)
 
 /* What the current transaction has to do when it commits. */
 static struct
@@ -29,8 +29,10 @@ static struct
 	bool wake;
 	Oid other_database; /* has to be looked at too; or InvalidOid */
 	TimestampTz due;	/* earliest instant that somebody asked for */
+	TimestampTz lease;	/* earliest end of a lease; 0: none was given */
 	int nlanes;
 	int64 lanes[MJ_MAX_PENDING_LANES]; /* have runs that are ready */
+	bool soon; /* the scheduler is to look, without haste */
 	int nruns;
 	int64 runs[MJ_MAX_PENDING_RUNS]; /* have an attempt in the log */
 } pending;
@@ -112,11 +114,15 @@ wake_after_commit(void)
 		return;
 	if (pending.nruns > 0)
 		mj_wake_if_held(MyDatabaseId);
-	if (!pending.wake)
-		return;
+	if (pending.lease != 0)
+		mj_note_lease(MyDatabaseId, pending.lease);
 	for (i = 0; i < pending.nlanes; i++)
-		mj_wake_lane(MyDatabaseId, pending.lanes[i]);
-	mj_wake_database(MyDatabaseId, pending.due);
+		if (!mj_wake_lane(MyDatabaseId, pending.lanes[i]))
+			pending.soon = true;
+	if (pending.wake)
+		mj_wake_database(MyDatabaseId, pending.due);
+	else if (pending.soon)
+		mj_wake_database_soon(MyDatabaseId);
 }
 
 /* The transaction callback. */
@@ -144,7 +150,9 @@ transaction_ended(XactEvent event, void *arg)
 	}
 	pending.wake = false;
 	pending.other_database = InvalidOid;
+	pending.lease = 0;
 	pending.nlanes = 0;
+	pending.soon = false;
 	pending.nruns = 0;
 }
 
@@ -155,6 +163,21 @@ mj_xact_init(void)
 	RegisterXactCallback(transaction_ended, NULL);
 }
 
+/* Note a lane; false if there is no place, or it is noted already. */
+static bool
+add_lane(int64 lane)
+{
+	int i;
+
+	for (i = 0; i < pending.nlanes; i++)
+		if (pending.lanes[i] == lane)
+			return false;
+	if (pending.nlanes == MJ_MAX_PENDING_LANES)
+		return false;
+	pending.lanes[pending.nlanes++] = lane;
+	return true;
+}
+
 /*
  * Wake the workers of this database when the current transaction commits: the
  * scheduler at an instant (0 = now), and an executor of a lane whose run is
@@ -163,20 +186,48 @@ mj_xact_init(void)
 void
 mj_xact_wake(TimestampTz due, int64 lane)
 {
-	int i;
-
 	if (!mj_shmem_available())
 		return;
 	if (!pending.wake || due < pending.due)
 		pending.due = due;
 	pending.wake = true;
-	if (lane == MJ_LANE_NONE)
-		return;
-	for (i = 0; i < pending.nlanes; i++)
-		if (pending.lanes[i] == lane)
-			return;
-	if (pending.nlanes < MJ_MAX_PENDING_LANES)
-		pending.lanes[pending.nlanes++] = lane;
+	if (lane != MJ_LANE_NONE)
+		(void) add_lane(lane);
+}
+
+/*
+ * Wake the scheduler when the current transaction commits, where some
+ * milliseconds do not matter: see mj_wake_database_soon().
+ */
+void
+mj_xact_wake_soon(void)
+{
+	if (mj_shmem_available())
+		pending.soon = true;
+}
+
+/*
+ * The current transaction makes runs of a lane ready: wake an idle executor of
+ * it when it commits, which is all that one run needs.  The scheduler is woken,
+ * without haste, if there is no such executor or more than one run, so that
+ * others are started or woken.  Does nothing when not preloaded.
+ */
+void
+mj_xact_wake_ready(int64 lane, int64 runs)
+{
+	if (mj_shmem_available() && (!add_lane(lane) || runs > 1))
+		pending.soon = true;
+}
+
+/*
+ * A lease ends at an instant, if the current transaction commits: the scheduler
+ * is to look then, but not before.
+ */
+void
+mj_xact_lease(TimestampTz until)
+{
+	if (mj_shmem_available() && (pending.lease == 0 || until < pending.lease))
+		pending.lease = until;
 }
 
 /* Have another database looked at when the current transaction commits. */

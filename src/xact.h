@@ -19,6 +19,9 @@
 
 extern void mj_xact_init(void);
 extern void mj_xact_wake(TimestampTz due, int64 lane);
+extern void mj_xact_lease(TimestampTz until);
+extern void mj_xact_wake_soon(void);
+extern void mj_xact_wake_ready(int64 lane, int64 runs);
 extern void mj_xact_wake_other_database(Oid oid);
 extern void mj_xact_run_ended(int64 run_id);
 extern void mj_xact_unblock_database(void);

@@ -50,24 +50,31 @@ SELECT r.run_id,
 	   r.note,
 	   r.cancelling,
 	   r.role,
-	   r.pid
+	   r.pid,
+	   r.worker,
+	   r.lease_until
 FROM (SELECT q.run_id, CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END AS job,
 			 j.job_group, q.trigger, q.attempt, q.started_at, q.pid,
-			 s.done, s.total, s.note, coalesce(s.cancelling, false) AS cancelling,
+			 coalesce(s.done, q.done) AS done, coalesce(s.total, q.total) AS total,
+			 coalesce(s.note, CASE WHEN q.note IS NOT NULL AND jobs.sees_role(j.role, t.role_oid) THEN q.note END) AS note,
+			 coalesce(s.cancelling, false) AS cancelling, q.worker, q.lease_until,
 			 coalesce(m.role, a.rolname, j.role) AS role,
-			 coalesce(m.role_oid, q.lane::oid) AS role_oid
+			 coalesce(m.role_oid, CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END) AS role_oid
 	  FROM jobs.queue AS q
-	  LEFT JOIN jobs.worker_slots() AS s ON s.worker_id = q.worker_id AND s.run_id = q.run_id
+	  LEFT JOIN jobs.worker_slots() AS s ON s.worker_id = q.worker_id AND q.job_id <> 0
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
-	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = q.lane::oid
-	  WHERE q.state = 'running') AS r
+	  LEFT JOIN jobs.job_state AS t ON t.job_id = q.job_id
+	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END
+	  WHERE q.state = 'running' AND q.run_id = coalesce(s.run_id, q.run_id)) AS r
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, r.role_oid);
 COMMENT ON VIEW jobs.active IS 'one row a run that runs now';
 COMMENT ON COLUMN jobs.active.job IS 'mail: a mail that is being sent';
-COMMENT ON COLUMN jobs.active.done IS 'what it said last by jobs.progress()';
+COMMENT ON COLUMN jobs.active.done IS 'what it said last by jobs.progress(), or its worker by jobs.heartbeat()';
 COMMENT ON COLUMN jobs.active.total IS 'of how much';
 COMMENT ON COLUMN jobs.active.percent IS 'done of total; NULL: no total is known';
 COMMENT ON COLUMN jobs.active.note IS 'its own words: shown to members of the role only';
 COMMENT ON COLUMN jobs.active.cancelling IS 'it was told to end';
-COMMENT ON COLUMN jobs.active.pid IS 'of the process that executes it';
+COMMENT ON COLUMN jobs.active.pid IS 'of the process that executes it; NULL: a worker outside of the server';
+COMMENT ON COLUMN jobs.active.worker IS 'what the worker outside of the server calls itself';
+COMMENT ON COLUMN jobs.active.lease_until IS 'when the run is taken from that worker, unless it sends a heartbeat before';

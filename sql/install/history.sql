@@ -16,13 +16,14 @@ CREATE FUNCTION jobs.job_words(
 	next_run_at		timestamptz,
 	max_runs		integer,
 	runs			integer,
+	external		boolean,
 	OUT in_words	text,
 	OUT zone		text,
 	OUT why_not		text
 )
 LANGUAGE c STABLE
 AS 'MODULE_PATHNAME', 'mj_view_job_words';
-COMMENT ON FUNCTION jobs.job_words(text, text, text, name, oid, boolean, boolean, text, timestamptz, integer, integer) IS
+COMMENT ON FUNCTION jobs.job_words(text, text, text, name, oid, boolean, boolean, text, timestamptz, integer, integer, boolean) IS
 	'for jobs.status: a job''s schedule in words, its zone, and why it will not run for reasons of its own';
 
 CREATE FUNCTION jobs.why_not_here(own boolean) RETURNS text
@@ -56,20 +57,24 @@ SELECT h.run_id,
 	   CASE WHEN jobs.sees_role(h.role, h.role_oid) THEN h.notices END AS notices,
 	   h.role,
 	   h.pid,
-	   h.missed
+	   h.missed,
+	   h.worker
 FROM (SELECT l.run_id, l.job, l.job_group, l.trigger::text, l.due_at, l.started_at, l.finished_at,
 			 l.attempt, l.status::text, l.rows_affected, l.result, l.sqlstate,
-			 l.error, l.error_detail, l.error_context, l.notices, l.role, l.role_oid, l.pid, l.missed
+			 l.error, l.error_detail, l.error_context, l.notices, l.role, l.role_oid, l.pid, l.missed, l.worker
 	  FROM jobs.run_log AS l
 	  UNION ALL
 	  SELECT q.run_id, CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END, j.job_group,
 			 q.trigger::text, q.due_at, q.started_at, NULL,
 			 q.attempt, 'running', NULL, NULL, NULL,
-			 NULL, NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role), coalesce(m.role_oid, q.lane::oid), q.pid, q.missed
+			 NULL, NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role),
+			 coalesce(m.role_oid, CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END),
+			 q.pid, q.missed, q.worker
 	  FROM jobs.queue AS q
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
-	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = q.lane::oid
+	  LEFT JOIN jobs.job_state AS t ON t.job_id = q.job_id
+	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END
 	  WHERE q.state = 'running') AS h
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(h.role, h.role_oid);
 COMMENT ON VIEW jobs.history IS 'one row an attempt: what runs and what ended';
@@ -82,6 +87,7 @@ COMMENT ON COLUMN jobs.history.status IS 'running, succeeded, failed, timed_out,
 COMMENT ON COLUMN jobs.history.rows_affected IS 'what the command tag counts';
 COMMENT ON COLUMN jobs.history.result IS 'value of a command that returns one value, else its command tag';
 COMMENT ON COLUMN jobs.history.missed IS 'missed instants that the run stands for, or that were skipped';
+COMMENT ON COLUMN jobs.history.worker IS 'what the worker outside of the server called itself; NULL: it ran inside';
 COMMENT ON COLUMN jobs.history.error_context IS 'may quote commands: shown to members of the role only';
 COMMENT ON COLUMN jobs.history.notices IS 'last messages that the command raised below ERROR: shown to members of the role only';
 
@@ -95,17 +101,24 @@ SELECT r.run_id,
 	   r.attempt,
 	   r.trigger::text,
 	   coalesce(jobs.why_not_here(r.own),
-				CASE WHEN r.state = 'ready' THEN 'a free executor'
+				CASE WHEN r.state = 'ready' AND r.lane < 0 THEN 'a worker'
+					 WHEN r.state = 'ready' THEN 'a free executor'
 					 WHEN r.state = 'held' AND r.concurrency_key IS NOT NULL
 					 THEN pg_catalog.format('other runs of key "%s" or of its job', r.concurrency_key)
+					 WHEN r.state = 'held' AND r.throttled THEN 'the throttle or other runs of its job'
 					 WHEN r.state = 'held' THEN 'other runs of its job'
 					 WHEN r.run_at > (SELECT jobs.clock()) THEN 'run_at'
 					 ELSE 'the scheduler' END) AS waits_for,
-	   r.role
+	   r.role,
+	   r.dedupe_key,
+	   r.concurrency_key,
+	   r.expires_at,
+	   r.throttle_key
 FROM (SELECT q.*,
 			 CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END AS job,
 			 coalesce(m.role, a.rolname, j.role) AS role,
-			 coalesce(m.role_oid, q.lane::oid) AS role_oid,
+			 coalesce(m.role_oid, CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END) AS role_oid,
+			 j.throttle_limit IS NOT NULL AS throttled,
 			 i.database_oid = d.oid
 			 AND i.setting = coalesce(pg_catalog.current_setting('motionify_jobs.instance', true), '')
 			 AND coalesce(j.origin, i.instance_id) = i.instance_id AS own
@@ -114,14 +127,16 @@ FROM (SELECT q.*,
 	  JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
-	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = q.lane::oid
+	  LEFT JOIN jobs.job_state AS t ON t.job_id = q.job_id
+	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END
 	  WHERE q.state <> 'running') AS r
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, r.role_oid);
 COMMENT ON VIEW jobs.queued IS 'one row a run that waits';
 COMMENT ON COLUMN jobs.queued.state IS 'waiting: for its time; held: for other runs; ready: for an executor';
 COMMENT ON COLUMN jobs.queued.run_at IS 'not before this instant';
+COMMENT ON COLUMN jobs.queued.expires_at IS 'a run that has not started by then never does';
 COMMENT ON COLUMN jobs.queued.attempt IS 'starts so far';
-COMMENT ON COLUMN jobs.queued.waits_for IS 'run_at, the scheduler, other runs, a free executor; or why nothing runs here';
+COMMENT ON COLUMN jobs.queued.waits_for IS 'run_at, the scheduler, other runs, a free executor, a worker; or why nothing runs here';
 
 CREATE VIEW jobs.status WITH (security_barrier) AS
 SELECT j.name AS job,
@@ -151,7 +166,8 @@ SELECT j.name AS job,
 	   s.next_run_at AT TIME ZONE w.zone AS next_run_local,
 	   (SELECT pg_catalog.array_agg(p.name ORDER BY p.name)
 		FROM jobs.job_after AS a JOIN jobs.job AS p ON p.job_id = a.after_id
-		WHERE a.job_id = j.job_id) AS run_after
+		WHERE a.job_id = j.job_id) AS run_after,
+	   j.handler::text
 FROM jobs.job AS j
 CROSS JOIN jobs.instance AS i
 JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
@@ -162,7 +178,7 @@ CROSS JOIN LATERAL (
 	FROM (SELECT nullif(pg_catalog.current_setting('motionify_jobs.schedule_override', true), '')::jsonb) AS o (setting)
 	) AS p
 CROSS JOIN LATERAL jobs.job_words(p.schedule, j.timezone, j.job_group, j.role, s.role_oid,
-	j.enabled, j.paused_at IS NOT NULL, j.pause_reason, s.next_run_at, j.max_runs, s.runs) AS w
+	j.enabled, j.paused_at IS NOT NULL, j.pause_reason, s.next_run_at, j.max_runs, s.runs, j.handler = 'external') AS w
 LEFT JOIN LATERAL (
 	SELECT coalesce(l.started_at, l.finished_at) AS run, l.status::text, l.result
 	FROM jobs.run_log AS l
@@ -197,6 +213,7 @@ COMMENT ON COLUMN jobs.status.schedule IS 'what it goes by; NULL: on demand';
 COMMENT ON COLUMN jobs.status.overridden IS 'whether a setting or jobs.override_schedule() takes the place of its own schedule';
 COMMENT ON COLUMN jobs.status.next_run_local IS 'next_run on the clocks of the job''s zone';
 COMMENT ON COLUMN jobs.status.run_after IS 'jobs after whose success it runs';
+COMMENT ON COLUMN jobs.status.handler IS 'sql: its command, in the server; external: a program outside, which takes runs by jobs.claim()';
 COMMENT ON COLUMN jobs.status.last_run IS 'start of the last attempt that ended; what was skipped does not count';
 COMMENT ON COLUMN jobs.status.runs_24h IS 'runs that ended in the last 24 hours, retries included, skipped ones not';
 COMMENT ON COLUMN jobs.status.failures_24h IS 'those of runs_24h whose last attempt failed';

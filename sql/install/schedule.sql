@@ -6,7 +6,7 @@
 CREATE FUNCTION jobs.schedule(
 	name			text,
 	schedule		text,
-	command			text,
+	command			text DEFAULT NULL,
 	description		text DEFAULT NULL,
 	timezone		text DEFAULT NULL,
 	role			name DEFAULT NULL,
@@ -28,7 +28,11 @@ CREATE FUNCTION jobs.schedule(
 	max_running		integer DEFAULT NULL,
 	concurrency_key	text DEFAULT NULL,
 	run_after		text[] DEFAULT NULL,
-	isolated		boolean DEFAULT NULL
+	isolated		boolean DEFAULT NULL,
+	handler			text DEFAULT NULL,
+	group_commit	boolean DEFAULT NULL,
+	throttle_limit	integer DEFAULT NULL,
+	throttle_period	interval DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_schedule';

@@ -34,6 +34,7 @@ my @points = (
     [ 'launcher-registered', 'crash exit', \&_end_executor ],
     [ 'worker-attached', 'crash exit fatal', \&_end_executor ],
     [ 'scheduler-tick-start', 'crash exit error' ],
+    [ 'scheduler-first-fired', 'crash exit error' ],
     [ 'scheduler-tick-fired', 'crash exit error' ],
     [ 'scheduler-before-answer', 'crash exit error' ],
     [ 'scheduler-answered', 'crash exit error' ],
@@ -45,6 +46,8 @@ my @points = (
     [ 'executor-before-outcome', 'crash exit error fatal' ],
     [ 'executor-outcome-written', 'crash exit error fatal' ],
     [ 'executor-committed', 'crash exit fatal' ],
+    [ 'group-written', 'crash exit error fatal' ],
+    [ 'group-committed', 'crash exit fatal' ],
     [ 'executor-before-failure', 'crash exit error' ],
     [ 'executor-failure-written', 'crash exit error' ],
     [ 'executor-cleaning', 'crash exit error' ],
@@ -119,7 +122,8 @@ sub _try_sql
 
 # work: as short as can be.  long: is mostly met at work.  flaky: fails 4 times
 # out of 10.  hopeless: fails always.  limited: at most two at a time.  keyed,
-# twin: of both at most one.  after: after a success of keyed.  alone: in a process
+# twin: of both at most one.  grouped, grouped_flaky: several under one commit.
+#  after: after a success of keyed.  alone: in a process
 # of its own.  second, each: by a schedule; of each, no instant may be left out.
 sub _start
 {
@@ -143,13 +147,14 @@ CREATE TABLE acknowledged (client integer, id bigint);
 CREATE TABLE told (client integer, id bigint, run_id bigint, status text);
 CREATE FUNCTION job(name text, schedule text, command text, max_attempts int, catch_up text,
   max_running int DEFAULT NULL, concurrency_key text DEFAULT NULL, run_after text[] DEFAULT NULL,
-  isolated boolean DEFAULT false) RETURNS bigint
+  isolated boolean DEFAULT false, group_commit boolean DEFAULT false) RETURNS bigint
 LANGUAGE sql AS $$
   SELECT jobs.schedule(name, schedule,
     format('INSERT INTO effect VALUES (jobs.current_run_id(), ($1->>''id'')::bigint, %L)%s', name, command),
     overlap => CASE WHEN schedule IS NULL THEN 'allow' ELSE 'skip' END,
     max_attempts => max_attempts, backoff_base => '20 ms', catch_up => catch_up, max_running => max_running,
-    concurrency_key => concurrency_key, run_after => run_after, isolated => isolated)
+    concurrency_key => concurrency_key, run_after => run_after, isolated => isolated,
+    group_commit => group_commit)
 $$;
 SELECT job('work', NULL, '', 100, 'once');
 SELECT job('long', NULL, '; SELECT pg_sleep(0.05)', 100, 'once');
@@ -160,6 +165,8 @@ SELECT job('keyed', NULL, '', 100, 'once', concurrency_key => 'key');
 SELECT job('twin', NULL, '; SELECT pg_sleep(0.01)', 100, 'once', concurrency_key => 'key');
 SELECT job('after', NULL, '', 100, 'once', run_after => ARRAY['keyed']);
 SELECT job('alone', NULL, '', 100, 'once', isolated => true);
+SELECT job('grouped', NULL, '', 100, 'once', group_commit => true);
+SELECT job('grouped_flaky', NULL, '; SELECT 1 / (random() > 0.1)::int', 1000, 'once', group_commit => true);
 SELECT job('second', '* * * * * *', '', 100, 'once');
 SELECT job('each', '* * * * * *', '', 100, 'all');
 SQL
@@ -203,6 +210,7 @@ my @habits = (
     [ ('work') x 30, ('long') x 4, ('flaky') x 6, 'hopeless', 'limited', 'keyed', 'twin', 'alone' ],
     [ ('work') x 30, ('long') x 4, ('flaky') x 6, 'hopeless', 'limited', 'keyed', 'twin', 'alone' ],
     [ ('work') x 9, 'flaky' ],
+    [ ('grouped') x 9, 'grouped_flaky' ],
     ['wait'],
     ['mail'],
 );
@@ -260,6 +268,7 @@ SELECT run_id, status FROM jobs.run_now('work', $args) \\gset
 \\echo told $id :run_id :status
 SELECT pg_sleep(0.01);
 SQL
+    return _request_many($what, $id) if $what =~ /^grouped/;
     my $ask = $what eq 'mail'
       ? "jobs.send_mail('a\@example.com', 'mail $id', 'text') AS run_id"
       : "run_id FROM jobs.run_now('$what', $args, wait => false)";
@@ -272,6 +281,19 @@ COMMIT;
 \\echo ack $id
 SELECT pg_sleep(0.008);
 SQL
+}
+
+# As _request(), of several runs in one transaction; their ids are negative.
+sub _request_many
+{
+    my ($what, $id) = @_;
+    my @ids = map { -(8 * $id + $_) } 0 .. 7;
+    my $asks = join '', map { <<SQL } @ids;
+SELECT jobs.enqueue('$what', '{"id": $_}') AS run_id \\gset
+\\echo intent $_ :run_id
+SQL
+    return join('', map { "\\echo try $_ $what\n" } @ids) . "BEGIN;\n${asks}COMMIT;\n"
+      . join('', map { "\\echo ack $_\n" } @ids) . "SELECT pg_sleep(0.05);\n";
 }
 
 # --- cycles -------------------------------------------------------------------
@@ -430,10 +452,13 @@ sub _meet_point
     my ($point, $action) = @_;
     my ($provoke) = map { $_->[2] } grep { $_->[0] eq $point } @points;
     set_fault($node, $point, "$action:once");
-    my $next = 0;
+    my ($next, $gone) = (0, 0);
     return wait_for(
         sub {
             return 1 if fault_hit($node, $point);
+            # who took it may have been killed before it could do anything
+            $gone = fault_is_set($node, $point) ? 0 : $gone || Time::HiRes::time();
+            set_fault($node, $point, "$action:once") if $gone && Time::HiRes::time() > $gone + 1;
             if ($provoke && Time::HiRes::time() > $next)
             {
                 $provoke->();

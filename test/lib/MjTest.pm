@@ -28,7 +28,7 @@ our @EXPORT = qw(
   new_session
   worker_pids wait_for_worker kill_worker backend_of_pid_gone
   set_clock clear_clock shift_server_clock
-  set_fault clear_fault fault_hit wait_for_fault
+  set_fault clear_fault fault_hit fault_is_set wait_for_fault
   start_receiver make_certificate
   slurp_bytes
 );
@@ -343,6 +343,13 @@ sub fault_hit
     open my $file, '<', _fault_dir($node) . "/$point.hit" or return;
     my $pid = <$file>;
     return defined $pid && $pid =~ /^(\d+)\n/ ? $1 : undef;
+}
+
+# fault_is_set($node, $point): nobody has come by yet, if it is one for once.
+sub fault_is_set
+{
+    my ($node, $point) = @_;
+    return -e _fault_dir($node) . "/$point";
 }
 
 # wait_for_fault($node, $point): waits until it happened to one; its pid.

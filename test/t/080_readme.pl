@@ -89,7 +89,7 @@ sub run_document
 }
 
 run_document($_)
-  foreach 'README.md', map { "doc/$_.md" } qw(reference schedules operations mail from-node-cron);
+  foreach 'README.md', map { "doc/$_.md" } qw(reference schedules operations mail from-node-cron howto-workers);
 
 my @received = $receiver->mails;
 ok(@received > 0, 'the mails of the examples have arrived');

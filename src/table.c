@@ -1,0 +1,222 @@
+/*-------------------------------------------------------------------------
+ *
+ * table.c
+ *	  The table: rows of the extension's own tables, without statements.
+ *
+ * What every run does to the queue and the log costs more to set up, as a
+ * statement, than to do.  So it is done as the apply worker of logical
+ * replication does it: with the executor's functions for a single row, which
+ * see to indexes, constraints and triggers.  No right is asked for, so the
+ * caller is one of our own.
+ *
+ * Layer: stores.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/namespace.h"
+#include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "table.h"
+
+/* What a change of a row needs. */
+typedef struct Change
+{
+	Relation relation;
+	EState *estate;
+	ResultRelInfo *info;
+} Change;
+
+/* Take the names of a table's columns apart. */
+static void
+split_columns(MjTable *table)
+{
+	char *rest = MemoryContextStrdup(TopMemoryContext, table->columns);
+	char *name;
+
+	while ((name = strtok_r(rest, ", ", &rest)) != NULL)
+		table->names[table->ncolumns++] = name;
+}
+
+/* Has a relation a column of that name and number? */
+static bool
+is_column(Relation relation, AttrNumber number, const char *name)
+{
+	return number > 0 && number <= RelationGetNumberOfAttributes(relation) &&
+		namestrcmp(&TupleDescAttr(RelationGetDescr(relation), number - 1)
+						->attname,
+				   name) == 0;
+}
+
+/*
+ * Find the numbers of a table's columns; they are what they were the last time,
+ * as a rule.  Raises 42703 if somebody has taken one away.
+ */
+static void
+find_columns(MjTable *table, Relation relation)
+{
+	int i;
+
+	if (table->ncolumns == 0)
+		split_columns(table);
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		if (is_column(relation, table->numbers[i], table->names[i]))
+			continue;
+		table->numbers[i] =
+			get_attnum(RelationGetRelid(relation), table->names[i]);
+		if (table->numbers[i] == InvalidAttrNumber)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"jobs.%s\" does not exist",
+						table->names[i], table->name)));
+	}
+}
+
+/* Open a table for a change.  Raises 55000, or 42P01. */
+static Relation
+open_table(const MjTable *table)
+{
+	Oid schema = get_namespace_oid("jobs", true);
+	Oid oid = OidIsValid(schema) ? get_relname_relid(table->name, schema) :
+								   InvalidOid;
+
+	if (!OidIsValid(oid))
+	{
+		(void) mj_store_owner(); /* says it better, if all is gone */
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"jobs.%s\" does not exist", table->name)));
+	}
+	return table_open(oid, RowExclusiveLock);
+}
+
+/* The next value of a sequence of schema jobs.  Needs a transaction. */
+int64
+mj_table_nextval(const char *sequence)
+{
+	Oid schema = get_namespace_oid("jobs", false);
+
+	return nextval_internal(get_relname_relid(sequence, schema), false);
+}
+
+/* Begin to change a row of a table. */
+static void
+begin_change(Change *change, MjTable *table)
+{
+	Relation relation = open_table(table);
+
+	find_columns(table, relation);
+	change->relation = relation;
+	change->estate = CreateExecutorState();
+	change->info = makeNode(ResultRelInfo);
+	InitResultRelInfo(change->info, relation, 0, NULL, 0);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	AfterTriggerBeginQuery();
+}
+
+/* The change is made; on error the transaction's abort does all this. */
+static void
+end_change(Change *change)
+{
+	AfterTriggerEndQuery(change->estate);
+	PopActiveSnapshot();
+	ExecResetTupleTable(change->estate->es_tupleTable, false);
+	FreeExecutorState(change->estate);
+	pfree(change->info);
+	table_close(change->relation, NoLock);
+}
+
+/*
+ * Insert a row with the values of a table's columns, and NULL in others: no
+ * default is looked at.  Needs a transaction.  Raises unique_violation.
+ */
+void
+mj_table_insert(MjTable *table, const MjParams *row)
+{
+	Change change;
+	TupleTableSlot *slot;
+	int i;
+
+	begin_change(&change, table);
+	Assert(row->count == table->ncolumns);
+	slot =
+		ExecInitExtraTupleSlot(change.estate, RelationGetDescr(change.relation),
+							   &TTSOpsVirtual);
+	ExecStoreAllNullTuple(slot);
+	for (i = 0; i < row->count; i++)
+	{
+		slot->tts_values[table->numbers[i] - 1] = row->values[i];
+		slot->tts_isnull[table->numbers[i] - 1] = row->nulls[i] == 'n';
+	}
+	ExecOpenIndices(change.info, false);
+	ExecSimpleRelationInsert(change.info, change.estate, slot);
+	ExecCloseIndices(change.info);
+	end_change(&change);
+}
+
+/* Does a tuple pass the caller's test? */
+static bool
+passes(const MjTable *table, Relation relation, HeapTuple tuple, MjRowTest test,
+	   const void *arg)
+{
+	Datum values[MJ_MAX_PARAMS];
+	bool nulls[MJ_MAX_PARAMS];
+	int i;
+
+	for (i = 0; i < table->ncolumns; i++)
+		values[i] = heap_getattr(tuple, table->numbers[i],
+								 RelationGetDescr(relation), &nulls[i]);
+	return test(values, nulls, arg);
+}
+
+/*
+ * Delete the row whose primary key, a bigint in the first column, is "key", if
+ * it passes a test.  Returns whether there was such a row.  Needs a transaction.
+ */
+bool
+mj_table_delete(MjTable *table, Datum key, MjRowTest test, const void *arg)
+{
+	Change change;
+	ScanKeyData scankey;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool found;
+
+	begin_change(&change, table);
+	ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, F_INT8EQ, key);
+	scan = systable_beginscan(change.relation,
+							  MJ_PRIMARY_KEY_INDEX(change.relation), true,
+							  GetActiveSnapshot(), 1, &scankey);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple) &&
+		passes(table, change.relation, tuple, test, arg);
+	if (found)
+	{
+		TupleTableSlot *slot =
+			ExecInitExtraTupleSlot(change.estate,
+								   RelationGetDescr(change.relation),
+								   &TTSOpsHeapTuple);
+		EPQState epq = { 0 };
+
+		ExecStoreHeapTuple(tuple, slot, false);
+		ExecSimpleRelationDelete(change.info, change.estate, &epq, slot);
+	}
+	systable_endscan(scan);
+	end_change(&change);
+	return found;
+}
