@@ -14,11 +14,15 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
+#include "utils/uuid.h"
 
 #include "guc.h"
 #include "job_store.h"
 #include "store.h"
+#include "table.h"
 
 /*
  * What every query of whole jobs selects, in the order of job_read().  Its
@@ -92,14 +96,14 @@ static MjStatement to_execute = {
 };
 
 /* What it takes to put a run of a job into the queue, and no more. */
-static MjStatement to_enqueue = {
-	"SELECT j.job_id, j.role, s.role_oid, j.priority, j.overlap, j.max_running,"
-	" j.concurrency_key, i.only_row IS NULL, j.handler = 'external',"
-	" j.throttle_limit "
-	"FROM jobs.job j LEFT JOIN jobs.instance i ON " OWN_INSTANCE
-	"LEFT JOIN jobs.job_state s ON s.job_id = j.job_id WHERE j.name = $3",
-	3,
-	{ OWN_TYPES, TEXTOID },
+static MjTable job_table = {
+	"job",
+	"name, job_id, role, priority, overlap, max_running, concurrency_key,"
+	" handler, throttle_limit, origin"
+};
+static MjTable state_table = { "job_state", "job_id, role_oid" };
+static MjTable instance_table = {
+	"instance", "only_row, instance_id, database_oid, setting"
 };
 
 static MjStatement by_id_locked = {
@@ -683,37 +687,59 @@ mj_job_to_execute(const MjRun *runs, int n, MjJob *jobs, bool *found)
 	mj_store_leave(&scope);
 }
 
-/* As mj_job_find, for a caller's run: only what to_enqueue names is filled. */
+/* Is an origin that of the jobs of this database?  See OWN_INSTANCE. */
+static bool
+is_own_origin(Datum origin)
+{
+	MjParams row;
+
+	return mj_table_find(&instance_table, "instance_pkey", BoolGetDatum(true),
+						 F_BOOLEQ, &row) &&
+		memcmp(DatumGetUUIDP(row.values[1]), DatumGetUUIDP(origin), UUID_LEN) ==
+		0 &&
+		DatumGetObjectId(row.values[2]) == MyDatabaseId &&
+		strcmp(TextDatumGetCString(row.values[3]), mj_instance) == 0;
+}
+
+/* A text of a row; NULL for NULL. */
+static char *
+text_of(const MjParams *row, int column)
+{
+	return row->nulls[column] == 'n' ? NULL :
+									   TextDatumGetCString(row->values[column]);
+}
+
+/*
+ * As mj_job_find, for a caller's run, without a statement: only what job_table
+ * and state_table name is filled.
+ */
 bool
 mj_job_to_enqueue(const char *name, MjJob *job)
 {
-	MjScope scope;
-	MjParams params = { 0 };
-	bool found;
+	MjParams row;
+	MjParams state;
 
 	memset(job, 0, sizeof(MjJob));
+	if (!mj_table_find(&job_table, "job_name_key", CStringGetTextDatum(name),
+					   F_TEXTEQ, &row))
+		return false;
 	job->name = name;
-	mj_store_enter(&scope);
-	param_own(&params);
-	mj_param_text(&params, name);
-	found = mj_store_run(&to_enqueue, &params) > 0;
-	if (found)
-	{
-		job->job_id = mj_row_int64(0, 1);
-		job->role = mj_row_text(&scope, 0, 2);
-		job->role_oid = mj_row_oid(0, 3);
-		job->priority = mj_row_int32(0, 4);
-		job->overlap = mj_row_text(&scope, 0, 5);
-		job->max_running = mj_row_int32(0, 6);
-		job->concurrency_key = mj_row_text(&scope, 0, 7);
-		job->foreign_origin = mj_row_bool(0, 8);
-		job->external = mj_row_bool(0, 9);
-		job->throttle_limit = mj_row_int32(0, 10);
-	}
-	mj_store_leave(&scope);
-	if (found && !OidIsValid(job->role_oid)) /* restored ahead of its role */
+	job->job_id = DatumGetInt64(row.values[1]);
+	job->role = NameStr(*DatumGetName(row.values[2]));
+	job->priority = DatumGetInt32(row.values[3]);
+	job->overlap = text_of(&row, 4);
+	job->max_running = row.nulls[5] == 'n' ? 0 : DatumGetInt32(row.values[5]);
+	job->concurrency_key = text_of(&row, 6);
+	job->external = strcmp(text_of(&row, 7), "external") == 0;
+	job->throttle_limit =
+		row.nulls[8] == 'n' ? 0 : DatumGetInt32(row.values[8]);
+	job->foreign_origin = !is_own_origin(row.values[9]);
+	if (mj_table_find(&state_table, "job_state_pkey",
+					  Int64GetDatum(job->job_id), F_INT8EQ, &state))
+		job->role_oid = DatumGetObjectId(state.values[1]);
+	else /* restored ahead of its role */
 		job->role_oid = get_role_oid(job->role, true);
-	return found;
+	return true;
 }
 
 /* As mj_job_find_locked, by id. */

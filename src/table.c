@@ -24,6 +24,7 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -87,38 +88,35 @@ find_columns(MjTable *table, Relation relation)
 	}
 }
 
-/* Open a table for a change.  Raises 55000, or 42P01. */
-static Relation
-open_table(const MjTable *table)
+/* A relation of schema jobs.  Raises 55000, or 42P01. */
+static Oid
+relation_oid(const char *name)
 {
 	Oid schema = get_namespace_oid("jobs", true);
-	Oid oid = OidIsValid(schema) ? get_relname_relid(table->name, schema) :
-								   InvalidOid;
+	Oid oid = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
 
 	if (!OidIsValid(oid))
 	{
 		(void) mj_store_owner(); /* says it better, if all is gone */
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"jobs.%s\" does not exist", table->name)));
+				 errmsg("relation \"jobs.%s\" does not exist", name)));
 	}
-	return table_open(oid, RowExclusiveLock);
+	return oid;
 }
 
 /* The next value of a sequence of schema jobs.  Needs a transaction. */
 int64
 mj_table_nextval(const char *sequence)
 {
-	Oid schema = get_namespace_oid("jobs", false);
-
-	return nextval_internal(get_relname_relid(sequence, schema), false);
+	return nextval_internal(relation_oid(sequence), false);
 }
 
 /* Begin to change a row of a table. */
 static void
 begin_change(Change *change, MjTable *table)
 {
-	Relation relation = open_table(table);
+	Relation relation = table_open(relation_oid(table->name), RowExclusiveLock);
 
 	find_columns(table, relation);
 	change->relation = relation;
@@ -167,6 +165,61 @@ mj_table_insert(MjTable *table, const MjParams *row)
 	ExecSimpleRelationInsert(change.info, change.estate, slot);
 	ExecCloseIndices(change.info);
 	end_change(&change);
+}
+
+/* The values of a table's columns, copied into the current context. */
+static void
+copy_row(const MjTable *table, Relation relation, HeapTuple tuple,
+		 MjParams *row)
+{
+	TupleDesc descriptor = RelationGetDescr(relation);
+	int i;
+
+	memset(row, 0, sizeof(MjParams));
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		Form_pg_attribute column =
+			TupleDescAttr(descriptor, table->numbers[i] - 1);
+		bool isnull;
+		Datum value =
+			heap_getattr(tuple, table->numbers[i], descriptor, &isnull);
+
+		if (!isnull)
+			value = datumCopy(value, column->attbyval, column->attlen);
+		mj_param_datum(row, value, isnull);
+	}
+}
+
+/*
+ * Find the row whose first column, which has a unique index, equals a key; gives
+ * the values of the columns.  Needs a transaction.
+ */
+bool
+mj_table_find(MjTable *table, const char *index, Datum key, RegProcedure equal,
+			  MjParams *row)
+{
+	Relation relation = table_open(relation_oid(table->name), AccessShareLock);
+	ScanKeyData scankey;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool found;
+
+	find_columns(table, relation);
+	ScanKeyInit(&scankey, table->numbers[0], BTEqualStrategyNumber, equal, key);
+	scankey.sk_collation =
+		TupleDescAttr(RelationGetDescr(relation), table->numbers[0] - 1)
+			->attcollation;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	scan = systable_beginscan(relation, relation_oid(index), true,
+							  GetActiveSnapshot(), 1, &scankey);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+		copy_row(table, relation, tuple, row);
+	systable_endscan(scan);
+	PopActiveSnapshot();
+	table_close(relation, AccessShareLock);
+	return found;
 }
 
 /* Does a tuple pass the caller's test? */

@@ -30,6 +30,8 @@ typedef bool (*MjRowTest)(const Datum *values, const bool *nulls,
 
 extern int64 mj_table_nextval(const char *sequence);
 extern void mj_table_insert(MjTable *table, const MjParams *row);
+extern bool mj_table_find(MjTable *table, const char *index, Datum key,
+						  RegProcedure equal, MjParams *row);
 extern bool mj_table_delete(MjTable *table, Datum key, MjRowTest test,
 							const void *arg);
 
