@@ -28,6 +28,7 @@ MjShared *mj_shared = NULL;
 MjSlot *mj_slots = NULL;
 MjDatabase *mj_database_table = NULL;
 MjSlot *mj_my_slot = NULL;
+static MjClaim *claim_table = NULL; /* MJ_MAX_BATCH for each slot */
 
 static shmem_request_hook_type previous_shmem_request_hook = NULL;
 static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
@@ -45,7 +46,10 @@ shared_size(void)
 	Size size = MAXALIGN(sizeof(MjShared));
 
 	size = add_size(size, MAXALIGN(mul_size(slot_count(), sizeof(MjSlot))));
-	return add_size(size, mul_size(mj_max_databases, sizeof(MjDatabase)));
+	size = add_size(size,
+					MAXALIGN(mul_size(mj_max_databases, sizeof(MjDatabase))));
+	return add_size(size,
+					mul_size(slot_count(), MJ_MAX_BATCH * sizeof(MjClaim)));
 }
 
 static void
@@ -88,6 +92,8 @@ startup_shared_memory(void)
 	mj_slots = (MjSlot *) base;
 	base += MAXALIGN(mul_size(mj_shared->nslots, sizeof(MjSlot)));
 	mj_database_table = (MjDatabase *) base;
+	base += MAXALIGN(mul_size(mj_shared->ndatabases, sizeof(MjDatabase)));
+	claim_table = (MjClaim *) base;
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -245,6 +251,16 @@ mj_slot_of_run(int64 run_id)
 	return NULL;
 }
 
+/*
+ * The claims of a slot, nclaims of them: in an array of their own, since slots are
+ * often looked through, and claims seldom.  Lock held.
+ */
+static MjClaim *
+claims_of(const MjSlot *slot)
+{
+	return &claim_table[(slot - mj_slots) * MJ_MAX_BATCH];
+}
+
 /* A slot's claim of a run, NULL when it has none.  Lock held. */
 MjClaim *
 mj_slot_claim(MjSlot *slot, int64 run_id)
@@ -252,8 +268,8 @@ mj_slot_claim(MjSlot *slot, int64 run_id)
 	int i;
 
 	for (i = 0; i < slot->nclaims; i++)
-		if (slot->claims[i].run_id == run_id)
-			return &slot->claims[i];
+		if (claims_of(slot)[i].run_id == run_id)
+			return &claims_of(slot)[i];
 	return NULL;
 }
 
@@ -267,8 +283,8 @@ mj_slot_release_claims(MjSlot *slot)
 	int i;
 
 	for (i = slot->nclaims - 1; i >= 0; i--)
-		if (!slot->claims[i].begun && slot->claims[i].cancel_at == 0)
-			slot->claims[i] = slot->claims[--slot->nclaims];
+		if (!claims_of(slot)[i].begun && claims_of(slot)[i].cancel_at == 0)
+			claims_of(slot)[i] = claims_of(slot)[--slot->nclaims];
 }
 
 /* Does a slot's worker have a run, not a mail, at hand or claimed?  Lock held. */
@@ -359,6 +375,7 @@ mj_slot_take_suspect(int crashes, int last)
 void
 mj_claims_publish(const int64 *run_ids, int n)
 {
+	MjClaim *claims = claims_of(mj_my_slot);
 	MjLane *entry;
 	int i;
 
@@ -366,10 +383,10 @@ mj_claims_publish(const int64 *run_ids, int n)
 	mj_my_slot->state = MJ_SLOT_BUSY;
 	for (i = 0; i < n; i++)
 	{
-		mj_my_slot->claims[i].run_id = run_ids[i];
-		mj_my_slot->claims[i].begun = false;
-		mj_my_slot->claims[i].cancel_at = 0;
-		mj_my_slot->claims[i].cancel_reason[0] = '\0';
+		claims[i].run_id = run_ids[i];
+		claims[i].begun = false;
+		claims[i].cancel_at = 0;
+		claims[i].cancel_reason[0] = '\0';
 	}
 	mj_my_slot->nclaims = n;
 	mj_my_slot->stuck = false;
@@ -401,7 +418,7 @@ mj_claims_begin(int64 run_id, bool keep)
 		memset(&slot->progress, 0, sizeof(MjProgress));
 		claim->begun = true;
 		if (!keep)
-			*claim = slot->claims[--slot->nclaims];
+			*claim = claims_of(slot)[--slot->nclaims];
 	}
 	mj_unlock();
 	return claim != NULL;
@@ -423,10 +440,10 @@ mj_claims_end_group(const int64 *done, int n)
 		MjClaim *claim = mj_slot_claim(slot, done[i]);
 
 		if (claim != NULL)
-			*claim = slot->claims[--slot->nclaims];
+			*claim = claims_of(slot)[--slot->nclaims];
 	}
 	for (i = 0; i < slot->nclaims; i++)
-		slot->claims[i].begun = false;
+		claims_of(slot)[i].begun = false;
 	mj_unlock();
 }
 

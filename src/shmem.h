@@ -88,17 +88,16 @@ typedef struct MjSlot
 	TimestampTz cancel_at; /* when the run at hand was cancelled, 0 = not */
 	bool ending;		   /* and its process told to end, for it went on */
 	char cancel_reason[MJ_REASON_SIZE];
-	int nclaims;
-	MjClaim claims[MJ_MAX_BATCH]; /* what comes after the run at hand */
-	MjKey floor;				  /* no ready run of its lane is before */
-	bool claims_now;			  /* a claim is under way */
-	MjKey arrived;				  /* first run that became ready meanwhile */
-	volatile sig_atomic_t stuck;  /* they wait long; by a signal handler */
-	bool yield;					  /* asked to leave when it is done */
-	bool make_way;				  /* as yield, but only if it is the first of
+	int nclaims;				 /* runs that come after the one at hand */
+	volatile sig_atomic_t stuck; /* they wait long; by a signal handler */
+	MjKey floor;				 /* no ready run of its lane is before */
+	bool claims_now;			 /* a claim is under way */
+	MjKey arrived;				 /* first run that became ready meanwhile */
+	bool yield;					 /* asked to leave when it is done */
+	bool make_way;				 /* as yield, but only if it is the first of
 								 * those that were asked */
-	TimestampTz idle_since;		  /* while MJ_SLOT_IDLE */
-	MjProgress progress;		  /* of the run at hand */
+	TimestampTz idle_since;		 /* while MJ_SLOT_IDLE */
+	MjProgress progress;		 /* of the run at hand */
 } MjSlot;
 
 /* What waits for a lock on the extension's tables. */
@@ -182,7 +181,7 @@ typedef struct MjShared
 	bool databases_full_logged;
 	MjRequest requests[MJ_MAX_REQUESTS];
 	MjLane lanes[MJ_MAX_LANES];
-	/* arrays of nslots and ndatabases follow */
+	/* arrays of nslots, ndatabases and nslots * MJ_MAX_BATCH follow */
 } MjShared;
 
 extern MjShared *mj_shared; /* NULL: not preloaded */
