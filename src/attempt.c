@@ -15,6 +15,7 @@
 #include <signal.h>
 
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "jit/jit.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -257,7 +258,9 @@ perform(const MjWork *work)
 
 /*
  * As perform(), as one of several in a transaction: the command only, and what
- * is to be written of it.
+ * is to be written of it.  What it has deferred is done here.  To fire that in
+ * the midst of a transaction is right since nothing is left of those before: each
+ * of them has done the same, or was undone.
  */
 void
 mj_attempt_perform_part(const MjWork *work, MjOutcome *outcome)
@@ -268,6 +271,7 @@ mj_attempt_perform_part(const MjWork *work, MjOutcome *outcome)
 	start_timeouts(&work->job);
 	SetCurrentStatementStartTimestamp();
 	run_command(work, &result);
+	AfterTriggerFireDeferred();
 	mj_worker_cancellable = false;
 	QueryCancelPending = false;
 	set_success(&result, outcome);

@@ -23,6 +23,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timeout.h"
@@ -91,6 +92,10 @@ size_of_next(void)
 
 	if (MJ_FAULT_IS_SET("batch-largest"))
 		return MJ_MAX_BATCH;
+	/* whose outcomes a crash may undo: the first row is not the one at hand */
+	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF &&
+		mj_worker_is_unsettled())
+		return 1;
 	if (usual_us > 0)
 		size = (int) Min((double) size, MJ_BATCH_US / usual_us);
 	return Max(1, Min(size, MJ_MAX_BATCH));
@@ -389,6 +394,13 @@ bool
 mj_batch_has_looked_at_all(void)
 {
 	return looked_at_all;
+}
+
+/* Is anything of the batch left? */
+bool
+mj_batch_is_open(void)
+{
+	return first_left() != NULL;
 }
 
 /* Is the next run to have a new process, and this one to leave? */

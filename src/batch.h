@@ -40,6 +40,7 @@ extern bool mj_batch_begin(MjWork *work, bool keep);
 extern void mj_batch_end_group(MjWork *group, int n);
 extern void mj_batch_ended(int n);
 extern void mj_batch_give_back(void);
+extern bool mj_batch_is_open(void);
 extern bool mj_batch_has_looked_at_all(void);
 extern bool mj_batch_wants_new_process(void);
 

@@ -101,37 +101,52 @@ record_termination(void)
 	mj_attempt_record_failure(&current, &error);
 }
 
-/* Has this process begun a run?  That of a mail, always. */
+/* Of a run that this process has claimed: its claim; false when it has none. */
 static bool
-has_begun(const MjRun *run)
+find_claim(const MjRun *run, MjClaim *copy)
 {
 	MjClaim *claim;
-	bool begun;
 
-	if (run->lane == MJ_LANE_MAIL || run->run_id == mj_my_slot->run_id)
-		return true;
 	mj_lock();
 	claim = mj_slot_claim(mj_my_slot, run->run_id);
-	begun = claim != NULL && claim->begun;
+	if (claim != NULL)
+		*copy = *claim;
 	mj_unlock();
-	return begun;
+	return claim != NULL;
 }
 
-/* Put a run back that this process has claimed. */
+/* The run at hand, or a mail, goes back. */
 static void
-put_back(MjRun *run)
+put_back_at_hand(MjRun *run)
 {
-	if (!has_begun(run))
-	{
-		(void) mj_queue_unclaim(run, run->lane, 0); /* it was not begun */
-		return;
-	}
 	if (run->run_id == current.run.run_id)
 		run->started_at = current.run.started_at;
 	if (mj_worker_told_to_end)
 		mj_runlog_interrupted(run, "the worker was told to end");
 	else
 		mj_runlog_crashed(run);
+}
+
+/* Put a run back that this process has claimed; as far as it is known. */
+static void
+put_back(const MjRun *known)
+{
+	MjRun run;
+	MjClaim claim;
+
+	if (!mj_queue_find(known->run_id, &run) ||
+		run.worker_id != known->worker_id)
+		return;
+	if (run.lane == MJ_LANE_MAIL || run.run_id == mj_my_slot->run_id)
+		put_back_at_hand(&run);
+	else if (!find_claim(&run, &claim))
+		(void) mj_queue_unclaim(&run, run.lane, 0);
+	else if (claim.begun) /* in the transaction of the one at hand */
+		mj_runlog_interrupted(&run, "its worker has ended");
+	else if (claim.cancel_at != 0)
+		mj_runlog_cancelled(&run, claim.cancel_reason);
+	else
+		(void) mj_queue_unclaim(&run, run.lane, 0);
 }
 
 /*
@@ -150,7 +165,7 @@ put_back_on_exit(int code, Datum arg)
 
 	mj_notices_end();
 	if (mj_my_slot == NULL ||
-		(mj_my_slot->run_id == 0 && mj_my_slot->nclaims == 0 &&
+		(mj_my_slot->run_id == 0 && !mj_batch_is_open() &&
 		 mj_my_slot->lane != MJ_LANE_MAIL))
 		return;
 	AbortOutOfAnyTransaction();

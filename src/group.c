@@ -19,7 +19,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -82,7 +81,6 @@ static void
 perform(Member *member)
 {
 	mj_attempt_perform_part(member->work, &member->outcome);
-	AfterTriggerFireDeferred();
 	ReleaseCurrentSubTransaction();
 }
 
@@ -107,6 +105,8 @@ execute_member(Member *member)
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData *volatile error = NULL;
 	int guc_level = NewGUCNestLevel();
+	char reason[MJ_REASON_SIZE];
+	bool alone;
 
 	mj_attempt_begin(member->work);
 	BeginInternalSubTransaction(NULL);
@@ -124,10 +124,12 @@ execute_member(Member *member)
 	CurrentResourceOwner = owner;
 	AtEOXact_GUC(false, guc_level);
 	mj_runner_reset_objects();
-	if (error != NULL && !is_due_to_group(error))
+	alone = error != NULL && is_due_to_group(error) &&
+		!mj_worker_is_cancelled(reason);
+	if (error != NULL && !alone)
 		mj_attempt_set_failure(member->work, error, &member->outcome);
 	mj_attempt_end();
-	return error == NULL || !is_due_to_group(error);
+	return !alone;
 }
 
 /* Execute what there is time for, in the transaction that is open. */
@@ -208,11 +210,10 @@ report_members(void)
 	int i;
 
 	for (i = 0; i < nmembers; i++)
-	{
 		members[i].work->done = true;
+	for (i = 0; i < nmembers; i++)
 		mj_runlog_report(&members[i].work->run, &members[i].work->owner,
 						 &members[i].outcome);
-	}
 }
 
 /*

@@ -671,10 +671,10 @@ start_workers(void)
 
 	if (!mj_enabled || IsBinaryUpgrade)
 		return DT_NOEND;
+	notice_stuck_claims();
 	if (now < not_before)
 		return not_before;
 	notice_clock(mj_clock_now());
-	notice_stuck_claims();
 	schedulers = start_schedulers(mj_clock_now());
 	executors = start_executors(now);
 	return Min(schedulers, executors);

@@ -148,9 +148,9 @@ static MjStatement unclaim_statement = {
 	" lane = $3, attempt = attempt - 1,"
 	" worker_id = NULL, pid = NULL, started_at = NULL"
 	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'"
-	" AND attempt = $5",
-	5,
-	{ INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID }
+	" AND attempt = $5 AND started_at = $6",
+	6,
+	{ INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID }
 };
 
 /* A run that was given a key of its own, which is not $5, keeps it. */
@@ -249,10 +249,13 @@ static MjStatement exists_statement = {
 	"SELECT FROM jobs.queue WHERE run_id = $1", 1, { INT8OID }
 };
 
+/* Without arguments: they may be large, and are seldom wanted. */
 static MjStatement running_statement = {
-	"SELECT " MJ_RUN_COLUMNS " FROM jobs.queue q WHERE q.state = 'running'"
-	" AND q.worker_id IS NOT NULL AND ($1 = 0 OR q.worker_id = $1)"
-	" ORDER BY q.worker_id, q.priority, q.run_id",
+	"SELECT " MJ_RUN_COLUMNS_WITH(
+		"NULL::jsonb") " FROM jobs.queue q"
+					   " WHERE q.state = 'running'"
+					   " AND q.worker_id IS NOT NULL AND ($1 = 0 OR q.worker_id = $1)"
+					   " ORDER BY q.worker_id, q.priority, q.run_id",
 	1,
 	{ INT8OID }
 };
@@ -599,7 +602,8 @@ mj_queue_put_back(const MjRun *run, TimestampTz run_at, bool ready)
 
 /*
  * Give a claimed run back, unstarted: into a lane, ready, or waiting until an
- * instant (0: ready).  False when its worker has it no longer.
+ * instant (0: ready).  False when its worker has it no longer, or by another
+ * claim: *run is as it was claimed.
  */
 bool
 mj_queue_unclaim(const MjRun *run, int64 lane, TimestampTz until)
@@ -611,6 +615,7 @@ mj_queue_unclaim(const MjRun *run, int64 lane, TimestampTz until)
 	mj_param_int64(&params, lane);
 	mj_param_time(&params, until);
 	mj_param_int32(&params, run->attempt);
+	mj_param_time(&params, run->started_at);
 	mj_xact_ready(run->priority, run->run_id);
 	return run_for_count(&unclaim_statement, &params) == 1;
 }
@@ -727,7 +732,7 @@ mj_queue_promote(TimestampTz now)
 
 /*
  * The runs that workers of the server have, one or (0) all; those of a worker in
- * the order in which it executes them.
+ * the order in which it executes them.  Without their arguments.
  */
 int
 mj_queue_running(int64 worker_id, MjRun **runs)

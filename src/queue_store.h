@@ -19,10 +19,11 @@
 #include "store.h"
 
 /* Columns of a row of jobs.queue q as mj_queue_read_run() reads them. */
-#define MJ_RUN_COLUMNS \
+#define MJ_RUN_COLUMNS_WITH(args) \
 	"q.run_id, q.job_id, q.lane, q.priority, q.run_at, q.due_at," \
-	" q.trigger, q.missed, q.attempt, q.failures, q.crashes, q.args," \
+	" q.trigger, q.missed, q.attempt, q.failures, q.crashes, " args "," \
 	" q.worker_id, q.pid, q.started_at, q.state, q.gated, q.concurrency_key"
+#define MJ_RUN_COLUMNS MJ_RUN_COLUMNS_WITH("q.args")
 
 /*
  * What every claim of a row q does beside: a start counts, and from now on another

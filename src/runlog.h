@@ -33,6 +33,7 @@ extern void mj_runlog_completed(const MjRun *run, const MjRunOwner *owner,
 extern void mj_runlog_revoked(const MjRun *run, const char *reason);
 extern void mj_runlog_refused(const MjRun *run, const MjRunOwner *owner,
 							  const MjRoleProblem *problem);
+extern void mj_runlog_cancelled(const MjRun *run, const char *reason);
 extern void mj_runlog_interrupted(const MjRun *run, const char *why);
 extern void mj_runlog_crashed(const MjRun *run);
 extern void mj_runlog_skipped(const MjRun *run, const MjRunOwner *owner,

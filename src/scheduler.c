@@ -59,6 +59,7 @@ static char *database_name = NULL;
 static struct
 {
 	bool ticked;		   /* at least once */
+	bool slept;			   /* since the last tick */
 	TimestampTz next_due;  /* DT_NOEND: nothing */
 	TimestampTz next_look; /* next_due, or earlier to start executors */
 	TimestampTz last_seen; /* time at the last look at the clock */
@@ -371,7 +372,7 @@ let_executors_begin(void)
 static bool
 is_expected(TimestampTz now, bool woken)
 {
-	return known.ticked && !woken && known.last_seen <= now &&
+	return known.ticked && known.slept && !woken && known.last_seen <= now &&
 		known.next_due <= now;
 }
 
@@ -396,6 +397,7 @@ tick(TimestampTz now, bool first, bool woken)
 	mj_tick_act(&found);
 	MJ_FAULT("scheduler-answered");
 	known.ticked = true;
+	known.slept = false;
 	known.next_due = found.next_due;
 	known.next_look = found.next_due;
 	if (found.next_due - MJ_PRESTART_US > now)
@@ -564,6 +566,7 @@ sleep_a_while(TimestampTz now)
 		return;
 	if (gathers)
 		ms = Min(ms, MJ_GATHER_US / 1000);
+	known.slept = true;
 	start_timer();
 	(void) mj_worker_wait(ms, &reloaded);
 	disable_timeout(look_timeout, false);

@@ -81,15 +81,20 @@ make_missing_states(void)
 typedef enum Fate
 {
 	HAS_IT,	 /* it has the run */
+	CANCELS, /* it has, and has not begun it, and is to end it as cancelled */
 	LET_GO,	 /* it has not, and will not begin it */
 	WAS_LOST /* there is no such worker any more */
 } Fate;
 
-/* What has become of a run's worker; of mails no slot lists which it has. */
+/*
+ * What has become of a run's worker; of mails no slot lists which it has.  The
+ * reason of a cancel has MJ_REASON_SIZE bytes.
+ */
 static Fate
-fate_of_worker(const MjRun *run)
+fate_of_worker(const MjRun *run, char *reason)
 {
 	MjSlot *slot;
+	MjClaim *claim;
 	Fate fate;
 
 	mj_lock();
@@ -100,6 +105,12 @@ fate_of_worker(const MjRun *run)
 		fate = HAS_IT;
 	else
 		fate = LET_GO;
+	claim = fate == HAS_IT ? mj_slot_claim(slot, run->run_id) : NULL;
+	if (claim != NULL && !claim->begun && claim->cancel_at != 0)
+	{
+		fate = CANCELS;
+		memcpy(reason, claim->cancel_reason, MJ_REASON_SIZE);
+	}
 	mj_unlock();
 	return fate;
 }
@@ -127,10 +138,16 @@ release_stuck_claims(void)
 	mj_unlock();
 }
 
-/* A run whose worker is lost, and that it had at hand. */
+/* A run whose worker is lost, and that it had at hand; as far as it is known. */
 static void
-end_lost_attempt(const MjRun *run)
+end_lost_attempt(const MjRun *known)
 {
+	MjRun whole;
+	const MjRun *run = &whole;
+
+	if (!mj_queue_find(known->run_id, &whole) ||
+		whole.worker_id != known->worker_id)
+		return;
 	if ((uint32) (run->worker_id >> 32) == mj_shared->boot_id)
 		mj_runlog_interrupted(run, "its worker has ended");
 	else
@@ -168,9 +185,12 @@ sweep_lost_runs(void)
 	{
 		MjRun *run = &runs[i];
 		bool mail = run->lane == MJ_LANE_MAIL;
-		Fate fate = fate_of_worker(run);
+		char reason[MJ_REASON_SIZE];
+		Fate fate = fate_of_worker(run, reason);
 
-		if (fate == HAS_IT)
+		if (fate == CANCELS)
+			mj_runlog_cancelled(run, reason);
+		if (fate == HAS_IT || fate == CANCELS)
 			continue;
 		if (!mail && fate == WAS_LOST)
 			together =

@@ -501,7 +501,13 @@ mj_run_cancel(int64 run_id, const char *reason)
 	mj_lock();
 	slot = mj_slot_of_run(run_id);
 	if (slot != NULL)
+	{
+		MjClaim *claim = mj_slot_claim(slot, run_id);
+
 		note_cancel(&slot->cancel_at, slot->cancel_reason, reason, now);
+		if (claim != NULL) /* if it is executed again, alone */
+			note_cancel(&claim->cancel_at, claim->cancel_reason, reason, now);
+	}
 	sent = slot != NULL ? slot->pid != 0 && kill(slot->pid, SIGINT) == 0 :
 						  cancel_claim(run_id, reason, now);
 	mj_unlock();

@@ -73,6 +73,7 @@ sql('TRUNCATE effect');
 ok(poll_until($node, 'SELECT run_id FROM jobs.active', $long), 'a long run is at hand');
 is(sql(q{SELECT count(*) FROM jobs.queue WHERE state = 'running'}), '4', 'and three more are claimed');
 is(sql("SELECT jobs.cancel($short[1])"), 't', 'one of them is cancelled');
+ok(poll_until($node, "SELECT count(*) FROM jobs.queue WHERE run_id = $short[1]", '0'), 'at once, not when its turn has come');
 $gate->query('SELECT pg_advisory_unlock(1)');
 ok(poll_until($node, 'SELECT count(*) FROM jobs.queue', '0'), 'all end');
 is(ends(@short[0, 2]), '1 succeeded', 'the others well');
@@ -86,12 +87,19 @@ $gate->query('SELECT pg_advisory_lock(1)');
 sql('TRUNCATE effect');
 ($long, @short) = queue(1, 5);
 ok(poll_until($node, 'SELECT run_id FROM jobs.active', $long), 'a long run is at hand');
-sql('SELECT pg_terminate_backend(pid) FROM jobs.active');
+set_fault($node, 'scheduler-tick-start', 'wait');
+my $gone = pop @short;
+is(sql("SELECT jobs.cancel($gone)"), 't', 'a claimed run is cancelled');
+my $executor = sql('SELECT pid FROM jobs.active');
+sql("SELECT pg_terminate_backend($executor)");
+ok(poll_until($node, "SELECT count(*) FROM pg_stat_activity WHERE pid = $executor", '0'), 'before its executor is ended');
+is(ends($gone), '1 cancelled', 'and is cancelled for good');
+clear_fault($node, 'scheduler-tick-start');
 $gate->query('SELECT pg_advisory_unlock(1)');
 ok(poll_until($node, 'SELECT count(*) FROM jobs.queue', '0'), 'its executor is ended, and all runs end');
 is(ends($long), '1 cancelled, 2 succeeded', 'the run at hand was interrupted');
 is(ends(@short), '1 succeeded', 'those that it had claimed were not');
-is(sql('SELECT count(*), count(DISTINCT run_id) FROM effect'), '6|6', 'each did its work once');
+is(sql('SELECT count(*), count(DISTINCT run_id) FROM effect'), '5|5', 'each did its work once');
 
 # --- the server crashes --------------------------------------------------------
 

@@ -143,6 +143,18 @@ is(ended(@runs), 'succeeded succeeded succeeded', 'well');
 is(sql('SELECT count(*), count(DISTINCT run_id), count(DISTINCT xid) FROM effect'), '3|3|3',
    'each has done its work once, those that may have been the cause alone');
 
+# --- a cancelled member, when the group fails -----------------------------------------
+
+$gate = new_session($node);
+$gate->query('SELECT pg_advisory_lock(1)');
+set_fault($node, 'group-written', 'error:once');
+@runs = queue(qw(good slow good));
+ok(poll_until($node, 'SELECT run_id FROM jobs.active', $runs[1]), 'one is at hand');
+is(sql("SELECT jobs.cancel($runs[1])"), 't', 'and cancelled, then the group fails');
+$gate->query('SELECT pg_advisory_unlock(1)');
+is(ended(@runs), 'succeeded cancelled succeeded', 'it stays cancelled when they are done one by one');
+$gate->quit;
+
 # --- the group as a whole ------------------------------------------------------------
 
 set_fault($node, 'group-written', 'error:once');
