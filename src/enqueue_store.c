@@ -130,7 +130,9 @@ mj_entry_settle(MjEntry *entry, const MjJob *job, TimestampTz now)
 {
 	entry->run_at = Max(entry->run_at, now);
 	entry->gated = entry->concurrency_key != NULL || mj_job_is_gated(job);
-	if (entry->run_at > now ||
+	if (job->paused)
+		entry->state = "paused";
+	else if (entry->run_at > now ||
 		(entry->expires_at != 0 && entry->expires_at <= now))
 		entry->state = "waiting";
 	else

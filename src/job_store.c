@@ -99,7 +99,7 @@ static MjStatement to_execute = {
 static MjTable job_table = {
 	"job",
 	"name, job_id, role, priority, overlap, max_running, concurrency_key,"
-	" handler, throttle_limit, origin"
+	" handler, throttle_limit, origin, paused_at"
 };
 static MjTable state_table = { "job_state", "job_id, role_oid" };
 static MjTable instance_table = {
@@ -209,6 +209,21 @@ static MjStatement pause_job = {
 	{ INT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID },
 };
 
+/* What was enqueued waits as long as its job is paused, but for what runs. */
+static MjStatement pause_queue = {
+	"UPDATE jobs.queue SET state = 'paused' WHERE job_id = $1 AND enqueued"
+	" AND state IN ('waiting', 'held', 'ready')",
+	1,
+	{ INT8OID },
+};
+
+static MjStatement resume_queue = {
+	"UPDATE jobs.queue SET state = 'waiting'"
+	" WHERE job_id = $1 AND state = 'paused'",
+	1,
+	{ INT8OID },
+};
+
 static MjStatement stop_state = {
 	"UPDATE jobs.job_state SET next_run_at = NULL WHERE job_id = $1",
 	1,
@@ -289,7 +304,8 @@ static MjStatement replan = {
  */
 #define MAY_START \
 	"AND (j.catch_up <> 'all' OR (SELECT q.run_id FROM jobs.queue q" \
-	" WHERE q.job_id = j.job_id AND (q.state <> 'waiting' OR q.attempt > 0" \
+	" WHERE q.job_id = j.job_id AND (q.state NOT IN ('waiting', 'paused')" \
+	" OR q.attempt > 0" \
 	" OR q.trigger IN ('schedule', 'catch_up')) LIMIT 1) IS NULL) "
 
 /*
@@ -734,6 +750,7 @@ mj_job_to_enqueue(const char *name, MjJob *job)
 	job->throttle_limit =
 		row.nulls[8] == 'n' ? 0 : DatumGetInt32(row.values[8]);
 	job->foreign_origin = !is_own_origin(row.values[9]);
+	job->paused = row.nulls[10] != 'n';
 	if (mj_table_find(&state_table, "job_state_pkey",
 					  Int64GetDatum(job->job_id), F_INT8EQ, &state))
 		job->role_oid = DatumGetObjectId(state.values[1]);
@@ -887,6 +904,7 @@ mj_job_set_paused(int64 job_id, bool paused, const char *reason,
 	mj_store_run(&pause_job, &params);
 	if (paused)
 		run_with_job_id(&stop_state, job_id);
+	run_with_job_id(paused ? &pause_queue : &resume_queue, job_id);
 	mj_store_leave(&scope);
 }
 

@@ -176,7 +176,7 @@ static MjStatement take_unstarted_statement = {
 
 /* Is a run under way, or sure to be soon? */
 #define IS_LIVE \
-	"(q.state <> 'waiting' OR q.attempt > 0" \
+	"(q.state NOT IN ('waiting', 'paused') OR q.attempt > 0" \
 	" OR q.trigger IN ('schedule', 'catch_up'))"
 
 static MjStatement job_is_live_statement = {
@@ -209,7 +209,7 @@ static MjStatement take_overlapping_statement = {
 	" live AS MATERIALIZED ("
 	"  SELECT job_id FROM due WHERE place = 1 AND EXISTS ("
 	"   SELECT FROM jobs.queue o WHERE o.job_id = due.job_id"
-	"   AND (o.state <> 'waiting' OR o.attempt > 0)))"
+	"   AND (o.state NOT IN ('waiting', 'paused') OR o.attempt > 0)))"
 	" DELETE FROM jobs.queue q WHERE q.run_id = ANY (ARRAY("
 	"  SELECT due.run_id FROM due LEFT JOIN live USING (job_id)"
 	"  WHERE due.place > 1 OR live.job_id IS NOT NULL))"

@@ -53,7 +53,7 @@ CREATE DOMAIN jobs.overlap_policy AS text CHECK (VALUE IN ('skip', 'queue', 'all
 COMMENT ON DOMAIN jobs.overlap_policy IS 'what becomes of a run when the one before has not ended';
 CREATE DOMAIN jobs.catch_up_policy AS text CHECK (VALUE IN ('once', 'skip', 'all'));
 COMMENT ON DOMAIN jobs.catch_up_policy IS 'what becomes of missed instants';
-CREATE DOMAIN jobs.run_state AS text CHECK (VALUE IN ('waiting', 'held', 'ready', 'running'));
+CREATE DOMAIN jobs.run_state AS text CHECK (VALUE IN ('waiting', 'paused', 'held', 'ready', 'running'));
 COMMENT ON DOMAIN jobs.run_state IS 'what a live run does';
 CREATE DOMAIN jobs.run_trigger AS text CHECK (VALUE IN ('schedule', 'manual', 'queue', 'catch_up', 'chain', 'batch', 'retry'));
 COMMENT ON DOMAIN jobs.run_trigger IS 'what made a run';
@@ -212,7 +212,7 @@ ALTER SEQUENCE jobs.run_id_seq OWNED BY jobs.queue.run_id;
 COMMENT ON TABLE jobs.queue IS 'live runs: what waits, what is ready, what is running';
 COMMENT ON COLUMN jobs.queue.job_id IS 'job that it is a run of; 0: a mail';
 COMMENT ON COLUMN jobs.queue.lane IS 'who executes it: oid of the role of an SQL run; 0: the mail executor; negative: workers outside of the server, of the job with that id';
-COMMENT ON COLUMN jobs.queue.state IS 'waiting: for run_at; held: due, but other runs of its job or key come first; ready: for an executor or a worker; running: worker_id has it, or who knows token';
+COMMENT ON COLUMN jobs.queue.state IS 'waiting: for run_at; paused: it was enqueued, and its job is paused; held: due, but other runs of its job or key come first; ready: for an executor or a worker; running: worker_id has it, or who knows token';
 COMMENT ON COLUMN jobs.queue.gated IS 'whether it is held until the scheduler admits it';
 COMMENT ON COLUMN jobs.queue.run_at IS 'not before this instant';
 COMMENT ON COLUMN jobs.queue.due_at IS 'instant that it was due; lag counts from here';

@@ -125,7 +125,8 @@ SELECT r.run_id,
 	   r.attempt,
 	   r.trigger::text,
 	   coalesce(jobs.why_not_here(r.own),
-				CASE WHEN r.state = 'ready' AND r.lane < 0 THEN 'a worker'
+				CASE WHEN r.state = 'paused' THEN 'its job, which is paused'
+					 WHEN r.state = 'ready' AND r.lane < 0 THEN 'a worker'
 					 WHEN r.state = 'ready' THEN 'a free executor'
 					 WHEN r.state = 'held' AND r.concurrency_key IS NOT NULL
 					 THEN pg_catalog.format('other runs of key "%s" or of its job', r.concurrency_key)

@@ -61,7 +61,7 @@ COMMENT ON FUNCTION jobs.unschedule(text, boolean) IS
 CREATE FUNCTION jobs.pause(name text) RETURNS void
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_pause';
-COMMENT ON FUNCTION jobs.pause(text) IS 'keep a job from being started by its schedule';
+COMMENT ON FUNCTION jobs.pause(text) IS 'keep a job from being started by its schedule, and what was enqueued from starting';
 
 CREATE FUNCTION jobs.resume(name text) RETURNS void
 LANGUAGE c VOLATILE

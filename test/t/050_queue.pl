@@ -182,6 +182,26 @@ ok(sql("SELECT jobs.retry($late)"), 'an expired run can be retried');
 status_is($late, 'succeeded', 'and has no end of time then');
 is(sql("SELECT attempt || ' ' || trigger FROM jobs.history WHERE run_id = $late AND status = 'succeeded'"), '1 retry', 'as a retry');
 
+# --- a job that is paused ---------------------------------------------------------------
+
+close_gates();
+my $going = sql(q{SELECT jobs.enqueue('one', '{"what": "p1", "gate": "p"}')});
+status_is($going, 'running', 'a run before the pause');
+my @waits = map { sql("SELECT jobs.enqueue('one', '{\"what\": \"p\"}'$_)") } '', ", clock_timestamp() + interval '1 hour'";
+sql("SELECT jobs.pause('one')");
+push @waits, sql(q{SELECT jobs.enqueue('one', '{"what": "p"}')});
+my $waits = join ',', @waits;
+is(sql("SELECT string_agg(state || ': ' || waits_for, ', ') FROM jobs.queued WHERE run_id IN ($waits)"),
+    join(', ', ('paused: its job, which is paused') x 3), 'what was enqueued before and is after waits');
+open_gate('p');
+status_is($going, 'succeeded', 'what runs goes on');
+is(sql("SELECT status FROM jobs.run_now('one', '{\"what\": \"by hand\"}')"), 'succeeded', 'and run_now() works');
+is(sql("SELECT string_agg(DISTINCT state, ',') FROM jobs.queued WHERE run_id IN ($waits)"), 'paused', 'the others wait still');
+sql("SELECT jobs.resume('one')");
+status_is($_, 'succeeded', 'after the pause it is done') foreach @waits[ 0, 2 ];
+is(sql("SELECT state FROM jobs.queue WHERE run_id = $waits[1]"), 'waiting', 'at its time');
+sql("SELECT jobs.cancel($waits[1])");
+
 # --- after a crash -------------------------------------------------------------------------
 
 close_gates();
