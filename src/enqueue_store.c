@@ -133,7 +133,7 @@ mj_entry_settle(MjEntry *entry, const MjJob *job, TimestampTz now)
 	if (job->paused)
 		entry->state = "paused";
 	else if (entry->run_at > now ||
-		(entry->expires_at != 0 && entry->expires_at <= now))
+			 (entry->expires_at != 0 && entry->expires_at <= now))
 		entry->state = "waiting";
 	else
 		entry->state = entry->gated ? "held" : "ready";

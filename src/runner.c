@@ -47,19 +47,36 @@
 /* Jobs whose plans an executor keeps; past that it starts over. */
 #define MJ_MAX_CACHED_JOBS 256
 
+/* Jobs that it remembers to have executed. */
+#define MJ_MAX_SEEN_JOBS 4096
+
+/* A job that this process has executed before. */
+typedef struct SeenJob
+{
+	int64 job_id; /* hash key */
+	int32 version;
+} SeenJob;
+
 /* The plans of one job's command, by job_id. */
 typedef struct CachedCommand
 {
 	int64 job_id; /* hash key */
 	int32 version;
 	int nstatements;
-	CachedPlanSource **plans; /* saved; NULL until first executed */
-	RawStmt **raw;			  /* parse trees */
-	MemoryContext context;	  /* owns the entry's arrays and text */
+	bool once; /* not in the cache: its plans are used once */
+	CachedPlanSource *
+		*plans;			   /* saved, unless once; NULL until first executed */
+	RawStmt **raw;		   /* parse trees */
+	MemoryContext context; /* owns the entry's arrays and text */
 	char *text;
 } CachedCommand;
 
 static HTAB *cached_commands = NULL;
+static HTAB *seen_jobs = NULL;
+
+/* Of the command that is executed once, at the moment. */
+static CachedCommand command_once;
+static MemoryContext context_once = NULL; /* reset for each of them */
 
 /* A DestReceiver that keeps the first value and counts rows. */
 typedef struct ResultReceiver
@@ -169,16 +186,78 @@ forget_all_commands(void)
 		forget_command(entry);
 }
 
-static void
-make_cache(void)
+/* A hash table of something, by job_id. */
+static HTAB *
+make_table(const char *name, Size entry_size)
 {
 	HASHCTL control;
 
 	memset(&control, 0, sizeof(control));
 	control.keysize = sizeof(int64);
-	control.entrysize = sizeof(CachedCommand);
-	cached_commands = hash_create("motionify_jobs plans", 64, &control,
-								  HASH_ELEM | HASH_BLOBS);
+	control.entrysize = entry_size;
+	return hash_create(name, 64, &control, HASH_ELEM | HASH_BLOBS);
+}
+
+/* Has this process not executed this command yet, as far as it remembers? */
+static bool
+is_first_time(const MjCommand *command)
+{
+	SeenJob *seen;
+	bool found;
+
+	if (seen_jobs != NULL &&
+		hash_get_num_entries(seen_jobs) >= MJ_MAX_SEEN_JOBS)
+	{
+		hash_destroy(seen_jobs);
+		seen_jobs = NULL;
+	}
+	if (seen_jobs == NULL)
+		seen_jobs = make_table("motionify_jobs seen jobs", sizeof(SeenJob));
+	seen = hash_search(seen_jobs, &command->job_id, HASH_ENTER, &found);
+	found = found && seen->version == command->version;
+	seen->version = command->version;
+	return !found;
+}
+
+/* Parse a text, with no plans yet; all in the current context. */
+static void
+fill_entry(CachedCommand *entry, char *text, int32 version)
+{
+	List *raw = raw_parser(text, RAW_PARSE_DEFAULT);
+	ListCell *cell;
+	int i = 0;
+
+	entry->version = version;
+	entry->context = CurrentMemoryContext;
+	entry->text = text;
+	entry->nstatements = list_length(raw);
+	entry->plans = palloc0(entry->nstatements * sizeof(CachedPlanSource *));
+	entry->raw = palloc(entry->nstatements * sizeof(RawStmt *));
+	foreach (cell, raw)
+		entry->raw[i++] = lfirst_node(RawStmt, cell);
+}
+
+/*
+ * A command that may never be executed again by this process: nothing of it is
+ * kept, so that a thousand jobs that are due together do not each take memory
+ * that is new to the process.  Raises syntax errors.
+ */
+static CachedCommand *
+parse_once(const MjCommand *command)
+{
+	MemoryContext old;
+
+	if (context_once == NULL)
+		context_once = AllocSetContextCreate(TopMemoryContext,
+											 "motionify_jobs command once",
+											 ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(context_once);
+	old = MemoryContextSwitchTo(context_once);
+	memset(&command_once, 0, sizeof(command_once));
+	command_once.once = true;
+	fill_entry(&command_once, pstrdup(command->text), command->version);
+	MemoryContextSwitchTo(old);
+	return &command_once;
 }
 
 /* Parse a command and enter it, with no plans yet.  Raises syntax errors. */
@@ -189,25 +268,15 @@ enter_command(const MjCommand *command)
 		AllocSetContextCreate(TopMemoryContext, "motionify_jobs command",
 							  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	char *text = pstrdup(command->text);
+	CachedCommand parsed = { 0 };
 	CachedCommand *entry;
-	List *raw;
-	ListCell *cell;
-	int i = 0;
 
 	/* until the parse has succeeded the context goes with the caller's */
 	MemoryContextSetParent(context, old);
-	raw = raw_parser(text, RAW_PARSE_DEFAULT);
-
+	fill_entry(&parsed, pstrdup(command->text), command->version);
+	parsed.job_id = command->job_id;
 	entry = hash_search(cached_commands, &command->job_id, HASH_ENTER, NULL);
-	entry->version = command->version;
-	entry->context = context;
-	entry->text = text;
-	entry->nstatements = list_length(raw);
-	entry->plans = palloc0(entry->nstatements * sizeof(CachedPlanSource *));
-	entry->raw = palloc(entry->nstatements * sizeof(RawStmt *));
-	foreach (cell, raw)
-		entry->raw[i++] = lfirst_node(RawStmt, cell);
+	*entry = parsed;
 	MemoryContextSwitchTo(old);
 	MemoryContextSetParent(context, TopMemoryContext);
 	return entry;
@@ -219,8 +288,11 @@ find_command(const MjCommand *command)
 {
 	CachedCommand *entry;
 
+	if (is_first_time(command))
+		return parse_once(command);
 	if (cached_commands == NULL)
-		make_cache();
+		cached_commands =
+			make_table("motionify_jobs plans", sizeof(CachedCommand));
 	entry = hash_search(cached_commands, &command->job_id, HASH_FIND, NULL);
 	if (entry != NULL && entry->version != command->version)
 	{
@@ -235,20 +307,28 @@ find_command(const MjCommand *command)
 }
 
 /*
- * The saved plan source of a command's i-th statement.  It is analyzed when
- * its turn has come, since it may use what an earlier one makes.
+ * The plan source of a command's i-th statement.  It is analyzed when its turn
+ * has come, since it may use what an earlier one makes.
  */
 static CachedPlanSource *
 plan_of_statement(CachedCommand *entry, int i)
 {
-	RawStmt *raw = copyObject(entry->raw[i]);
+	MemoryContext old = MemoryContextSwitchTo(entry->context);
+	RawStmt *raw = entry->raw[i];
 	Oid types[] = { JSONBOID };
-	CachedPlanSource *source;
+	CommandTag tag = CreateCommandTag(raw->stmt);
+	CachedPlanSource *source = entry->plans[i];
 	List *queries;
 
-	if (entry->plans[i] != NULL)
-		return entry->plans[i];
-	source = CreateCachedPlan(raw, entry->text, CreateCommandTag(raw->stmt));
+	if (!entry->once)
+	{
+		MemoryContextSwitchTo(old);
+		if (source != NULL)
+			return source;
+		raw = copyObject(raw);
+	}
+	source = entry->once ? CreateOneShotCachedPlan(raw, entry->text, tag) :
+						   CreateCachedPlan(raw, entry->text, tag);
 	if (analyze_requires_snapshot(raw))
 		PushActiveSnapshot(GetTransactionSnapshot());
 	queries =
@@ -257,8 +337,10 @@ plan_of_statement(CachedCommand *entry, int i)
 		PopActiveSnapshot();
 	CompleteCachedPlan(source, queries, NULL, types, 1, NULL, NULL,
 					   CURSOR_OPT_PARALLEL_OK, false);
-	SaveCachedPlan(source);
+	if (!entry->once)
+		SaveCachedPlan(source);
 	entry->plans[i] = source;
+	MemoryContextSwitchTo(old);
 	return source;
 }
 
@@ -289,7 +371,10 @@ execute_statement(CachedPlanSource *source, const MjCommand *command,
 	MemoryContextSwitchTo(old);
 	if (analyze_requires_snapshot(source->raw_parse_tree))
 		PushActiveSnapshot(GetTransactionSnapshot());
+	if (source->is_oneshot)
+		MemoryContextSwitchTo(context_once); /* it survives a commit */
 	plan = GetCachedPlan(source, params, NULL, NULL);
+	MemoryContextSwitchTo(old);
 	PortalDefineQuery(portal, NULL, source->query_string, source->commandTag,
 					  plan->stmt_list, plan);
 	if (ActiveSnapshotSet())
