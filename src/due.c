@@ -64,8 +64,10 @@ open_firing(Firing *firing, TimestampTz now, int n)
 static void
 write_firing(const Firing *firing)
 {
-	mj_queue_insert_many(firing->runs, firing->nruns);
-	mj_job_set_states(firing->states, firing->nstates);
+	if (firing->nruns > 0)
+		mj_queue_insert_many(firing->runs, firing->nruns);
+	if (firing->nstates > 0)
+		mj_job_set_states(firing->states, firing->nstates);
 }
 
 /* A job's next instant and its last one. */
@@ -453,4 +455,17 @@ mj_due_fire(TimestampTz now, int limit)
 						 compare_ids) != NULL);
 	write_firing(&firing);
 	return n >= limit;
+}
+
+/* What mj_due_fire() asks for and writes, for no job. */
+void
+mj_due_rehearse(void)
+{
+	MjJob *jobs;
+	int64 *live;
+
+	(void) mj_job_due(DT_NOBEGIN + 1, 1, &jobs);
+	(void) mj_queue_live_jobs(NULL, 0, &live);
+	mj_queue_insert_many(NULL, 0);
+	mj_job_set_states(NULL, 0);
 }

@@ -1032,8 +1032,7 @@ mj_job_set_states(const MjJobState *states, int n)
 	mj_param_array(&params, ids, n, INT8OID);
 	mj_param_array(&params, next, n, TIMESTAMPTZOID);
 	mj_param_array(&params, due, n, TIMESTAMPTZOID);
-	if (n > 0)
-		mj_store_run(&set_states, &params);
+	mj_store_run(&set_states, &params);
 	mj_store_leave(&scope);
 }
 

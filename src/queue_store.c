@@ -400,10 +400,8 @@ mj_queue_insert_many(const MjRun *runs, int n)
 	MjParams params = { 0 };
 	int i;
 
-	if (n == 0)
-		return;
 	for (i = 0; i < MANY_COLUMNS; i++)
-		columns[i] = palloc(n * sizeof(Datum));
+		columns[i] = palloc(Max(n, 1) * sizeof(Datum));
 	for (i = 0; i < n; i++)
 	{
 		const char *key = runs[i].concurrency_key;
@@ -421,8 +419,8 @@ mj_queue_insert_many(const MjRun *runs, int n)
 	}
 	for (i = 0; i < MANY_COLUMNS; i++)
 		mj_param_array(&params, columns[i], n, types[i]);
-	run_for_count(&insert_many_statement, &params);
-	mj_xact_ready_anywhere();
+	if (run_for_count(&insert_many_statement, &params) > 0)
+		mj_xact_ready_anywhere();
 }
 
 /*

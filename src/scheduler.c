@@ -48,6 +48,9 @@
 /* Transactions that start what is due, before anything else is looked at. */
 #define MJ_FIRST_TIMES 20
 
+/* So long before something is due, what it takes to start it is rehearsed. */
+#define MJ_REHEARSE_US (100 * INT64CONST(1000))
+
 /* Then executors have the processors for so long, before the rest is. */
 #define MJ_FIRST_REST_MS 5L
 
@@ -60,6 +63,7 @@ static struct
 {
 	bool ticked;		   /* at least once */
 	bool slept;			   /* since the last tick */
+	bool rehearses;		   /* next_look is for that */
 	TimestampTz next_due;  /* DT_NOEND: nothing */
 	TimestampTz next_look; /* next_due, or earlier to start executors */
 	TimestampTz last_seen; /* time at the last look at the clock */
@@ -376,6 +380,32 @@ is_expected(TimestampTz now, bool woken)
 		known.next_due <= now;
 }
 
+static void
+look_ahead(void *arg)
+{
+	Look *this = arg;
+
+	mj_tick_rehearse(this->now, this->found);
+}
+
+/*
+ * Something is due in a moment: go through what starting it takes, and have
+ * executors do the same, so that what has long been idle is in memory and in the
+ * processors' caches by then.
+ */
+static void
+rehearse(TimestampTz now)
+{
+	MjTick found;
+	Look this = { now, false, &found, false };
+
+	known.rehearses = false;
+	known.next_look = known.next_due;
+	if (mj_worker_do_bounded(tick_context, false, MJ_HELD_UP_TICK, look_ahead,
+							 &this))
+		wake_executors(&found);
+}
+
 /* Look at the tables, and tell everybody what was found. */
 static void
 tick(TimestampTz now, bool first, bool woken)
@@ -386,6 +416,11 @@ tick(TimestampTz now, bool first, bool woken)
 	MemoryContextSwitchTo(tick_context);
 	if (!mj_guc_database_is_served(database_name))
 		leave_for_good();
+	if (known.rehearses && known.ticked && !woken && now < known.next_due)
+	{
+		rehearse(now);
+		return;
+	}
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
 	if (is_expected(now, woken) && fire_first(now))
 		now = let_executors_begin();
@@ -402,6 +437,10 @@ tick(TimestampTz now, bool first, bool woken)
 	known.next_look = found.next_due;
 	if (found.next_due - MJ_PRESTART_US > now)
 		known.next_look = found.next_due - MJ_PRESTART_US;
+	known.rehearses = known.next_look == found.next_due &&
+		found.next_due > now + 5 * MJ_REHEARSE_US;
+	if (known.rehearses)
+		known.next_look -= MJ_REHEARSE_US;
 	wake_executors(&found);
 	publish_lanes(&found);
 	publish_held(found.held, found.batches);

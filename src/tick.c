@@ -442,6 +442,23 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 }
 
 /*
+ * Go through what mj_tick_first() does, with nothing.  Finds the lanes that will
+ * have runs in a moment.  Else as mj_tick().
+ */
+void
+mj_tick_rehearse(TimestampTz now, MjTick *tick)
+{
+	memset(tick, 0, sizeof(MjTick));
+	tick->installed = mj_store_installed();
+	tick->own = tick->installed && mj_instance_is_own();
+	if (!tick->own)
+		return;
+	mj_due_rehearse();
+	find_lanes(now, tick);
+	add_upcoming_lanes(tick, now);
+}
+
+/*
  * What is due by its schedule, some of it, and nothing else: so that executors
  * have something to do while the rest is looked at, by the tick that must
  * follow.  Returns whether there is more.  Else as mj_tick().

@@ -35,6 +35,7 @@ typedef struct MjTick
 /* Executors of a job that is due soon are started this long before. */
 #define MJ_PRESTART_US (2 * USECS_PER_SEC)
 
+extern void mj_tick_rehearse(TimestampTz now, MjTick *tick);
 extern bool mj_tick_first(TimestampTz now, MjTick *tick);
 extern void mj_tick(TimestampTz now, TimestampTz seen, bool thorough,
 					MjTick *tick);
