@@ -245,6 +245,7 @@ CREATE INDEX queue_lease_until_idx ON jobs.queue (lease_until) WHERE lease_until
 CREATE INDEX queue_job_id_idx ON jobs.queue (job_id, (state IN ('ready', 'running')));
 CREATE INDEX queue_held_job_idx ON jobs.queue (job_id, throttle_key, priority, run_id) WHERE state = 'held';
 CREATE INDEX queue_held_key_idx ON jobs.queue (concurrency_key, priority, run_id) WHERE state = 'held';
+CREATE INDEX queue_surplus_idx ON jobs.queue (job_id, run_id) WHERE state = 'held' AND attempt = 0 AND NOT enqueued;
 CREATE INDEX queue_key_idx ON jobs.queue (concurrency_key)
 	WHERE concurrency_key IS NOT NULL AND state IN ('ready', 'running');
 
