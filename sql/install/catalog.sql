@@ -262,7 +262,7 @@ CREATE TABLE jobs.throttle (
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000);
 COMMENT ON TABLE jobs.throttle IS 'starts that count for the throttles of jobs: attempts that were admitted; written by the scheduler only';
 COMMENT ON COLUMN jobs.throttle.attempt IS 'number of the attempt that was admitted';
-COMMENT ON COLUMN jobs.throttle.started_at IS 'when it started; NULL: not yet, as far as the scheduler has looked';
+COMMENT ON COLUMN jobs.throttle.started_at IS 'when it started; NULL: it has not ended, as far as the scheduler has looked';
 CREATE INDEX throttle_pending_idx ON jobs.throttle (run_id) WHERE started_at IS NULL;
 CREATE INDEX throttle_key_idx ON jobs.throttle (job_id, throttle_key, started_at);
 
