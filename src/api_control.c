@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "access.h"
+#include "argument.h"
 #include "clock.h"
 #include "history_store.h"
 #include "job_lookup.h"
@@ -273,15 +274,6 @@ check_status(const char *status, const char *const *statuses, const char *list)
 			 errhint("Available values: %s.", list)));
 }
 
-/* An instant of a call by filter; 0 if it is not given. */
-static TimestampTz
-instant_argument(FunctionCallInfo fcinfo, int n)
-{
-	TimestampTz instant = PG_ARGISNULL(n) ? 0 : PG_GETARG_TIMESTAMPTZ(n);
-
-	return !PG_ARGISNULL(n) && instant == 0 ? 1 : instant;
-}
-
 /*
  * jobs.retry(job, status, since, until, max_runs) returns bigint: runs that have
  * ended without success go into the queue again, at the caller's commit.
@@ -305,8 +297,8 @@ mj_api_retry_many(PG_FUNCTION_ARGS)
 	take_selection(fcinfo, 4, &selection);
 	check_status(selection.status, statuses,
 				 "failed, timed_out, crashed, cancelled, expired, skipped");
-	selection.since = instant_argument(fcinfo, 2);
-	selection.until = instant_argument(fcinfo, 3);
+	selection.since = mj_argument_instant(fcinfo, 2);
+	selection.until = mj_argument_instant(fcinfo, 3);
 	n = mj_select_dead(&selection, &run_ids);
 	for (i = 0; i < n; i++)
 	{

@@ -26,6 +26,7 @@
 #include "utils/tuplestore.h"
 
 #include "access.h"
+#include "argument.h"
 #include "clock.h"
 #include "guc.h"
 #include "job_lookup.h"
@@ -98,12 +99,6 @@ enum
 	FAIL_DETAIL,
 	FAIL_SQLSTATE
 };
-
-static char *
-text_argument(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
 
 /* Raise 22004 for an argument that is NULL. */
 static void
@@ -178,7 +173,7 @@ static void
 require_external(FunctionCallInfo fcinfo, MjJob *job)
 {
 	check_given(fcinfo, CLAIM_JOB, "job name");
-	mj_job_require(text_argument(fcinfo, CLAIM_JOB), job);
+	mj_job_require(mj_argument_text(fcinfo, CLAIM_JOB), job);
 	mj_access_check_manage(job);
 	if (!job->external)
 		ereport(
@@ -231,7 +226,7 @@ max_runs_argument(FunctionCallInfo fcinfo)
 static const char *
 worker_argument(FunctionCallInfo fcinfo)
 {
-	char *worker = text_argument(fcinfo, CLAIM_WORKER);
+	char *worker = mj_argument_text(fcinfo, CLAIM_WORKER);
 
 	if (worker == NULL)
 		worker = pstrdup(application_name ? application_name : "");
@@ -350,7 +345,7 @@ mj_api_heartbeat(PG_FUNCTION_ARGS)
 		interval_argument(fcinfo, BEAT_LEASE, "lease", false, MAX_LEASE_DAYS);
 	beat.done = count_argument(fcinfo, BEAT_DONE, "done", &done);
 	beat.total = count_argument(fcinfo, BEAT_TOTAL, "total", &total);
-	beat.note = cut(text_argument(fcinfo, BEAT_NOTE), MAX_NOTE);
+	beat.note = cut(mj_argument_text(fcinfo, BEAT_NOTE), MAX_NOTE);
 	mj_lease_require(token, &lease, &job);
 	until = mj_lease_end(beat.length ? beat.length : lease.length, &job,
 						 lease.run.started_at, now);
@@ -405,7 +400,7 @@ mj_api_complete(PG_FUNCTION_ARGS)
 static const char *
 sqlstate_argument(FunctionCallInfo fcinfo)
 {
-	const char *value = text_argument(fcinfo, FAIL_SQLSTATE);
+	const char *value = mj_argument_text(fcinfo, FAIL_SQLSTATE);
 
 	if (value == NULL)
 		return DEFAULT_SQLSTATE;
@@ -454,8 +449,8 @@ mj_api_fail(PG_FUNCTION_ARGS)
 	outcome.status = "failed";
 	outcome.rows_isnull = true;
 	outcome.sqlstate = sqlstate_argument(fcinfo);
-	outcome.error = cut_outcome(text_argument(fcinfo, FAIL_ERROR));
-	outcome.error_detail = cut_outcome(text_argument(fcinfo, FAIL_DETAIL));
+	outcome.error = cut_outcome(mj_argument_text(fcinfo, FAIL_ERROR));
+	outcome.error_detail = cut_outcome(mj_argument_text(fcinfo, FAIL_DETAIL));
 	outcome.finished_at = mj_clock_now();
 	mj_lease_require(token, &lease, &job);
 	mj_runlog_owner(&job, &owner);

@@ -24,6 +24,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "access.h"
+#include "argument.h"
 #include "chain_store.h"
 #include "clock.h"
 #include "guc.h"
@@ -92,13 +93,6 @@ typedef struct Predecessors
 	int64 *job_ids;
 } Predecessors;
 
-/* A text argument; NULL if it is. */
-static char *
-text_argument(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
 /* A text argument that must be there: else 22004. */
 static char *
 needed_argument(FunctionCallInfo fcinfo, int n, const char *what)
@@ -107,14 +101,14 @@ needed_argument(FunctionCallInfo fcinfo, int n, const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null", what)));
-	return text_argument(fcinfo, n);
+	return mj_argument_text(fcinfo, n);
 }
 
 /* Set a text option if it is given; an empty one takes it away. */
 static void
 take_text(FunctionCallInfo fcinfo, int n, const char **option)
 {
-	const char *value = text_argument(fcinfo, n);
+	const char *value = mj_argument_text(fcinfo, n);
 
 	if (value != NULL)
 		*option = value[0] ? value : NULL;
@@ -500,7 +494,7 @@ take_retries(FunctionCallInfo fcinfo, MjJob *job)
 	if (!PG_ARGISNULL(ARG_MAX_ATTEMPTS))
 		job->max_attempts = PG_GETARG_INT32(ARG_MAX_ATTEMPTS);
 	if (!PG_ARGISNULL(ARG_BACKOFF))
-		job->backoff = text_argument(fcinfo, ARG_BACKOFF);
+		job->backoff = mj_argument_text(fcinfo, ARG_BACKOFF);
 	if (!PG_ARGISNULL(ARG_BACKOFF_BASE))
 		job->backoff_base = PG_GETARG_INTERVAL_P(ARG_BACKOFF_BASE);
 	if (!PG_ARGISNULL(ARG_BACKOFF_CAP))
@@ -520,7 +514,7 @@ static void
 take_overlap(FunctionCallInfo fcinfo, MjJob *job)
 {
 	if (!PG_ARGISNULL(ARG_OVERLAP))
-		job->overlap = text_argument(fcinfo, ARG_OVERLAP);
+		job->overlap = mj_argument_text(fcinfo, ARG_OVERLAP);
 	if (!PG_ARGISNULL(ARG_MAX_RUNNING))
 		job->max_running = PG_GETARG_INT32(ARG_MAX_RUNNING);
 	else if (strcmp(job->overlap, "allow") != 0)
@@ -551,7 +545,7 @@ take_history(FunctionCallInfo fcinfo, MjJob *job)
 	if (!PG_ARGISNULL(ARG_HISTORY_RETENTION))
 		job->history_retention = take_interval(fcinfo, ARG_HISTORY_RETENTION);
 	if (!PG_ARGISNULL(ARG_HISTORY_KEEP))
-		job->history_keep = text_argument(fcinfo, ARG_HISTORY_KEEP);
+		job->history_keep = mj_argument_text(fcinfo, ARG_HISTORY_KEEP);
 	if (!PG_ARGISNULL(ARG_HISTORY_KEEP_LAST))
 		job->history_keep_last = PG_GETARG_INT32(ARG_HISTORY_KEEP_LAST);
 }
@@ -608,7 +602,7 @@ take_handler(FunctionCallInfo fcinfo, MjJob *job)
 {
 	if (!PG_ARGISNULL(ARG_HANDLER))
 	{
-		const char *handler = text_argument(fcinfo, ARG_HANDLER);
+		const char *handler = mj_argument_text(fcinfo, ARG_HANDLER);
 
 		check_choice("handler", handler, handlers);
 		job->external = strcmp(handler, "external") == 0;
@@ -624,7 +618,7 @@ static void
 take_arguments(FunctionCallInfo fcinfo, MjJob *job)
 {
 	job->name = needed_argument(fcinfo, ARG_NAME, "job name");
-	job->schedule = text_argument(fcinfo, ARG_SCHEDULE);
+	job->schedule = mj_argument_text(fcinfo, ARG_SCHEDULE);
 	take_handler(fcinfo, job);
 	take_text(fcinfo, ARG_DESCRIPTION, &job->description);
 	take_text(fcinfo, ARG_TIMEZONE, &job->timezone);
@@ -637,7 +631,7 @@ take_arguments(FunctionCallInfo fcinfo, MjJob *job)
 	take_history(fcinfo, job);
 	take_retries(fcinfo, job);
 	if (!PG_ARGISNULL(ARG_CATCH_UP))
-		job->catch_up = text_argument(fcinfo, ARG_CATCH_UP);
+		job->catch_up = mj_argument_text(fcinfo, ARG_CATCH_UP);
 	if (!PG_ARGISNULL(ARG_TIMEOUT))
 		job->timeout = PG_GETARG_INTERVAL_P(ARG_TIMEOUT);
 	if (!PG_ARGISNULL(ARG_PRIORITY))
@@ -818,7 +812,7 @@ Datum
 mj_api_reschedule(PG_FUNCTION_ARGS)
 {
 	char *name = needed_argument(fcinfo, 0, "job name");
-	char *schedule = text_argument(fcinfo, 1);
+	char *schedule = mj_argument_text(fcinfo, 1);
 	MjJob job;
 	MjJob old;
 
@@ -842,7 +836,7 @@ Datum
 mj_api_override_schedule(PG_FUNCTION_ARGS)
 {
 	char *name = needed_argument(fcinfo, 0, "job name");
-	char *schedule = text_argument(fcinfo, 1);
+	char *schedule = mj_argument_text(fcinfo, 1);
 	MjJob job;
 
 	PreventCommandIfReadOnly("jobs.override_schedule()");

@@ -24,6 +24,7 @@
 #include "utils/tuplestore.h"
 
 #include "api_mail.h"
+#include "argument.h"
 #include "clock.h"
 #include "guc.h"
 #include "job_store.h"
@@ -111,14 +112,6 @@ require_settings(void)
  * ------------------------------------------------------------------------
  */
 
-static char *
-text_argument(FunctionCallInfo fcinfo, int argument)
-{
-	if (PG_ARGISNULL(argument))
-		return NULL;
-	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
-}
-
 static void
 require_value(bool given, const char *what)
 {
@@ -133,15 +126,15 @@ static void
 take_arguments(FunctionCallInfo fcinfo, MjMail *mail)
 {
 	memset(mail, 0, sizeof(MjMail));
-	mail->recipient = text_argument(fcinfo, ARG_RECIPIENT);
-	mail->subject = text_argument(fcinfo, ARG_SUBJECT);
-	mail->body_text = text_argument(fcinfo, ARG_BODY_TEXT);
-	mail->body_html = text_argument(fcinfo, ARG_BODY_HTML);
-	mail->sender = text_argument(fcinfo, ARG_SENDER);
-	mail->reply_to = text_argument(fcinfo, ARG_REPLY_TO);
-	mail->cc = text_argument(fcinfo, ARG_CC);
-	mail->bcc = text_argument(fcinfo, ARG_BCC);
-	mail->source_key = text_argument(fcinfo, ARG_SOURCE_KEY);
+	mail->recipient = mj_argument_text(fcinfo, ARG_RECIPIENT);
+	mail->subject = mj_argument_text(fcinfo, ARG_SUBJECT);
+	mail->body_text = mj_argument_text(fcinfo, ARG_BODY_TEXT);
+	mail->body_html = mj_argument_text(fcinfo, ARG_BODY_HTML);
+	mail->sender = mj_argument_text(fcinfo, ARG_SENDER);
+	mail->reply_to = mj_argument_text(fcinfo, ARG_REPLY_TO);
+	mail->cc = mj_argument_text(fcinfo, ARG_CC);
+	mail->bcc = mj_argument_text(fcinfo, ARG_BCC);
+	mail->source_key = mj_argument_text(fcinfo, ARG_SOURCE_KEY);
 	mail->headers_isnull = PG_ARGISNULL(ARG_HEADERS);
 	if (!mail->headers_isnull)
 		mail->headers = PG_GETARG_DATUM(ARG_HEADERS);
@@ -374,7 +367,7 @@ mj_api_check_mail(PG_FUNCTION_ARGS)
 	int i;
 
 	InitMaterializedSRF(fcinfo, 0);
-	n = mj_mailer_check(text_argument(fcinfo, 0), steps);
+	n = mj_mailer_check(mj_argument_text(fcinfo, 0), steps);
 	for (i = 0; i < n; i++)
 	{
 		Datum values[3];

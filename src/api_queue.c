@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "access.h"
+#include "argument.h"
 #include "batch_store.h"
 #include "clock.h"
 #include "enqueue_store.h"
@@ -39,33 +40,24 @@ PG_FUNCTION_INFO_V1(mj_api_enqueue);
 PG_FUNCTION_INFO_V1(mj_api_enqueue_many);
 PG_FUNCTION_INFO_V1(mj_api_batch);
 
-static char *
-text_argument(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
 /* An instant; 0 if it is not given.  Raises 22023 for an infinite one. */
 static TimestampTz
-instant_argument(FunctionCallInfo fcinfo, int n, const char *option)
+finite_argument(FunctionCallInfo fcinfo, int n, const char *option)
 {
-	TimestampTz instant;
+	TimestampTz instant = mj_argument_instant(fcinfo, n);
 
-	if (PG_ARGISNULL(n))
-		return 0;
-	instant = PG_GETARG_TIMESTAMPTZ(n);
 	if (TIMESTAMP_NOT_FINITE(instant))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must be finite", option)));
-	return instant == 0 ? 1 : instant; /* 2000-01-01 UTC is given */
+	return instant;
 }
 
 /* A key; NULL if it is not given.  Raises 22023. */
 static char *
 key_argument(FunctionCallInfo fcinfo, int n, const char *option)
 {
-	char *key = text_argument(fcinfo, n);
+	char *key = mj_argument_text(fcinfo, n);
 
 	if (key != NULL && (key[0] == '\0' || strlen(key) > MAX_KEY))
 		ereport(ERROR,
@@ -82,7 +74,7 @@ static int
 choice_argument(FunctionCallInfo fcinfo, int n, const char *option,
 				const char *const *words, const char *list)
 {
-	char *value = text_argument(fcinfo, n);
+	char *value = mj_argument_text(fcinfo, n);
 	int i;
 
 	for (i = 0; value != NULL && words[i] != NULL; i++)
@@ -104,7 +96,7 @@ choice_argument(FunctionCallInfo fcinfo, int n, const char *option,
 static void
 take_job(FunctionCallInfo fcinfo, int n, const char *function, MjJob *job)
 {
-	char *name = text_argument(fcinfo, n);
+	char *name = mj_argument_text(fcinfo, n);
 
 	if (name == NULL)
 		ereport(ERROR,
@@ -162,12 +154,12 @@ take_options(FunctionCallInfo fcinfo, int first, int rest, const MjJob *job,
 	char *throttle_key = key_argument(fcinfo, rest + 2, "throttle_key");
 
 	mj_entry_of_job(job, now, entry);
-	entry->run_at = instant_argument(fcinfo, first, "run_at");
+	entry->run_at = finite_argument(fcinfo, first, "run_at");
 	if (!PG_ARGISNULL(first + 1))
 		entry->priority = PG_GETARG_INT32(first + 1);
 	if (key != NULL)
 		entry->concurrency_key = key;
-	entry->expires_at = instant_argument(fcinfo, rest + 1, "expires_at");
+	entry->expires_at = finite_argument(fcinfo, rest + 1, "expires_at");
 	if (throttle_key != NULL)
 		entry->throttle_key = throttle_key;
 	mj_entry_settle(entry, job, now);

@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 
 #include "access.h"
+#include "argument.h"
 #include "clock.h"
 #include "guc.h"
 #include "job_lookup.h"
@@ -32,12 +33,6 @@ PG_FUNCTION_INFO_V1(mj_view_why_not_here);
 
 #define MAX_NEXT_RUNS 10000
 
-static char *
-text_argument(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
 /* The schedule and zone that are the first two arguments; 22004, 22023. */
 static void
 open_arguments(FunctionCallInfo fcinfo, MjTimetable *timetable)
@@ -46,8 +41,8 @@ open_arguments(FunctionCallInfo fcinfo, MjTimetable *timetable)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("schedule must not be null")));
-	mj_schedule_open(timetable, text_argument(fcinfo, 0),
-					 text_argument(fcinfo, 1));
+	mj_schedule_open(timetable, mj_argument_text(fcinfo, 0),
+					 mj_argument_text(fcinfo, 1));
 }
 
 /* jobs.clock() returns timestamptz: the time that schedules go by. */
@@ -65,7 +60,7 @@ mj_api_is_valid(PG_FUNCTION_ARGS)
 	MjProblem problem;
 
 	PG_RETURN_BOOL(
-		mj_cron_parse(text_argument(fcinfo, 0), &schedule, NULL, &problem));
+		mj_cron_parse(mj_argument_text(fcinfo, 0), &schedule, NULL, &problem));
 }
 
 /* How many instants jobs.next_runs() is to give; raises 22023. */
@@ -137,7 +132,7 @@ mj_api_describe(PG_FUNCTION_ARGS)
 	initStringInfo(&words);
 	mj_cron_describe(timetable.schedule, &words);
 	if (!PG_ARGISNULL(1))
-		appendStringInfo(&words, " (%s)", text_argument(fcinfo, 1));
+		appendStringInfo(&words, " (%s)", mj_argument_text(fcinfo, 1));
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(words.data, words.len));
 }
 
@@ -190,7 +185,7 @@ mj_api_calendar(PG_FUNCTION_ARGS)
 {
 	TimestampTz from = window_argument(fcinfo, 0, "from_time");
 	TimestampTz to = window_argument(fcinfo, 1, "to_time");
-	char *name = text_argument(fcinfo, 2);
+	char *name = mj_argument_text(fcinfo, 2);
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	MjJob one;
 	MjJob *jobs = &one;
@@ -231,14 +226,14 @@ static void
 read_job(FunctionCallInfo fcinfo, MjJob *job)
 {
 	memset(job, 0, sizeof(MjJob));
-	job->planned = text_argument(fcinfo, 0);
-	job->timezone = text_argument(fcinfo, 1);
-	job->job_group = text_argument(fcinfo, 2);
+	job->planned = mj_argument_text(fcinfo, 0);
+	job->timezone = mj_argument_text(fcinfo, 1);
+	job->job_group = mj_argument_text(fcinfo, 2);
 	job->role = NameStr(*PG_GETARG_NAME(3));
 	job->role_oid = PG_ARGISNULL(4) ? InvalidOid : PG_GETARG_OID(4);
 	job->enabled = PG_GETARG_BOOL(5);
 	job->paused = PG_GETARG_BOOL(6);
-	job->pause_reason = text_argument(fcinfo, 7);
+	job->pause_reason = mj_argument_text(fcinfo, 7);
 	job->next_run_at = PG_ARGISNULL(8) ? 0 : PG_GETARG_TIMESTAMPTZ(8);
 	job->max_runs = PG_ARGISNULL(9) ? 0 : PG_GETARG_INT32(9);
 	job->runs = PG_ARGISNULL(10) ? 0 : PG_GETARG_INT32(10);

@@ -36,6 +36,7 @@
 #include "history_store.h"
 #include "mailer.h"
 #include "notices.h"
+#include "runlog.h"
 #include "schedule.h"
 #include "worker.h"
 #include "xact.h"
@@ -131,16 +132,6 @@ mj_attempt_must_commit_first(void)
 	return XactReadOnly && !TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 
-/*
- * Is the scheduler to look when a job's run has succeeded: for those that run
- * after it, or its next missed instant?  For held runs it is woken anyway.
- */
-static bool
-has_sequel(const MjJob *job)
-{
-	return job->has_successors || strcmp(job->catch_up, "all") == 0;
-}
-
 /* What an attempt came to whose command has succeeded. */
 static void
 set_success(const MjCommandResult *result, MjOutcome *outcome)
@@ -170,7 +161,7 @@ mj_attempt_write_success(const MjWork *work, const MjOutcome *outcome)
 	if (work->job.has_successors)
 		mj_chain_record_success(work->run.run_id, work->job.job_id);
 	mj_xact_run_ended(work->run.run_id);
-	if (has_sequel(&work->job))
+	if (mj_runlog_has_sequel(&work->job))
 		mj_xact_wake(0, MJ_LANE_NONE);
 }
 

@@ -92,6 +92,15 @@
 #define MJ_DROP_TEMPORARY_SLOTS() ReplicationSlotCleanup()
 #endif
 
+/* 16: a recheck may be told of which result relations it is. */
+#if PG_VERSION_NUM >= 160000
+#define MJ_EVAL_PLAN_QUAL_INIT(epq, estate) \
+	EvalPlanQualInit((epq), (estate), NULL, NIL, -1, NIL)
+#else
+#define MJ_EVAL_PLAN_QUAL_INIT(epq, estate) \
+	EvalPlanQualInit((epq), (estate), NULL, NIL, -1)
+#endif
+
 /* the index of a table's primary key */
 #if PG_VERSION_NUM >= 180000
 #define MJ_PRIMARY_KEY_INDEX(relation) \

@@ -6,8 +6,10 @@
  * A run of a gated job is held when it is due.  It is admitted when its job
  * has room (one run at a time, or max_running with overlap allow), no other
  * run of its concurrency key is ready or running, and the throttle of its job
- * lets it pass.  The jobs and the keys that have held runs are found by loose
- * index scans, so what a look costs does not depend on how many runs are held.
+ * lets it pass.  The jobs, and their lines, and the concurrency keys that have
+ * held runs are found by loose index scans, and of each line no more is read than
+ * there is room for: what a look costs grows with how many of these there are,
+ * not with how many runs each holds.
  *
  * Layer: stores.
  *
@@ -65,12 +67,14 @@ static MjStatement replaced_running = {
 
 /*
  * Of a key the first held run is a candidate, if none of that key is ready or
- * running; of what has no key the first of each line.  Of these the throttles
- * let pass some, and then each job takes as many as it has room for; a run that
- * waits to be tried again takes room, except where runs may overlap.  What was
- * enqueued does not mind that its job skips what overlaps.  A run that somebody
- * has locked, as to change what it is to do, waits until he has committed, and
- * nobody waits for him.  Each start that a throttle has let pass is noted.
+ * running; of what has no key the first of each line, no more than its job has
+ * room for.  Of these the throttles let pass some, and then each job takes as
+ * many as it has room for; a run that waits to be tried again takes room, except
+ * where runs may overlap.  What was enqueued does not mind that its job skips
+ * what overlaps.  A run that somebody has locked, as to change what it is to do,
+ * waits until he has committed, and nobody waits for him; it is found by its id,
+ * for an index of held runs, which the planner thinks small, would be read as a
+ * whole.  Each start that a throttle has let pass is noted.
  */
 static MjStatement admit = {
 	"WITH RECURSIVE " MJ_HELD_LINES ","
@@ -82,25 +86,6 @@ static MjStatement admit = {
 	"   WHERE q.state = 'held' AND q.concurrency_key > k.key"
 	"   ORDER BY q.concurrency_key LIMIT 1)"
 	"  FROM keys k WHERE k.key IS NOT NULL),"
-	" candidates AS ("
-	"  SELECT q.* FROM keys k CROSS JOIN LATERAL ("
-	"   SELECT run_id, job_id, throttle_key, priority, enqueued FROM jobs.queue"
-	"   WHERE state = 'held' AND concurrency_key = k.key"
-	"   ORDER BY priority, run_id LIMIT 1) q"
-	"  WHERE k.key IS NOT NULL AND NOT EXISTS (SELECT FROM jobs.queue a"
-	"   WHERE a.concurrency_key = k.key AND a.state IN ('ready', 'running'))"
-	"  UNION ALL"
-	"  SELECT q.* FROM lines l CROSS JOIN LATERAL ("
-	"   SELECT run_id, job_id, throttle_key, priority, enqueued FROM jobs.queue"
-	"   WHERE state = 'held' AND job_id = l.job_id AND throttle_key = l.key"
-	"   AND concurrency_key IS NULL ORDER BY priority, run_id"
-	"   LIMIT greatest(0, least(l.free, " MJ_ADMIT_LIMIT "))) q),"
-	" passed AS ("
-	"  SELECT c.* FROM (SELECT *, pg_catalog.row_number() OVER (PARTITION BY"
-	"    job_id, throttle_key ORDER BY priority, run_id) AS place"
-	"   FROM candidates) c"
-	"  JOIN lines l ON l.job_id = c.job_id AND l.key = c.throttle_key"
-	"  WHERE l.free IS NULL OR c.place <= l.free),"
 	" room AS MATERIALIZED ("
 	"  SELECT j.job_id, CASE WHEN j.overlap = 'allow' THEN j.max_running"
 	"   ELSE 1 - (SELECT pg_catalog.count(*) FROM jobs.queue a"
@@ -110,6 +95,27 @@ static MjStatement admit = {
 	"   j.overlap = 'skip' AS skips"
 	"  FROM (SELECT DISTINCT job_id FROM lines) h"
 	"  JOIN jobs.job j ON j.job_id = h.job_id),"
+	" candidates AS ("
+	"  SELECT q.* FROM keys k CROSS JOIN LATERAL ("
+	"   SELECT run_id, job_id, throttle_key, priority, enqueued FROM jobs.queue"
+	"   WHERE state = 'held' AND concurrency_key = k.key"
+	"   ORDER BY priority, run_id LIMIT 1) q"
+	"  WHERE k.key IS NOT NULL AND NOT EXISTS (SELECT FROM jobs.queue a"
+	"   WHERE a.concurrency_key = k.key AND a.state IN ('ready', 'running'))"
+	"  UNION ALL"
+	"  SELECT q.* FROM lines l JOIN room r ON r.job_id = l.job_id"
+	"  CROSS JOIN LATERAL ("
+	"   SELECT run_id, job_id, throttle_key, priority, enqueued FROM jobs.queue"
+	"   WHERE state = 'held' AND job_id = l.job_id AND throttle_key = l.key"
+	"   AND concurrency_key IS NULL ORDER BY priority, run_id"
+	"   LIMIT greatest(0, least(l.free, CASE WHEN NOT r.skips THEN r.n END,"
+	"    " MJ_ADMIT_LIMIT "))) q),"
+	" passed AS ("
+	"  SELECT c.* FROM (SELECT *, pg_catalog.row_number() OVER (PARTITION BY"
+	"    job_id, throttle_key ORDER BY priority, run_id) AS place"
+	"   FROM candidates) c"
+	"  JOIN lines l ON l.job_id = c.job_id AND l.key = c.throttle_key"
+	"  WHERE l.free IS NULL OR c.place <= l.free),"
 	" chosen AS ("
 	"  SELECT run_id FROM (SELECT p.run_id, r.n, p.enqueued AND r.skips AS alone,"
 	"    pg_catalog.row_number() OVER (PARTITION BY p.job_id,"
@@ -120,7 +126,7 @@ static MjStatement admit = {
 	"  UPDATE jobs.queue SET state = 'ready'"
 	"  WHERE run_id = ANY (ARRAY(SELECT run_id FROM jobs.queue"
 	"   WHERE run_id = ANY (ARRAY(SELECT run_id FROM chosen))"
-	"   AND state = 'held' FOR UPDATE SKIP LOCKED))"
+	"   AND state || '' = 'held' FOR UPDATE SKIP LOCKED))"
 	"  RETURNING run_id, attempt + 1 AS attempt, job_id, throttle_key),"
 	" noted AS ("
 	"  INSERT INTO jobs.throttle (run_id, attempt, job_id, throttle_key)"

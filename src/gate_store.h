@@ -18,7 +18,8 @@
 
 /*
  * The lines in which runs are held, by job and throttle key, and how many more
- * of each may start at $1 by the throttle of its job; NULL: any number.
+ * of each may start at $1 by the throttle of its job; NULL: any number.  An
+ * attempt that has not ended counts until it has started, and then for a period.
  */
 #define MJ_HELD_LINES \
 	"places (job_id, key) AS (" \
@@ -36,7 +37,10 @@
 	"    AND t.started_at > $1 - j.throttle_period)" \
 	"   - (SELECT pg_catalog.count(*) FROM jobs.throttle t" \
 	"    WHERE t.job_id = p.job_id AND t.throttle_key = p.key" \
-	"    AND t.started_at IS NULL) AS free" \
+	"    AND t.started_at IS NULL" \
+	"    AND NOT EXISTS (SELECT FROM jobs.queue q WHERE q.run_id = t.run_id" \
+	"     AND q.attempt = t.attempt AND q.state || '' = 'running'" \
+	"     AND q.started_at <= $1 - j.throttle_period)) AS free" \
 	"  FROM places p JOIN jobs.job j ON j.job_id = p.job_id)"
 
 extern bool mj_gate_any_held(void);

@@ -208,9 +208,10 @@ mj_history_withdraw_job(int64 job_id, const char *reason, TimestampTz now)
 	mj_store_leave(&scope);
 }
 
-/* Plan what is done for every run; for an executor that has nothing to do yet. */
+/* Learn what is needed for every run; for an executor that has nothing to do yet. */
 void
 mj_history_warm(void)
 {
-	mj_store_warm(&insert_statement);
+	mj_table_warm(&queue_table, false);
+	mj_table_warm(&log_table, true);
 }

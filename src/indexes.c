@@ -8,6 +8,7 @@
  * it down, takes longer than the rest of an insert.  So the predicates are
  * prepared once a session, until the relation cache says that the table or one
  * of its indexes has changed, and only indexes that take the row are opened.
+ * Where a trigger may change the row before it is inserted, all are.
  *
  * Layer: stores.
  *
@@ -22,7 +23,7 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/relcache.h"
+#include "utils/reltrigger.h"
 
 #include "indexes.h"
 
@@ -134,18 +135,11 @@ learn(MjIndexes *kept, Relation table)
 	kept->valid = kept->changes == changes;
 }
 
-/*
- * Open those indexes of a table, which the caller has opened and locked, that
- * take the row in a slot; ExecCloseIndices() closes them.
- */
-void
-mj_indexes_open(MjIndexes **kept_at, ResultRelInfo *info, EState *estate,
-				TupleTableSlot *slot)
+/* What is known of the indexes of a table, learnt now if need be. */
+static MjIndexes *
+indexes_of(MjIndexes **kept_at, Relation table)
 {
-	ExprContext *context = GetPerTupleExprContext(estate);
-	Relation table = info->ri_RelationDesc;
 	MjIndexes *kept;
-	int i;
 
 	if (*kept_at == NULL)
 		*kept_at = new_kept();
@@ -157,6 +151,41 @@ mj_indexes_open(MjIndexes **kept_at, ResultRelInfo *info, EState *estate,
 	}
 	if (!kept->valid)
 		learn(kept, table);
+	return kept;
+}
+
+/* Learn the indexes of a table ahead, which the caller has opened and locked. */
+void
+mj_indexes_warm(MjIndexes **kept_at, Relation table)
+{
+	(void) indexes_of(kept_at, table);
+}
+
+/* May a trigger change a row before it is inserted into a table? */
+static bool
+may_change_row(Relation table)
+{
+	return table->trigdesc != NULL && table->trigdesc->trig_insert_before_row;
+}
+
+/*
+ * Open those indexes of a table, which the caller has opened and locked, that
+ * take the row in a slot; ExecCloseIndices() closes them.
+ */
+void
+mj_indexes_open(MjIndexes **kept_at, ResultRelInfo *info, EState *estate,
+				TupleTableSlot *slot)
+{
+	ExprContext *context = GetPerTupleExprContext(estate);
+	MjIndexes *kept;
+	int i;
+
+	if (may_change_row(info->ri_RelationDesc))
+	{
+		ExecOpenIndices(info, false);
+		return;
+	}
+	kept = indexes_of(kept_at, info->ri_RelationDesc);
 	info->ri_NumIndices = 0;
 	info->ri_IndexRelationDescs = palloc(kept->n * sizeof(Relation));
 	info->ri_IndexRelationInfo = palloc(kept->n * sizeof(IndexInfo *));

@@ -26,14 +26,6 @@
 /* Leases that one transaction of a tick takes. */
 #define MJ_LAPSE_LIMIT 1000
 
-/* Has a leased run used up its job's time? */
-static bool
-has_timed_out(const MjRun *run, const MjJob *job, TimestampTz now)
-{
-	return job->timeout != NULL &&
-		run->started_at + (TimestampTz) mj_interval_usecs(job->timeout) <= now;
-}
-
 /* A leased run has used up its time: a failure. */
 static void
 time_out(const MjRun *run, const MjJob *job, TimestampTz now)
@@ -66,7 +58,7 @@ time_out_runs(TimestampTz now)
 		bool found;
 
 		mj_job_to_execute(&leases[i].run, 1, &job, &found);
-		if (found && has_timed_out(&leases[i].run, &job, now))
+		if (found && job.timeout != NULL) /* still */
 			time_out(&leases[i].run, &job, now);
 	}
 	return n >= MJ_LAPSE_LIMIT;
@@ -96,10 +88,13 @@ TimestampTz
 mj_lapse_pass(TimestampTz now)
 {
 	TimestampTz next = mj_lease_next_end();
+	bool more;
 
 	if (next > now)
 		return next;
-	if (time_out_runs(now) || take_back_runs(now))
+	more = time_out_runs(now);
+	more |= take_back_runs(now);
+	if (more)
 		return now;
 	next = mj_lease_next_end();
 	return next > now ? next : now + USECS_PER_SEC; /* locked */

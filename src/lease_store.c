@@ -114,27 +114,33 @@ static MjStatement next_end = {
 	0
 };
 
-/* What has run out of jobs that have a timeout, which may be the reason. */
+/* Has run q used up its job's time at $1?  A day of it has 24 hours. */
+#define HAS_TIMED_OUT \
+	"(SELECT (q.started_at AT TIME ZONE 'UTC' + j.timeout)" \
+	" <= ($1 AT TIME ZONE 'UTC') FROM jobs.job j" \
+	" WHERE j.job_id = q.job_id) IS TRUE"
+
+/* What has run out, and that because of its job's timeout. */
 static MjStatement lock_timed = {
 	"SELECT " LEASE_COLUMNS " FROM jobs.queue q WHERE q.run_id = ANY (ARRAY("
-	"  SELECT o.run_id FROM jobs.queue o WHERE o.lease_until <= $1"
-	"  AND (SELECT j.timeout FROM jobs.job j WHERE j.job_id = o.job_id)"
-	"   IS NOT NULL"
-	"  ORDER BY o.lease_until LIMIT $2)) AND q.lease_until <= $1"
+	"  SELECT q.run_id FROM jobs.queue q WHERE q.lease_until <= $1"
+	"  AND " HAS_TIMED_OUT
+	"  ORDER BY q.lease_until LIMIT $2)) AND q.lease_until <= $1"
 	" ORDER BY q.run_id FOR UPDATE SKIP LOCKED",
 	2,
 	{ TIMESTAMPTZOID, INT4OID }
 };
 
 /*
- * What has run out goes back, into the lane of its job, or ends with the last
- * crash that a run is granted, or where its job is gone.  All of it is logged.
+ * What has run out otherwise goes back, into the lane of its job, or ends with
+ * the last crash that a run is granted, or where its job is gone.  All of it is
+ * logged.
  */
 static MjStatement lapse = {
 	"WITH old AS MATERIALIZED ("
 	"  SELECT q.*, q.crashes + 1 AS crash FROM jobs.queue q"
-	"  WHERE q.lease_until <= $1 ORDER BY q.lease_until LIMIT $2"
-	"  FOR UPDATE SKIP LOCKED),"
+	"  WHERE q.lease_until <= $1 AND NOT " HAS_TIMED_OUT
+	"  ORDER BY q.lease_until LIMIT $2 FOR UPDATE SKIP LOCKED),"
 	" known AS MATERIALIZED ("
 	"  SELECT o.run_id, o.crash, j.*,"
 	"   coalesce(s.role_oid, 0::oid) AS role_oid FROM old o"
@@ -446,7 +452,7 @@ mj_lease_next_end(void)
 	return next;
 }
 
-/* Lock leases that have run out of jobs that have a timeout, up to limit. */
+/* Lock leases that have run out because of their jobs' timeouts, up to limit. */
 int
 mj_lease_lock_timed(TimestampTz now, int limit, MjLease **leases)
 {
@@ -472,8 +478,8 @@ read_lapsed(MjScope *scope, uint64 row, TimestampTz now, MjLapsedLease *lapsed)
 }
 
 /*
- * Take up to limit runs whose leases have run out from their workers: they are
- * ready again, or have ended with so many crashes.  Gives what was logged.
+ * Take up to limit runs whose leases have run out, but not because of their jobs'
+ * timeouts, from their workers: they are ready again, or have ended with so many crashes.  Gives what was logged.
  */
 int
 mj_lease_lapse(TimestampTz now, int limit, int max_crashes,

@@ -119,8 +119,8 @@ mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
  * Is the scheduler to look when a job's run has succeeded: for those that run
  * after it, or its next missed instant?  For held runs it is woken anyway.
  */
-static bool
-has_sequel(const MjJob *job)
+bool
+mj_runlog_has_sequel(const MjJob *job)
 {
 	return job->has_successors || strcmp(job->catch_up, "all") == 0;
 }
@@ -135,7 +135,7 @@ mj_runlog_completed(const MjRun *run, const MjRunOwner *owner,
 	if (job->has_successors)
 		mj_chain_record_success(run->run_id, job->job_id);
 	mj_xact_run_ended(run->run_id);
-	if (has_sequel(job))
+	if (mj_runlog_has_sequel(job))
 		mj_xact_wake(0, MJ_LANE_NONE);
 	mj_runlog_report(run, owner, outcome);
 }

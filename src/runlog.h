@@ -24,6 +24,8 @@
 /* Interruptions of the same run after which each counts as a crash. */
 #define MJ_MAX_INTERRUPTIONS 10
 
+extern bool mj_runlog_has_sequel(const MjJob *job);
+
 /* need a transaction */
 extern void mj_runlog_owner(const MjJob *job, MjRunOwner *owner);
 extern TimestampTz mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,

@@ -105,6 +105,21 @@ relation_oid(const char *name)
 	return oid;
 }
 
+/*
+ * Learn what a change of a table needs, and an insert of a row if one is to
+ * come, without making one.  Needs a transaction.
+ */
+void
+mj_table_warm(MjTable *table, bool insert)
+{
+	Relation relation = table_open(relation_oid(table->name), RowExclusiveLock);
+
+	find_columns(table, relation);
+	if (insert)
+		mj_indexes_warm(&table->indexes, relation);
+	table_close(relation, NoLock);
+}
+
 /* The next value of a sequence of schema jobs.  Needs a transaction. */
 int64
 mj_table_nextval(const char *sequence)
@@ -264,10 +279,12 @@ mj_table_delete(MjTable *table, Datum key, MjRowTest test, const void *arg)
 			ExecInitExtraTupleSlot(change.estate,
 								   RelationGetDescr(change.relation),
 								   &TTSOpsHeapTuple);
-		EPQState epq = { 0 };
+		EPQState epq;
 
+		MJ_EVAL_PLAN_QUAL_INIT(&epq, change.estate);
 		ExecStoreHeapTuple(tuple, slot, false);
 		ExecSimpleRelationDelete(change.info, change.estate, &epq, slot);
+		EvalPlanQualEnd(&epq);
 	}
 	systable_endscan(scan);
 	end_change(&change);

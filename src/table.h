@@ -30,6 +30,7 @@ typedef struct MjTable
 typedef bool (*MjRowTest)(const Datum *values, const bool *nulls,
 						  const void *arg);
 
+extern void mj_table_warm(MjTable *table, bool insert);
 extern int64 mj_table_nextval(const char *sequence);
 extern void mj_table_insert(MjTable *table, const MjParams *row);
 extern bool mj_table_find(MjTable *table, const char *index, Datum key,

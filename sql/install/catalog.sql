@@ -245,6 +245,7 @@ CREATE INDEX queue_lease_until_idx ON jobs.queue (lease_until) WHERE lease_until
 CREATE INDEX queue_job_id_idx ON jobs.queue (job_id, (state IN ('ready', 'running')));
 CREATE INDEX queue_held_job_idx ON jobs.queue (job_id, throttle_key, priority, run_id) WHERE state = 'held';
 CREATE INDEX queue_held_key_idx ON jobs.queue (concurrency_key, priority, run_id) WHERE state = 'held';
+CREATE INDEX queue_surplus_idx ON jobs.queue (job_id, run_id) WHERE state = 'held' AND attempt = 0 AND NOT enqueued;
 CREATE INDEX queue_key_idx ON jobs.queue (concurrency_key)
 	WHERE concurrency_key IS NOT NULL AND state IN ('ready', 'running');
 
@@ -261,7 +262,7 @@ CREATE TABLE jobs.throttle (
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000);
 COMMENT ON TABLE jobs.throttle IS 'starts that count for the throttles of jobs: attempts that were admitted; written by the scheduler only';
 COMMENT ON COLUMN jobs.throttle.attempt IS 'number of the attempt that was admitted';
-COMMENT ON COLUMN jobs.throttle.started_at IS 'when it started; NULL: not yet, as far as the scheduler has looked';
+COMMENT ON COLUMN jobs.throttle.started_at IS 'when it started; NULL: it has not ended, as far as the scheduler has looked';
 CREATE INDEX throttle_pending_idx ON jobs.throttle (run_id) WHERE started_at IS NULL;
 CREATE INDEX throttle_key_idx ON jobs.throttle (job_id, throttle_key, started_at);
 

@@ -312,6 +312,16 @@ ok(poll_until($node, "SELECT count(*) FROM jobs.history WHERE run_id = $run->{ru
     'after max_attempts a run is given up');
 is(sql('SELECT count(*) FROM jobs.queued'), 0, 'and gone from the queue');
 
+# a trigger may put a row into an index that would not have taken it
+sql(q{CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.worker := ''noted''; RETURN NEW; END';
+    CREATE TRIGGER note BEFORE INSERT ON jobs.run_log FOR EACH ROW EXECUTE FUNCTION note();
+    CREATE INDEX noted ON jobs.run_log (run_id) WHERE worker = 'noted'});
+job('noted', 'SELECT 1');
+$run = run_now('noted');
+is(sql(qq{SET enable_seqscan = off; SET enable_bitmapscan = off;
+    SELECT count(*) FROM jobs.run_log WHERE worker = 'noted' AND run_id = $run->{run_id}}), 1, 'a row that a trigger changes is in its indexes');
+sql(q{DROP INDEX jobs.noted; DROP TRIGGER note ON jobs.run_log});
+
 $session->query(q{SELECT status FROM jobs.run_now('never')});
 like($session->error, qr/NOTICE: .*tried again/, 'the caller is told of the next attempt');
 $session->quit;

@@ -174,6 +174,16 @@ sql("SELECT jobs.complete('$token')");
 sql('SELECT jobs.complete(token) FROM jobs.claim(\'slow\', 100)');
 settled();
 
+# more than one tick takes, of a job whose timeout is not the reason
+job('long', timeout => "'1 day'");
+sql(q{SELECT count(*) FROM jobs.enqueue_many('long', array_fill('{}'::jsonb, ARRAY[1001]))});
+poll_until($node, q{SELECT count(*) FROM jobs.queue WHERE state = 'ready'}, '1001');
+sql(q{BEGIN; SELECT jobs.claim('long', 1000, '50 ms'); SELECT jobs.claim('long', 1, '50 ms'); COMMIT});
+poll_until($node, q{SELECT count(*) FROM jobs.queue WHERE state = 'ready' AND crashes = 1}, '1001');
+is(sql(q{SELECT DISTINCT status FROM jobs.history WHERE job = 'long'}), 'crashed', 'many leases that lapse at once all go back');
+sql(q{SELECT jobs.unschedule('long')});
+settled();
+
 # a lease that has run out counts while the scheduler has not taken it back
 ($run, $token) = new_run('slow');
 sql("BEGIN; UPDATE jobs.queue SET lease_until = now() - interval '1 s'; SELECT jobs.complete('$token'); COMMIT");

@@ -120,6 +120,26 @@ sql(q{SELECT jobs.schedule('both', NULL, 'SELECT 1', throttle_limit => 2, thrott
 sql(q{SELECT jobs.enqueue('both', concurrency_key => 'c' || i) FROM generate_series(1, 5) i});
 counts_are('both', '2 3', 'several concurrency keys under one limit');
 
+# --- what was claimed and given back counts from its real start ------------------------------
+
+set_clock($node, '2030-01-02 12:00:00+00');
+sql(q{SELECT jobs.schedule('outside', NULL, handler => 'external', overlap => 'allow', throttle_limit => 1, throttle_period => '1 hour')});
+($first, $second) = split /\n/, sql(q{SELECT jobs.enqueue('outside') FROM generate_series(1, 2)});
+sub states_are { return ok(poll_until($node, "SELECT string_agg(state, ' ' ORDER BY run_id) FROM jobs.queue WHERE run_id IN ($first, $second)", $_[0]), $_[1]); }
+states_are('ready held', 'one is admitted');
+my $token = sql(q{SELECT token FROM jobs.claim('outside', lease => '10 hours')});
+one_more_look();
+sql("SELECT jobs.release('$token')");
+one_more_look();
+set_clock($node, '2030-01-02 12:30:00+00');
+$token = sql(q{SELECT token FROM jobs.claim('outside', lease => '10 hours')});
+set_clock($node, '2030-01-02 13:29:59+00');
+one_more_look();
+states_are('running held', 'the next waits for a period from there');
+set_clock($node, '2030-01-02 13:30:00+00');
+states_are('running ready', 'and no longer, while the first goes on');
+sql("SELECT jobs.cancel(run_id) FROM jobs.queue WHERE run_id IN ($first, $second)");
+
 # --- what is refused ---------------------------------------------------------------------------
 
 my $session = new_session($node);
