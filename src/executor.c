@@ -249,13 +249,8 @@ serve_group(MjWork *group, int n)
 static void
 rehearse_run(void *arg)
 {
-	MjCommand command = { .text = "SELECT 1", .args_isnull = true };
-	MjCommandResult result;
-
-	if (!mj_store_installed())
-		return;
-	mj_history_warm();
-	mj_runner_execute(&command, &result);
+	if (mj_store_installed())
+		mj_history_warm();
 }
 
 /*
