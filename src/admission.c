@@ -21,6 +21,18 @@
 #include "runlog.h"
 #include "throttle_store.h"
 
+/* End runs of jobs that were unscheduled before they were there to be ended. */
+static void
+end_orphans(void)
+{
+	MjRun *runs;
+	int n = mj_gate_take_orphans(&runs);
+	int i;
+
+	for (i = 0; i < n; i++)
+		mj_runlog_withdrawn(&runs[i], "its job was unscheduled");
+}
+
 /* End runs of jobs that replace, since a later one is there. */
 static void
 end_replaced(void)
@@ -61,6 +73,7 @@ mj_admission_pass(TimestampTz now, int64 **to_cancel, int *n, TimestampTz *next)
 	*next = DT_NOEND;
 	if (!mj_gate_any_held())
 		return false;
+	end_orphans();
 	end_replaced();
 	*n = mj_gate_replaced_running(to_cancel);
 	if (*n > 0)

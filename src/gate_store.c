@@ -47,6 +47,19 @@ static MjStatement any_held = {
 	"SELECT FROM jobs.queue WHERE state = 'held' LIMIT 1", 0
 };
 
+/* What is held of jobs that are gone; runs of others are not read. */
+static MjStatement take_orphans = {
+	"WITH RECURSIVE " HELD_JOBS
+	" DELETE FROM jobs.queue q WHERE q.run_id = ANY (ARRAY("
+	"  SELECT o.run_id FROM (SELECT h.job_id FROM held h WHERE NOT EXISTS ("
+	"    SELECT FROM jobs.job j WHERE j.job_id = h.job_id) OFFSET 0) g"
+	"  CROSS JOIN LATERAL (SELECT q.run_id FROM jobs.queue q"
+	"   WHERE q.state = 'held' AND q.job_id = g.job_id"
+	"   LIMIT " MJ_ADMIT_LIMIT " FOR UPDATE SKIP LOCKED) o))"
+	" RETURNING " MJ_RUN_COLUMNS,
+	0
+};
+
 static MjStatement take_replaced = {
 	"WITH RECURSIVE " REPLACING_JOBS
 	" DELETE FROM jobs.queue q WHERE q.run_id = ANY (ARRAY("
@@ -178,6 +191,13 @@ mj_gate_any_held(void)
 	any = mj_store_run(&any_held, NULL) > 0;
 	mj_store_leave(&scope);
 	return any;
+}
+
+/* Take runs out of the queue whose job is gone. */
+int
+mj_gate_take_orphans(MjRun **runs)
+{
+	return take_runs(&take_orphans, runs);
 }
 
 /* Take runs out of the queue that a later run of their job replaces. */

@@ -44,6 +44,7 @@
 	"  FROM places p JOIN jobs.job j ON j.job_id = p.job_id)"
 
 extern bool mj_gate_any_held(void);
+extern int mj_gate_take_orphans(MjRun **runs);
 extern int mj_gate_take_replaced(MjRun **runs);
 extern int mj_gate_replaced_running(int64 **run_ids);
 extern void mj_gate_admit(TimestampTz now);

@@ -172,15 +172,32 @@ static MjStatement lapse = {
 	{ TIMESTAMPTZOID, INT4OID, INT4OID }
 };
 
-/* Of each lane the first runs that are ready; the lanes by a loose scan. */
-static MjStatement ready = {
-	"WITH RECURSIVE l (lane) AS ("
-	"  (SELECT lane FROM jobs.queue WHERE state = 'ready' AND lane < 0"
-	"   ORDER BY lane LIMIT 1)"
-	"  UNION ALL SELECT (SELECT q.lane FROM jobs.queue q"
-	"   WHERE q.state = 'ready' AND q.lane > l.lane AND q.lane < 0"
-	"   ORDER BY q.lane LIMIT 1)"
+/* The lanes of workers outside that have ready runs, by a loose scan. */
+#define READY_LANES \
+	"l (lane) AS (" \
+	"  (SELECT lane FROM jobs.queue WHERE state = 'ready' AND lane < 0" \
+	"   ORDER BY lane LIMIT 1)" \
+	"  UNION ALL SELECT (SELECT q.lane FROM jobs.queue q" \
+	"   WHERE q.state = 'ready' AND q.lane > l.lane AND q.lane < 0" \
+	"   ORDER BY q.lane LIMIT 1)" \
 	"  FROM l WHERE l.lane IS NOT NULL)"
+
+/* What is ready in lanes of jobs that are gone; other lanes are not read. */
+static MjStatement take_orphans = {
+	"WITH RECURSIVE " READY_LANES
+	" DELETE FROM jobs.queue q WHERE q.run_id = ANY (ARRAY("
+	"  SELECT o.run_id FROM (SELECT l.lane FROM l WHERE NOT EXISTS ("
+	"    SELECT FROM jobs.job j WHERE j.job_id = -l.lane) OFFSET 0) g"
+	"  CROSS JOIN LATERAL (SELECT q.run_id FROM jobs.queue q"
+	"   WHERE q.state = 'ready' AND q.lane = g.lane"
+	"   ORDER BY q.priority, q.run_id LIMIT 1000 FOR UPDATE SKIP LOCKED) o))"
+	" RETURNING " MJ_RUN_COLUMNS,
+	0
+};
+
+/* Of each lane the first runs that are ready. */
+static MjStatement ready = {
+	"WITH RECURSIVE " READY_LANES
 	" SELECT l.lane, r.run_id, r.xmin FROM l CROSS JOIN LATERAL ("
 	"  SELECT q.run_id, q.xmin FROM jobs.queue q"
 	"  WHERE q.state = 'ready' AND q.lane = l.lane"
@@ -501,6 +518,19 @@ mj_lease_lapse(TimestampTz now, int limit, int max_crashes,
 		read_lapsed(&scope, row, now, &(*lapsed)[row]);
 	mj_store_leave(&scope);
 	return (int) n;
+}
+
+/* Take ready runs that no worker can ask for, their jobs gone, from the queue. */
+int
+mj_lease_take_orphans(MjRun **runs)
+{
+	MjScope scope;
+	int n;
+
+	mj_store_enter(&scope);
+	n = mj_queue_read_runs(&scope, mj_store_run(&take_orphans, NULL), runs);
+	mj_store_leave(&scope);
+	return n;
 }
 
 /* The first runs that are ready for workers, up to limit of each lane. */

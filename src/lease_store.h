@@ -83,6 +83,7 @@ extern int mj_lease_lock_timed(TimestampTz now, int limit, MjLease **leases);
 extern int mj_lease_lock_runs(const int64 *run_ids, int n, MjLease **leases);
 extern int mj_lease_lapse(TimestampTz now, int limit, int max_crashes,
 						  MjLapsedLease **lapsed);
+extern int mj_lease_take_orphans(MjRun **runs);
 extern int mj_lease_ready(int limit, MjReadyRun **runs);
 
 #endif /* MJ_LEASE_STORE_H */

@@ -58,8 +58,7 @@ static MjStatement prune = {
  * at least.
  */
 static MjStatement next_start = {
-	"WITH RECURSIVE " MJ_HELD_LINES
-	" SELECT min((SELECT s.started_at FROM ("
+	"WITH RECURSIVE " MJ_HELD_LINES " SELECT min((SELECT s.started_at FROM ("
 	"   SELECT coalesce(t.started_at, (SELECT q.started_at FROM jobs.queue q"
 	"     WHERE q.run_id = t.run_id AND q.attempt = t.attempt"
 	"     AND q.state || '' = 'running'), $1) AS started_at"

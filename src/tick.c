@@ -31,6 +31,7 @@
 #include "job_plan.h"
 #include "job_store.h"
 #include "lapse.h"
+#include "lease_store.h"
 #include "mail_store.h"
 #include "retention_store.h"
 #include "runlog.h"
@@ -60,6 +61,21 @@ skip_overlapping(TimestampTz now)
 
 	for (i = 0; i < n; i++)
 		mj_runlog_passed_over(&runs[i], "another run has not ended");
+}
+
+/*
+ * Runs for workers outside whose job was unscheduled before they were there to be
+ * ended; executors find those that are theirs.
+ */
+static void
+end_orphans(void)
+{
+	MjRun *runs;
+	int n = mj_lease_take_orphans(&runs);
+	int i;
+
+	for (i = 0; i < n; i++)
+		mj_runlog_withdrawn(&runs[i], "its job was unscheduled");
 }
 
 /*
@@ -430,6 +446,7 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	more |= mj_queue_promote(now) >= MJ_PROMOTE_LIMIT;
 	tick->held =
 		mj_admission_pass(now, &tick->replaced, &tick->nreplaced, &admission);
+	end_orphans();
 	more |= mj_batch_end_pass(now, &tick->batches);
 	find_lanes(now, tick);
 	add_upcoming_lanes(tick, now);

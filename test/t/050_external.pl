@@ -210,6 +210,18 @@ sql(q{SELECT jobs.unschedule('short lived')});
 ends_as($run, 'cancelled', 'unscheduling ends what workers have');
 like(error_of("SELECT jobs.complete('$token')"), qr/55000: .*unscheduled/s, 'who are told');
 
+# what is enqueued while its job goes
+foreach my $overlap ('allow', 'queue')
+{
+    job('going', overlap => "'$overlap'");
+    $session->query('BEGIN');
+    $run = $session->query(q{SELECT jobs.enqueue('going')});
+    sql(q{SELECT jobs.unschedule('going')});
+    $session->query('COMMIT');
+    settled();
+    ends_as($run, 'cancelled', "a run that comes after its job has gone, overlap $overlap");
+}
+
 sql(q{SELECT jobs.pause('resize')});
 ($run, $token) = new_run('resize');
 sql("SELECT jobs.complete('$token')");
