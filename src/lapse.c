@@ -112,5 +112,5 @@ mj_lapse_revoke(const int64 *run_ids, int n, const char *reason)
 
 	n = mj_lease_lock_runs(run_ids, n, &leases);
 	for (i = 0; i < n; i++)
-		mj_runlog_revoked(&leases[i].run, reason);
+		mj_runlog_cancelled(&leases[i].run, reason);
 }

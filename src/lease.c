@@ -115,7 +115,7 @@ mj_lease_cancel(int64 run_id, const char *reason)
 
 	if (!mj_lease_lock_run(run_id, &lease))
 		return false;
-	mj_runlog_revoked(&lease.run, reason);
+	mj_runlog_cancelled(&lease.run, reason);
 	return true;
 }
 
@@ -128,5 +128,5 @@ mj_lease_cancel_job(const MjJob *job, const char *reason)
 	int i;
 
 	for (i = 0; i < n; i++)
-		mj_runlog_revoked(&leases[i].run, reason);
+		mj_runlog_cancelled(&leases[i].run, reason);
 }

@@ -140,9 +140,12 @@ mj_runlog_completed(const MjRun *run, const MjRunOwner *owner,
 	mj_runlog_report(run, owner, outcome);
 }
 
-/* A run is taken from a worker outside, for good; its lease is locked. */
+/*
+ * A claimed run is cancelled by who has not begun it; or it is taken from a worker
+ * outside, for good, whose lease is locked.
+ */
 void
-mj_runlog_revoked(const MjRun *run, const char *reason)
+mj_runlog_cancelled(const MjRun *run, const char *reason)
 {
 	MjRunOwner owner;
 	MjOutcome outcome = { 0 };
@@ -172,23 +175,6 @@ mj_runlog_refused(const MjRun *run, const MjRunOwner *owner,
 	outcome.finished_at = mj_clock_now();
 	finish(run, owner, &outcome);
 	mj_runlog_report(run, owner, &outcome);
-}
-
-/* A run that was claimed was cancelled before it was begun. */
-void
-mj_runlog_cancelled(const MjRun *run, const char *reason)
-{
-	MjRunOwner owner;
-	MjOutcome outcome = { 0 };
-
-	find_owner(run, &owner);
-	outcome.status = "cancelled";
-	outcome.rows_isnull = true;
-	outcome.sqlstate = "57014";
-	outcome.error = reason;
-	outcome.finished_at = mj_clock_now();
-	finish(run, &owner, &outcome);
-	mj_runlog_report(run, &owner, &outcome);
 }
 
 /* Attempts of a run that ended neither as a failure nor as a crash. */

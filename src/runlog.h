@@ -32,7 +32,6 @@ extern TimestampTz mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
 									const MjOutcome *outcome, const MjJob *job);
 extern void mj_runlog_completed(const MjRun *run, const MjRunOwner *owner,
 								const MjOutcome *outcome, const MjJob *job);
-extern void mj_runlog_revoked(const MjRun *run, const char *reason);
 extern void mj_runlog_refused(const MjRun *run, const MjRunOwner *owner,
 							  const MjRoleProblem *problem);
 extern void mj_runlog_cancelled(const MjRun *run, const char *reason);
