@@ -123,7 +123,7 @@ queue_bench()
     shift 2
     case "$database" in motionify_jobs* | plain*) database=postgres ;; esac
     mj_run env "PGHOST=$MJ_WORK/s" PGUSER=postgres "REDIS_SOCKET=$MJ_WORK/redis/socket" \
-        timeout -k 5 120 "$queue_node" "$MJ_WORK/peers/bench.js" "$test" "$name" "$database" "$@" 2>"$MJ_WORK/peer.log" || {
+        timeout -k 5 400 "$queue_node" "$MJ_WORK/peers/bench.js" "$test" "$name" "$database" "$@" 2>"$MJ_WORK/peer.log" || {
         printf '%s: %s %s failed:\n' "$name" "$test" "$*" >&2
         tail -n 15 "$MJ_WORK/peer.log" >&2
     }
