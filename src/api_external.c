@@ -183,14 +183,7 @@ require_external(FunctionCallInfo fcinfo, MjJob *job)
 			 errdetail("Its runs are executed in the server."),
 			 errhint(
 				 "jobs.schedule(..., handler => 'external') has workers outside do them.")));
-	if (job->foreign_origin)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg(
-				 "job \"%s\" was defined in another database, it does not run here",
-				 job->name),
-			 errhint("jobs.adopt() makes all jobs this database's own.")));
+	mj_job_check_own(job);
 }
 
 /* Is no run of this database to be started now, by settings or a drain? */

@@ -15,7 +15,8 @@
  *   begun, whatever the table says; the scheduler's sweep gives it back.
  * - After a crash the table alone is left.  There the first of a worker's runs
  *   is the one that was at hand: those before it have ended, and are no longer
- *   in the queue; those after it were not begun, and know nothing of it.
+ *   in the queue; those after it were not begun, unless they were in one
+ *   transaction with it (group.c), and know nothing of it.
  *
  * Layer: loops.
  *

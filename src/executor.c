@@ -57,7 +57,6 @@
 static MemoryContext work_context = NULL; /* reset for every run */
 static MjWork current;			  /* valid while the slot names its run */
 static int served = 0;			  /* runs and batches so far */
-static bool was_woken = false;	  /* not by the clock, since the last claim */
 static bool must_be_last = false; /* the run at hand has a process of its own */
 
 /*
@@ -245,32 +244,10 @@ serve_group(MjWork *group, int n)
 	served += served_now;
 }
 
-/* What rehearse() does, in a transaction. */
-static void
-rehearse_run(void *arg)
-{
-	if (mj_store_installed())
-		mj_history_warm();
-}
-
-/*
- * This executor was woken, and there is nothing to do: a run is due in a moment.
- * Go through what executing it takes, for what has long been idle is neither in
- * the processors' caches nor, on some virtual machines, in memory.
- */
-static void
-rehearse(void)
-{
-	MemoryContextReset(work_context);
-	(void) mj_worker_do_bounded(work_context, false, MJ_HELD_UP_CLAIM,
-								rehearse_run, NULL);
-	clean_session();
-}
-
 /*
  * Claim the lane's next runs; false when it has none.  The slot says idle
  * before the queue is looked at, so that whoever commits a run after the look
- * wakes this executor.  Who was woken for nothing rehearses, and is to look again.
+ * wakes this executor.
  */
 static bool
 claim_runs(void)
@@ -281,12 +258,6 @@ claim_runs(void)
 	claimed = mj_batch_claim(served);
 	if (claimed == MJ_CLAIMED_LOCKED)
 		wait_for_lock();
-	if (claimed == MJ_CLAIMED_NOTHING && was_woken)
-	{
-		rehearse();
-		claimed = MJ_CLAIMED_SOME; /* perhaps, meanwhile */
-	}
-	was_woken = false;
 	return claimed != MJ_CLAIMED_NOTHING;
 }
 
@@ -439,7 +410,6 @@ wait_for_work(bool fresh)
 	}
 	if (mj_my_slot->state == MJ_SLOT_IDLE) /* else it was woken */
 		(void) mj_worker_wait(Max(ms, 0), &reloaded);
-	was_woken = mj_my_slot->state != MJ_SLOT_IDLE;
 }
 
 /* Main function of an executor; started by the launcher. */

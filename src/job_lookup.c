@@ -219,6 +219,20 @@ mj_job_require_locked(const char *name, MjJob *job)
 		mj_job_lookup_failed(name);
 }
 
+/* Raise 55000 if a job was defined in another database, and does not run here. */
+void
+mj_job_check_own(const MjJob *job)
+{
+	if (job->foreign_origin)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg(
+				 "job \"%s\" was defined in another database, it does not run here",
+				 job->name),
+			 errhint("jobs.adopt() makes all jobs this database's own.")));
+}
+
 /*
  * Raise unless runs of a job will be done here, as its role, sooner or later:
  * 55000, 42704.
@@ -233,14 +247,7 @@ mj_job_check_runs_here(const MjJob *job)
 			 errmsg("motionify_jobs is not preloaded"),
 			 errhint(
 				 "Add motionify_jobs to shared_preload_libraries and restart the server.")));
-	if (job->foreign_origin)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg(
-				 "job \"%s\" was defined in another database, it does not run here",
-				 job->name),
-			 errhint("jobs.adopt() makes all jobs this database's own.")));
+	mj_job_check_own(job);
 	if (!OidIsValid(job->role_oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

@@ -15,6 +15,7 @@
 extern void mj_job_require(const char *name, MjJob *job);
 extern void mj_job_require_locked(const char *name, MjJob *job);
 extern void mj_job_lookup_failed(const char *name);
+extern void mj_job_check_own(const MjJob *job);
 extern void mj_job_check_runs_here(const MjJob *job);
 
 #endif /* MJ_JOB_LOOKUP_H */

@@ -390,8 +390,8 @@ look_ahead(void *arg)
 
 /*
  * Something is due in a moment: go through what starting it takes, and have
- * executors do the same, so that what has long been idle is in memory and in the
- * processors' caches by then.
+ * executors look at the queue, so that what has long been idle is in memory and in
+ * the processors' caches by then.
  */
 static void
 rehearse(TimestampTz now)
@@ -404,6 +404,23 @@ rehearse(TimestampTz now)
 	if (mj_worker_do_bounded(tick_context, false, MJ_HELD_UP_TICK, look_ahead,
 							 &this))
 		wake_executors(&found);
+}
+
+/*
+ * When to look next: when something is due, or before that, to start executors or,
+ * if they are there, to rehearse.
+ */
+static void
+plan_next_look(TimestampTz next_due, TimestampTz now)
+{
+	bool prestarts = next_due - MJ_PRESTART_US > now;
+
+	known.next_due = known.next_look = next_due;
+	known.rehearses = !prestarts && next_due > now + 5 * MJ_REHEARSE_US;
+	if (prestarts)
+		known.next_look -= MJ_PRESTART_US;
+	else if (known.rehearses)
+		known.next_look -= MJ_REHEARSE_US;
 }
 
 /* Look at the tables, and tell everybody what was found. */
@@ -433,14 +450,7 @@ tick(TimestampTz now, bool first, bool woken)
 	MJ_FAULT("scheduler-answered");
 	known.ticked = true;
 	known.slept = false;
-	known.next_due = found.next_due;
-	known.next_look = found.next_due;
-	if (found.next_due - MJ_PRESTART_US > now)
-		known.next_look = found.next_due - MJ_PRESTART_US;
-	known.rehearses = known.next_look == found.next_due &&
-		found.next_due > now + 5 * MJ_REHEARSE_US;
-	if (known.rehearses)
-		known.next_look -= MJ_REHEARSE_US;
+	plan_next_look(found.next_due, now);
 	wake_executors(&found);
 	publish_lanes(&found);
 	publish_held(found.held, found.batches);

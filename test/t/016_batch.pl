@@ -63,6 +63,20 @@ ok(poll_until($node, "SELECT status FROM jobs.history WHERE run_id = $long", 'su
 $node->append_conf('postgresql.conf', "motionify_jobs.max_workers = 1\n");
 $node->reload;
 
+# --- what comes later and is more urgent -----------------------------------------
+
+# Claims begin where the last one ended, which is after such a run's place.
+$gate->query('SELECT pg_advisory_lock(1)');
+sql('TRUNCATE effect');
+($long) = queue(1, 0);
+ok(poll_until($node, 'SELECT run_id FROM jobs.active', $long), 'a long run is at hand');
+sql(q{SELECT jobs.enqueue('short') FROM generate_series(1, 3)});
+my $urgent = sql(q{SELECT jobs.enqueue('short', priority => -10)});
+$gate->query('SELECT pg_advisory_unlock(1)');
+ok(poll_until($node, 'SELECT count(*) FROM effect', '5'), 'all are done');
+is(sql("SELECT run_id FROM jobs.history WHERE job = 'short' AND trigger = 'queue' ORDER BY started_at LIMIT 1"),
+   $urgent, 'the urgent one before the others');
+
 # --- cancelled while it is claimed -------------------------------------------
 
 # From here on nothing is given back because it waits.
