@@ -332,7 +332,10 @@ mj_mime_check_message(const MjMessage *message, MjProblem *problem)
 	if (message->date < 0 || message->date > MAX_DATE)
 		return mj_mime_refuse(problem, NULL, NULL,
 							  "date of message is out of range");
-	return check_headers(message, problem) &&
+	return (message->original_to == NULL ||
+			mj_mime_check_value("original recipient", message->original_to,
+								problem)) &&
+		check_headers(message, problem) &&
 		check_unsubscribe(message->unsubscribe, problem) &&
 		mj_mime_check_attachments(message, problem);
 }
@@ -380,6 +383,7 @@ mj_mime_size_bound(const MjMessage *message)
 	size_t bound = 2048 + header_bound(message->from) +
 		header_bound(message->reply_to) + list_bound(&message->to) +
 		list_bound(&message->cc) + header_bound(message->subject) +
+		header_bound(message->original_to) +
 		header_bound(message->unsubscribe) + body_bound(message->text) +
 		body_bound(message->html);
 
@@ -464,6 +468,8 @@ put_headers(StringInfo out, const MjMessage *message, MjProblem *problem)
 	for (int i = 0; i < message->nheaders; i++)
 		mj_mime_put_header(out, message->headers[i].name,
 						   message->headers[i].value);
+	if (message->original_to)
+		mj_mime_put_header(out, "X-Original-To", message->original_to);
 	put_unsubscribe(out, message->unsubscribe);
 	appendStringInfoString(out, "MIME-Version: 1.0\r\n");
 	return true;

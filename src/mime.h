@@ -72,6 +72,7 @@ typedef struct MjMessage
 	int64 date;				 /* Unix seconds, UTC */
 	const MjHeader *headers; /* extra ones, written after ours */
 	int nheaders;
+	const char *original_to; /* who would have got it, for a header; or NULL */
 	const char *unsubscribe; /* URLs separated by blanks, or NULL */
 	const MjAttachment *attachments;
 	int nattachments;

@@ -73,10 +73,30 @@ check_part_headers(const char *s)
 	}
 }
 
+/* The parts of a multipart/mixed message, if it is one */
+static void
+check_parts(const char *s)
+{
+	static const char mixed[] =
+		"\r\nContent-Type: multipart/mixed;\r\n boundary=\"";
+	char boundary[64] = "--";
+	const char *at = strstr(s, mixed);
+
+	if (at == NULL || at > strstr(s, "\r\n\r\n"))
+		return;
+	at += strlen(mixed);
+	strncat(boundary, at, strcspn(at, "\""));
+	strlcat(boundary, "\r\n", sizeof(boundary));
+	while ((at = strstr(at, boundary)) != NULL)
+	{
+		at += strlen(boundary);
+		check_part_headers(at);
+	}
+}
+
 static void
 check_message(const char *s, size_t length, bool utf8)
 {
-	const char *mixed = strstr(s, "m\"\r\n\r\n");
 	bool in_header = true;
 	size_t at = 0;
 
@@ -93,12 +113,7 @@ check_message(const char *s, size_t length, bool utf8)
 			check_header_line(s + at);
 		at += n + 2;
 	}
-	for (const char *part = mixed; part; part = strstr(part, "m\r\nContent-"))
-	{
-		if (part != mixed)
-			check_part_headers(part + 3);
-		part++;
-	}
+	check_parts(s);
 }
 
 /* Has the message, as far as it shows, an address that is not ASCII? */
