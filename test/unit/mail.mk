@@ -87,3 +87,15 @@ fuzz-mail: $(MAIL_FUZZ)
 		-max_len=4096 -artifact_prefix=build/ build/corpus/mime
 	build/dkim_fuzz -max_total_time=$(FUZZ_SECONDS) \
 		-max_len=4096 -artifact_prefix=build/ build/corpus/dkim
+
+# How long a message takes, without and with signatures.
+.PHONY: bench-mime
+bench-mime: build/mime_bench
+	openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out build/rsa.pem
+	openssl genpkey -algorithm ED25519 -out build/ed25519.pem
+	build/mime_bench build/rsa.pem build/ed25519.pem
+
+build/mime_bench: test/unit/mime_bench.c src/dkim.c $(MIME_SOURCES) $(MAIL_HEADERS)
+	@mkdir -p build
+	$(CC) $(MAIL_CFLAGS) -O2 -UUSE_ASSERT_CHECKING -o $@ $(filter %.c,$^) \
+		$(MIME_LIBS) $(DKIM_LIBS) $(MAIL_LIBS)
