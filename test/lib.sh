@@ -141,7 +141,7 @@ mj_need_npm()
 {
     local to=$MJ_WORK/npm package missing=
     for package in "$@"; do
-        [ -d "$to/node_modules/$package" ] || missing+=" $package"
+        [ -d "$to/node_modules/${package%@*}" ] || missing+=" $package"
     done
     if [ -n "$missing" ]; then
         command -v npm >/dev/null || mj_need npm
