@@ -19,6 +19,9 @@ SELECT jobs.send_mail('a@example.com', 'subject', 'text');
 SET motionify_jobs.smtp_url = 'gopher://localhost';
 SET motionify_jobs.smtp_url = 'smtp://user:secret@localhost';
 \set VERBOSITY terse
+SET motionify_jobs.smtp_url = 'http://localhost';
+SET motionify_jobs.smtp_url = 'file:relative';
+SET motionify_jobs.smtp_url = 'localhost:25';
 SET motionify_jobs.smtp_url = 'file:///nowhere/at/all';
 CALL jobs.deliver_mail();
 SET motionify_jobs.smtp_url = 'smtp://mail.example.com';

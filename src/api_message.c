@@ -153,7 +153,7 @@ mj_api_preview_mail(PG_FUNCTION_ARGS)
 	MjMail mail;
 	MjMailContent *content;
 	MjMailDraft draft;
-	MjMailTrouble trouble;
+	MjMailTrouble trouble = { 0 };
 	MjProblem problem;
 	TimestampTz due_at;
 

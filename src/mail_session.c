@@ -144,15 +144,18 @@ take_password(char *password, size_t length, MjMailTrouble *trouble)
 static bool
 read_password(char *password, MjMailTrouble *trouble)
 {
+	MjProblem problem;
 	size_t length;
+	int sqlstate;
 
 	password[0] = '\0';
 	if (*mj_smtp_password_file == '\0')
 		return true;
-	trouble->sqlstate =
-		mj_secret_file_read(PASSWORD_FILE, mj_smtp_password_file, password,
-							MAX_PASSWORD, &length, &trouble->problem);
-	return trouble->sqlstate == 0 && take_password(password, length, trouble);
+	sqlstate = mj_secret_file_read(PASSWORD_FILE, mj_smtp_password_file,
+								   password, MAX_PASSWORD, &length, &problem);
+	if (sqlstate != 0)
+		return refuse(trouble, sqlstate, problem.hint, "%s", problem.message);
+	return take_password(password, length, trouble);
 }
 
 /* Is plain text allowed where it is asked for? */

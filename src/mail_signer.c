@@ -34,6 +34,15 @@ static struct
 	char selector[256];
 } signer;
 
+/* Fill in the trouble, and return false. */
+static bool
+refuse(MjMailTrouble *trouble, int sqlstate, const MjProblem *problem)
+{
+	trouble->sqlstate = sqlstate;
+	trouble->problem = *problem;
+	return false;
+}
+
 /* Is the file the one that was loaded, as far as can be told? */
 static bool
 is_loaded(const char *path)
@@ -95,28 +104,30 @@ take_key(const char *path, const char *pem, size_t length,
 	signer.key = key;
 	if (key != NULL)
 		return true;
-	trouble->sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+	refuse(trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, &problem);
 	snprintf(trouble->problem.message, sizeof(trouble->problem.message),
 			 KEY_FILE " \"%s\" cannot be used: %s", path, problem.message);
-	strlcpy(trouble->problem.hint, problem.hint, sizeof(trouble->problem.hint));
 	return false;
 }
 
-/* Load the key of a file. */
+/* Load the key of a file.  Leaves the trouble alone if there is none. */
 static bool
 load_key(const char *path, MjMailTrouble *trouble)
 {
 	char *pem = palloc(MAX_KEY_FILE);
 	size_t length = 0;
+	MjProblem problem;
+	int sqlstate;
 	bool ok;
 
 	forget_key();
 	strlcpy(signer.path, path, sizeof(signer.path));
 	if (stat(path, &signer.file) != 0)
 		memset(&signer.file, 0, sizeof(signer.file));
-	trouble->sqlstate = mj_secret_file_read(KEY_FILE, path, pem, MAX_KEY_FILE,
-											&length, &trouble->problem);
-	ok = trouble->sqlstate == 0 && take_key(path, pem, length, trouble);
+	sqlstate = mj_secret_file_read(KEY_FILE, path, pem, MAX_KEY_FILE, &length,
+								   &problem);
+	ok = sqlstate == 0 ? take_key(path, pem, length, trouble) :
+						 refuse(trouble, sqlstate, &problem);
 	explicit_bzero(pem, MAX_KEY_FILE);
 	pfree(pem);
 	return ok;
@@ -124,13 +135,12 @@ load_key(const char *path, MjMailTrouble *trouble)
 
 /*
  * Make ready to sign as the settings say, or not to sign.  False with the
- * trouble if what they name cannot be used: then nothing may be sent.  Any
- * process, any time; reads the key only when it is another one.
+ * trouble if what they name cannot be used: then nothing may be sent; else it
+ * is left alone.  Any process, any time; reads the key only when it is another one.
  */
 bool
 mj_mail_signer_check(MjMailTrouble *trouble)
 {
-	memset(trouble, 0, sizeof(*trouble));
 	if (*mj_dkim_key_file == '\0')
 	{
 		forget_key();
@@ -138,15 +148,17 @@ mj_mail_signer_check(MjMailTrouble *trouble)
 	}
 	if (*mj_dkim_selector == '\0')
 	{
-		trouble->sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-		strlcpy(trouble->problem.message,
+		MjProblem problem = { 0 };
+
+		strlcpy(problem.message,
 				"motionify_jobs.dkim_key_file is set, but no dkim_selector",
-				sizeof(trouble->problem.message));
+				sizeof(problem.message));
 		strlcpy(
-			trouble->problem.hint,
+			problem.hint,
 			"Set motionify_jobs.dkim_selector to the name of the key's DNS record, the part before \"._domainkey\".",
-			sizeof(trouble->problem.hint));
-		return false;
+			sizeof(problem.hint));
+		return refuse(trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					  &problem);
 	}
 	strlcpy(signer.domain, mj_dkim_domain, sizeof(signer.domain));
 	strlcpy(signer.selector, mj_dkim_selector, sizeof(signer.selector));
