@@ -54,7 +54,7 @@ dispatch_cron()
 print_cold()
 {
     cc -O1 -o "$MJ_WORK/cold" "$MJ_SRC/bench/cold.c" &&
-        printf '%-34s %s microseconds for each page that it touches first\n' 'a process that was idle for 2 s' "$("$MJ_WORK/cold")"
+        printf '%-34s %s(ordinary, huge) microseconds for each 4 kB page that it touches first\n' 'a process that was idle for 2 s' "$("$MJ_WORK/cold")"
 }
 
 bench_dispatch()

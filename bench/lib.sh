@@ -25,6 +25,7 @@ bench_open()
 reserve_huge_pages()
 {
     local file=/proc/sys/vm/nr_hugepages
+    [ -r $file ] || return 0
     huge_pages=$(cat $file)
     if [ -w $file ] && [ "$huge_pages" -lt 200 ]; then
         trap 'echo $huge_pages >/proc/sys/vm/nr_hugepages; mj_close' EXIT

@@ -81,8 +81,9 @@ require_preload(void)
 			 "Add motionify_jobs to shared_preload_libraries and restart the server.")));
 }
 
-static void
-raise_problem(int sqlstate, const MjProblem *problem)
+/* Raise what is wrong with a mail, or with the settings of mail. */
+void
+mj_mail_raise(int sqlstate, const MjProblem *problem)
 {
 	ereport(ERROR,
 			(errcode(sqlstate), errmsg("%s", problem->message),
@@ -97,7 +98,7 @@ require_configured(void)
 	MjMailTrouble trouble;
 
 	if (!mj_mailer_check_configured(&trouble))
-		raise_problem(trouble.sqlstate, &trouble.problem);
+		mj_mail_raise(trouble.sqlstate, &trouble.problem);
 }
 
 /* That, and whatever else is wrong with the settings. */
@@ -107,7 +108,7 @@ require_settings(void)
 	MjMailTrouble trouble;
 
 	if (!mj_mailer_check_settings(&trouble))
-		raise_problem(trouble.sqlstate, &trouble.problem);
+		mj_mail_raise(trouble.sqlstate, &trouble.problem);
 }
 
 /* ------------------------------------------------------------------------
@@ -185,7 +186,7 @@ check_mail(const MjMail *mail, TimestampTz send_at)
 				 errmsg("mail has no sender"),
 				 errhint("Give sender, or set motionify_jobs.mail_from.")));
 	if (!mj_mail_check(mail, send_at, &problem))
-		raise_problem(ERRCODE_INVALID_PARAMETER_VALUE, &problem);
+		mj_mail_raise(ERRCODE_INVALID_PARAMETER_VALUE, &problem);
 }
 
 /* Queue the run of a mail, and wake who sends it at commit. */

@@ -10,6 +10,9 @@
 #ifndef MJ_API_MAIL_H
 #define MJ_API_MAIL_H
 
+#include "pure.h"
+
+extern void mj_mail_raise(int sqlstate, const MjProblem *problem);
 extern bool mj_mail_probe(char **detail, char **hint);
 
 #endif /* MJ_API_MAIL_H */

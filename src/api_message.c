@@ -17,6 +17,7 @@
 #include "utils/lsyscache.h"
 
 #include "access.h"
+#include "api_mail.h"
 #include "api_message.h"
 #include "mail_content.h"
 #include "mail_signer.h"
@@ -134,15 +135,6 @@ find_mail(int64 mail_id, MjMail *mail, TimestampTz *due_at)
 				 "Only operators, and members of the role that sent it, may see what is in it.")));
 }
 
-static void
-raise_problem(int sqlstate, const MjProblem *problem)
-{
-	ereport(ERROR,
-			(errcode(sqlstate), errmsg("%s", problem->message),
-			 problem->detail[0] ? errdetail("%s", problem->detail) : 0,
-			 problem->hint[0] ? errhint("%s", problem->hint) : 0));
-}
-
 /*
  * jobs.preview_mail(mail_id) returns bytea: the bytes that would be sent now;
  * 42704, 42501, and what keeps mail from being rendered or signed.
@@ -161,12 +153,12 @@ mj_api_preview_mail(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	find_mail(PG_GETARG_INT64(0), &mail, &due_at);
 	if (!mj_mail_check_defaults(&problem))
-		raise_problem(ERRCODE_INVALID_PARAMETER_VALUE, &problem);
+		mj_mail_raise(ERRCODE_INVALID_PARAMETER_VALUE, &problem);
 	if (!mj_mail_signer_check(&trouble))
-		raise_problem(trouble.sqlstate, &trouble.problem);
+		mj_mail_raise(trouble.sqlstate, &trouble.problem);
 	content = mj_mail_content(&mail, due_at, true, &problem);
 	if (content == NULL || !mj_mail_draft(content, &draft, &problem))
-		raise_problem(ERRCODE_INVALID_PARAMETER_VALUE, &problem);
+		mj_mail_raise(ERRCODE_INVALID_PARAMETER_VALUE, &problem);
 	PG_RETURN_BYTEA_P(
 		cstring_to_text_with_len(draft.bytes.data, draft.bytes.len));
 }

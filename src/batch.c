@@ -74,14 +74,6 @@ note_stuck(void)
 	mj_wake_launcher();
 }
 
-/* From now on the batch is not to last too long, if it has several runs. */
-static void
-start_stuck_timer(void)
-{
-	if (count - next > 1 && !MJ_FAULT_IS_SET("batch-unbounded"))
-		enable_timeout_after(stuck_timeout, MJ_BATCH_STUCK_MS);
-}
-
 /* Timeout handler: the run that was claimed early is due. */
 static void
 note_due(void)
@@ -255,6 +247,66 @@ claim(void *arg)
 	MJ_FAULT("executor-claim-written");
 }
 
+/* The first run of the batch that is not done; NULL: all are. */
+static MjWork *
+first_left(void)
+{
+	while (next < count && works[next].done)
+		next++;
+	return next < count ? &works[next] : NULL;
+}
+
+/* Was it made ahead of its time, and is that not there yet? */
+static bool
+is_early(const MjWork *work)
+{
+	TimestampTz now = mj_clock_now();
+
+	return work->run.run_at > now && work->run.run_at <= now + MJ_AHEAD_US;
+}
+
+/* Is the next run not due yet? */
+bool
+mj_batch_is_early(void)
+{
+	return first_left() != NULL && is_early(first_left());
+}
+
+/*
+ * The next run is the one to go on with: how long it takes is counted from now,
+ * and a batch of several is not to last too long.  Not while it is early.
+ */
+static void
+begin_lap(void)
+{
+	lap_began = mj_clock_real();
+	if (count - next > 1 && !mj_batch_is_early() &&
+		!MJ_FAULT_IS_SET("batch-unbounded"))
+		enable_timeout_after(stuck_timeout, MJ_BATCH_STUCK_MS);
+}
+
+/*
+ * Wait for the time of the next run, if it is still early, or for whatever else
+ * ends a wait.  Not in a transaction.
+ */
+void
+mj_batch_wait(void)
+{
+	bool reloaded;
+
+	disable_timeout(stuck_timeout, false);
+	if (mj_batch_is_early())
+	{
+		TimestampTz us =
+			mj_clock_us_until(first_left()->run.run_at, USECS_PER_SEC);
+
+		enable_timeout_at(due_timeout, mj_clock_real() + us);
+		(void) mj_worker_wait((long) (us / 1000) + 1, &reloaded);
+		disable_timeout(due_timeout, false);
+	}
+	begin_lap();
+}
+
 /*
  * Claim a new batch; the last one is over.  "served" is how many runs this
  * process has had at hand.  Not in a transaction.
@@ -279,8 +331,7 @@ mj_batch_claim(int served)
 		mj_claims_publish(NULL, 0);
 		return MJ_CLAIMED_LOCKED;
 	}
-	lap_began = mj_clock_real();
-	start_stuck_timer();
+	begin_lap();
 	return this.claimed > 0 ? MJ_CLAIMED_SOME : MJ_CLAIMED_NOTHING;
 }
 
@@ -310,50 +361,6 @@ mj_batch_give_back(void)
 	if (mj_claims_drop() > 0)
 		(void) mj_worker_do_bounded(batch_context, false, MJ_HELD_UP_CLAIM,
 									unclaim_dropped, NULL);
-}
-
-/* The first run of the batch that is not done; NULL: all are. */
-static MjWork *
-first_left(void)
-{
-	while (next < count && works[next].done)
-		next++;
-	return next < count ? &works[next] : NULL;
-}
-
-/* Was it made ahead of its time, and is that not there yet? */
-static bool
-is_early(const MjWork *work)
-{
-	TimestampTz now = mj_clock_now();
-
-	return work->run.run_at > now && work->run.run_at <= now + MJ_AHEAD_US;
-}
-
-/* Is the next run not due yet? */
-bool
-mj_batch_is_early(void)
-{
-	return first_left() != NULL && is_early(first_left());
-}
-
-/*
- * Wait for the time of the next run, which is early, or for whatever else ends a
- * wait.  Not in a transaction.
- */
-void
-mj_batch_wait(void)
-{
-	TimestampTz us;
-	bool reloaded;
-
-	disable_timeout(stuck_timeout, false);
-	us = mj_clock_us_until(first_left()->run.run_at, USECS_PER_SEC);
-	enable_timeout_at(due_timeout, mj_clock_real() + us);
-	(void) mj_worker_wait((long) (us / 1000) + 1, &reloaded);
-	disable_timeout(due_timeout, false);
-	lap_began = mj_clock_real();
-	start_stuck_timer();
 }
 
 /*

@@ -268,7 +268,7 @@ claim_runs(void)
 static void
 go_through(void *arg)
 {
-	static const MjCommand nothing = { .text = "SELECT 1", .max_result = 1 };
+	static const MjCommand nothing = { .text = MJ_NO_WORK, .max_result = 1 };
 	MjCommandResult result;
 
 	if (!mj_store_installed())
@@ -300,8 +300,7 @@ static void
 wait_until_due(void)
 {
 	rehearse();
-	if (mj_batch_is_early())
-		mj_batch_wait();
+	mj_batch_wait();
 }
 
 /* Serve the next run, of the batch at hand or of a new one; false: no work. */

@@ -235,8 +235,8 @@ insert_attachments(const MjMail *mail)
 }
 
 /*
- * Insert a mail, with its attachments; false if its source_key is taken, also by a transaction
- * that was open: waits for that to end.  The caller inserts the run.
+ * Insert a mail, with its attachments; false if its source_key is taken, also by
+ * a transaction that was open: waits for that to end.  The caller inserts the run.
  */
 bool
 mj_mail_insert(const MjMail *mail)

@@ -175,6 +175,16 @@ must_tick(TimestampTz now, bool woken)
 	return woken || !known.ticked || stepped_back || now >= known.next_look;
 }
 
+/* Look at the tables at an instant, if not before; whatever else was planned. */
+static void
+look_at_all_at(TimestampTz at)
+{
+	if (at >= known.next_look)
+		return;
+	known.next_look = at;
+	known.purpose = LOOK_AT_ALL;
+}
+
 /* Tell the launcher which lanes want executors.  Others want none. */
 static void
 publish_lanes(const MjTick *tick)
@@ -210,7 +220,7 @@ publish_lanes(const MjTick *tick)
 	}
 	mj_unlock();
 	if (full)
-		known.next_look = Min(known.next_look, mj_clock_now() + USECS_PER_SEC);
+		look_at_all_at(mj_clock_now() + USECS_PER_SEC);
 	if (tick->nlanes > 0)
 		mj_wake_launcher();
 }
@@ -235,7 +245,7 @@ publish_held(bool held, bool batches)
 	}
 	mj_unlock();
 	if (news)
-		known.next_look = 0;
+		look_at_all_at(0);
 }
 
 /* Wake the idle executors of lanes that have something ready. */

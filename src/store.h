@@ -18,6 +18,9 @@
 
 #define MJ_MAX_PARAMS 40
 
+/* A command that does nothing, for who goes through what a run takes. */
+#define MJ_NO_WORK "SELECT 1"
+
 /* A statement with its saved plan; static, one for each text. */
 typedef struct MjStatement
 {

@@ -30,6 +30,7 @@ is(scalar(grep { !$ready{$_} } split /\n/, sql('SELECT DISTINCT result FROM jobs
     'in the executors that waited for them');
 
 # Ten milliseconds before: the runs are made, and wait in the executors.
+sql("SELECT jobs.unschedule('later')");    # all executors are for the others
 set_clock($node, '2030-01-02 11:59:58.5+00');
 sql("SELECT jobs.schedule('outside', '0 12 * * *', handler => 'external')");
 set_clock($node, '2030-01-02 11:59:59.990+00');
@@ -53,13 +54,29 @@ set_clock($node, '2030-01-03 11:59:58.5+00');
 set_clock($node, '2030-01-03 11:59:59.990+00');
 ok(poll_until($node, "SELECT count(*) >= 3 FROM jobs.queue WHERE state = 'running' AND run_at = '2030-01-03 12:00+00'"),
     'the next day as well');
-kill 'TERM', worker_pids($node, 'executor');
-ok(poll_until($node, "SELECT count(*) = 5 FROM jobs.queue WHERE run_at = '2030-01-03 12:00+00' AND state IN ('ready', 'running') AND attempt <= 1"),
-    'no attempt is lost by a worker that is ended');
+my %told = map { $_ => 1 } worker_pids($node, 'executor');
+kill 'TERM', keys %told;
+ok(wait_for(sub { !grep { $told{$_} } worker_pids($node, 'executor') }, 'they are gone'), 'executors are told to end, and do');
+is(sql("SELECT count(*) FROM jobs.queue WHERE run_at = '2030-01-03 12:00+00' AND state IN ('ready', 'running') AND attempt <= 1"), 5,
+    'their runs are there, and no attempt is lost');
 set_clock($node, '2030-01-03 12:00:00+00');
 ok(poll_until($node, "SELECT count(*) = 5 FROM jobs.history WHERE due_at = '2030-01-03 12:00+00' AND job LIKE 'noon%' AND status = 'succeeded'"),
     'they are all done at noon, by others');
 is(sql("SELECT count(*), max(attempt) FROM jobs.history WHERE due_at = '2030-01-03 12:00+00' AND job LIKE 'noon%'"), '5|1', 'each once');
+
+# What makes the scheduler look again at once, here runs that wait for another, does
+# not make it start what is due only later.
+set_clock($node, '2030-01-04 11:59:58.5+00');
+sql("SELECT jobs.schedule('gated', NULL, 'SELECT pg_sleep(60)', overlap => 'queue', concurrency_key => 'one')");
+set_clock($node, '2030-01-04 11:59:59.800+00');
+sql("SELECT count(jobs.run_now('gated', wait => false)) FROM generate_series(1, 2)");
+ok(poll_until($node, "SELECT count(*) FILTER (WHERE state = 'held') = 1 AND count(*) FILTER (WHERE state = 'running') = 1
+        FROM jobs.queue q JOIN jobs.job j USING (job_id) WHERE j.name = 'gated'"), 'a run waits for another');
+sql("SELECT jobs.schedule('seen', NULL, 'SELECT 1')");
+sql("SELECT jobs.run_now('seen')");    # a tick later
+is(sql("SELECT count(*) FROM jobs.queue WHERE run_at = '2030-01-04 12:00+00' AND state = 'running'")
+      + sql("SELECT count(*) FROM jobs.run_log WHERE due_at = '2030-01-04 12:00+00'"),
+    0, 'and 200 ms before noon nothing of noon has begun');
 
 $node->stop;
 done_testing();

@@ -28,37 +28,34 @@ static const char pem[] =
 
 /* Relaxing what is relaxed changes nothing. */
 static void
-check_body(const char *s, size_t length)
+check_relaxing(void (*relax)(StringInfo out, const char *s, size_t length),
+			   const char *s, size_t length)
 {
 	StringInfoData once;
 	StringInfoData twice;
 
 	initStringInfo(&once);
 	initStringInfo(&twice);
-	mj_dkim_relax_body(&once, s, length);
-	mj_dkim_relax_body(&twice, once.data, once.len);
+	relax(&once, s, length);
+	relax(&twice, once.data, once.len);
 	CHECK(once.len == twice.len &&
 		  memcmp(once.data, twice.data, once.len) == 0);
-	CHECK(once.len == 0 || memcmp(once.data + once.len - 2, "\r\n", 2) == 0);
-	CHECK((size_t) once.len <= 2 * length + 2);
 	pfree(once.data);
 	pfree(twice.data);
 }
 
+/* A relaxed body ends in a line end, and is hardly longer. */
 static void
-check_header(const char *s, size_t length)
+check_body(const char *s, size_t length)
 {
 	StringInfoData once;
-	StringInfoData twice;
 
+	check_relaxing(mj_dkim_relax_body, s, length);
 	initStringInfo(&once);
-	initStringInfo(&twice);
-	mj_dkim_relax_header(&once, s, length);
-	mj_dkim_relax_header(&twice, once.data, once.len);
-	CHECK(once.len == twice.len &&
-		  memcmp(once.data, twice.data, once.len) == 0);
+	mj_dkim_relax_body(&once, s, length);
+	CHECK(once.len == 0 || memcmp(once.data + once.len - 2, "\r\n", 2) == 0);
+	CHECK((size_t) once.len <= 2 * length + 2);
 	pfree(once.data);
-	pfree(twice.data);
 }
 
 static void
@@ -93,7 +90,7 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 		key = mj_dkim_load_key(pem, sizeof(pem) - 1, &problem);
 	signer.key = key;
 	check_body(s, size);
-	check_header(s, size);
+	check_relaxing(mj_dkim_relax_header, s, size);
 	check_signature(&signer, s, size);
 	mj_dkim_free_key(mj_dkim_load_key(s, size, &problem));
 	return 0;
