@@ -220,7 +220,7 @@ write_value(Renderer *renderer, const MjValue *value, bool escape)
 			renderer->how->source->append(value, &renderer->scratch);
 			return write_value_text(renderer, renderer->scratch.data,
 									renderer->scratch.len,
-									escape && value->kind != MJ_VALUE_NUMBER);
+									escape);
 	}
 }
 

@@ -59,12 +59,13 @@ parse_member(const Json *of, const char *key, int length, MjProblem *problem)
 		NULL;
 }
 
+/* What is wrong with the last partial that is no template */
+static MjProblem broken;
+
 static const MjMustache *
 find_partial(void *arg, const char *name, int length)
 {
-	MjProblem problem;
-
-	return arg ? parse_member(arg, name, length, &problem) : NULL;
+	return arg ? parse_member(arg, name, length, &broken) : NULL;
 }
 
 static void
@@ -80,10 +81,16 @@ run_case(const Json *test)
 	rendering.data = json_get(test, "data", 4)->value;
 	rendering.partial = find_partial;
 	rendering.arg = (void *) json_get(test, "partials", 8);
-	if (template && mj_mustache_render(template, &rendering, &out, &problem))
+	broken.message[0] = '\0';
+	if (template && mj_mustache_render(template, &rendering, &out, &problem) &&
+		broken.message[0] == '\0')
 		print_string("ok", out.data, out.len);
 	else
-		print_string("error", problem.message, (int) strlen(problem.message));
+	{
+		const char *why = broken.message[0] ? broken.message : problem.message;
+
+		print_string("error", why, (int) strlen(why));
+	}
 }
 
 int

@@ -199,7 +199,7 @@ json_scalar(const char **at, Json *json)
 		json->value.kind = MJ_VALUE_BOOL;
 		json->value.truthy = *text == 't';
 	}
-	else if (*text != 'n')
+	else if (n > 0 && strspn(text, "0123456789.+-eE") == n)
 	{
 		json->value.kind = MJ_VALUE_NUMBER;
 		json->value.truthy = strtod(text, NULL) != 0;
