@@ -256,15 +256,15 @@ parsed_part(Kept *kept, MjTemplatePart part)
 {
 	MemoryContext old;
 	MjProblem problem;
-	char *text;
+	char *source;
 
 	if (kept->row.nulls[part] || kept->parsed[part] != NULL)
 		return kept->parsed[part];
-	text = TextDatumGetCString(kept->row.parts[part]);
+	source = TextDatumGetCString(kept->row.parts[part]);
 	old = MemoryContextSwitchTo(kept->context);
-	kept->parsed[part] = mj_mustache_parse(text, strlen(text), &problem);
+	kept->parsed[part] = mj_mustache_parse(source, strlen(source), &problem);
 	MemoryContextSwitchTo(old);
-	pfree(text);
+	pfree(source);
 	if (kept->parsed[part] == NULL)
 		raise_problem(ERRCODE_INVALID_PARAMETER_VALUE, kept->name, part,
 					  &problem);
