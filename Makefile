@@ -30,7 +30,7 @@ REGRESS_OPTS = --encoding=UTF8 --no-locale --temp-instance=tmp_check \
 	--temp-config=$(srcdir)/test/regress.conf
 
 # isolation tests by name: test/specs/NAME.spec and test/expected/NAME.out.
-ISOLATION = dedupe
+ISOLATION = dedupe template
 ISOLATION_OPTS = --inputdir=$(srcdir)/test \
 	--temp-instance=tmp_check_iso \
 	--temp-config=$(srcdir)/test/regress.conf

@@ -28,10 +28,18 @@ static MjTable template_table = {
 };
 static MjTable role_table = { "mail_template_role", "name, role_oid" };
 
-static MjStatement find_locked_statement = {
-	.sql = "SELECT t.name, t.role, r.role_oid FROM jobs.mail_template t"
-		   " LEFT JOIN jobs.mail_template_role r ON r.name = t.name"
-		   " WHERE t.name = $1 FOR UPDATE OF t",
+#define OWNER_COLUMNS \
+	"SELECT t.name, t.role, r.role_oid FROM jobs.mail_template t" \
+	" LEFT JOIN jobs.mail_template_role r ON r.name = t.name "
+
+static MjStatement lock_statement = {
+	.sql = "SELECT FROM jobs.mail_template WHERE name = $1 FOR UPDATE",
+	.nparams = 1,
+	.types = { TEXTOID },
+};
+
+static MjStatement find_statement = {
+	.sql = OWNER_COLUMNS "WHERE t.name = $1",
 	.nparams = 1,
 	.types = { TEXTOID },
 };
@@ -75,9 +83,7 @@ static MjStatement delete_role_statement = {
 };
 
 static MjStatement names_statement = {
-	.sql = "SELECT t.name, t.role, r.role_oid FROM jobs.mail_template t"
-		   " LEFT JOIN jobs.mail_template_role r ON r.name = t.name"
-		   " ORDER BY t.name",
+	.sql = OWNER_COLUMNS "ORDER BY t.name",
 };
 
 /* Read the row of a template, without a statement; false: there is none. */
@@ -106,7 +112,7 @@ mj_template_read(const char *name, MjTemplateRow *row)
 	return true;
 }
 
-/* Name and role of a row of find_locked or names. */
+/* A row of OWNER_COLUMNS. */
 static void
 read_owner(MjScope *scope, uint64 row, MjTemplate *template)
 {
@@ -118,17 +124,23 @@ read_owner(MjScope *scope, uint64 row, MjTemplate *template)
 		template->role_oid = get_role_oid(template->role, true);
 }
 
-/* Lock a template, and tell whose it is; false: there is none. */
+/*
+ * Lock a template, and tell whose it is; false: there is none.  Whose it is, is
+ * read once it is locked: somebody may have given it away meanwhile.
+ */
 bool
 mj_template_find_locked(const char *name, MjTemplate *template)
 {
 	MjScope scope;
 	MjParams params = { 0 };
+	MjParams again = { 0 };
 	bool found;
 
 	mj_store_enter(&scope);
 	mj_param_text(&params, name);
-	found = mj_store_run(&find_locked_statement, &params) > 0;
+	mj_param_text(&again, name);
+	found = mj_store_run(&lock_statement, &params) > 0 &&
+		mj_store_run(&find_statement, &again) > 0;
 	if (found)
 		read_owner(&scope, 0, template);
 	mj_store_leave(&scope);
