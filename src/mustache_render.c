@@ -219,8 +219,7 @@ write_value(Renderer *renderer, const MjValue *value, bool escape)
 			resetStringInfo(&renderer->scratch);
 			renderer->how->source->append(value, &renderer->scratch);
 			return write_value_text(renderer, renderer->scratch.data,
-									renderer->scratch.len,
-									escape);
+									renderer->scratch.len, escape);
 	}
 }
 
