@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -39,11 +40,13 @@ typedef struct Kept
 	char name[MJ_TEMPLATE_MAX_NAME + 1]; /* the key */
 	uint64 rendering;					 /* that has looked at the row last */
 	bool exists;
+	Oid role; /* whose it is */
+	NameData role_name;
+	bool is_whole;		   /* what follows is */
 	MemoryContext context; /* of what follows; NULL: nothing does */
 	MjTemplateRow row;
 	MjMustache *parsed[MJ_TEMPLATE_PARTS]; /* when they were needed */
 } Kept;
-
 
 static const char *const part_names[MJ_TEMPLATE_PARTS] = { "subject",
 														   "body_text",
@@ -125,14 +128,14 @@ mj_template_may_use(Oid role)
 static void
 check_use(const Kept *kept)
 {
-	if (mj_template_may_use(kept->row.role_oid))
+	if (mj_template_may_use(kept->role))
 		return;
 	ereport(
 		ERROR,
 		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 		 errmsg("permission denied for mail template \"%s\"", kept->name),
 		 errdetail("It belongs to role \"%s\", which you are not a member of.",
-				   kept->row.role)));
+				   NameStr(kept->role_name))));
 }
 
 /* ------------------------------------------------------------------------
@@ -193,13 +196,13 @@ keep_row(Kept *kept, const MjTemplateRow *row)
 {
 	int i;
 
+	kept->is_whole = false;
 	if (kept->context == NULL)
 		kept->context =
 			AllocSetContextCreate(kept_context, "motionify_jobs mail template",
 								  ALLOCSET_SMALL_SIZES);
-	memset(kept->parsed, 0, sizeof(kept->parsed));
-	memset(&kept->row, 0, sizeof(kept->row));
 	MemoryContextReset(kept->context);
+	memset(kept->parsed, 0, sizeof(kept->parsed));
 	kept->row = *row;
 	for (i = 0; i < MJ_TEMPLATE_PARTS; i++)
 	{
@@ -213,6 +216,7 @@ keep_row(Kept *kept, const MjTemplateRow *row)
 		memcpy(DatumGetPointer(kept->row.parts[i]),
 			   DatumGetPointer(row->parts[i]), size);
 	}
+	kept->is_whole = true;
 }
 
 /*
@@ -237,10 +241,10 @@ find_template(const char *name)
 	kept->exists = mj_template_read(name, &row);
 	if (kept->exists)
 	{
-		if (kept->context == NULL || !same_row(&kept->row, &row))
+		if (!kept->is_whole || !same_row(&kept->row, &row))
 			keep_row(kept, &row);
-		kept->row.role_oid = row.role_oid;
-		kept->row.role = MemoryContextStrdup(kept->context, row.role);
+		kept->role = row.role_oid;
+		namestrcpy(&kept->role_name, row.role);
 		check_use(kept);
 	}
 	kept->rendering = rendering_number;
@@ -363,7 +367,24 @@ mj_template_render(const char *name, Jsonb *data, const bool *wanted,
  * ------------------------------------------------------------------------
  */
 
-/* Tell of partials that are not there yet. */
+/* Is there a template of a name with that part?  Leaves no memory behind. */
+static bool
+has_part(const char *name, MjTemplatePart part)
+{
+	MemoryContext mine =
+		AllocSetContextCreate(CurrentMemoryContext,
+							  "motionify_jobs mail template row",
+							  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(mine);
+	MjTemplateRow row;
+	bool found = mj_template_read(name, &row) && !row.nulls[part];
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(mine);
+	return found;
+}
+
+/* Tell of the first partial that is not there yet. */
 static void
 notice_missing(const MjTemplate *template, MjTemplatePart part,
 			   const MjMustache *parsed)
@@ -372,15 +393,14 @@ notice_missing(const MjTemplate *template, MjTemplatePart part,
 	const char *name;
 	int length;
 	char copy[MJ_TEMPLATE_MAX_NAME + 1];
-	MjTemplateRow row;
 
 	while (mj_mustache_next_partial(parsed, &cursor, &name, &length))
 	{
 		CHECK_FOR_INTERRUPTS();
-		strlcpy(copy, name, Min(length + 1, (int) sizeof(copy)));
-		if (strcmp(copy, template->name) == 0 ||
-			(length <= MJ_TEMPLATE_MAX_NAME && mj_template_read(copy, &row) &&
-			 !row.nulls[part]))
+		length = pg_mbcliplen(name, length, MJ_TEMPLATE_MAX_NAME);
+		memcpy(copy, name, length);
+		copy[length] = '\0';
+		if (strcmp(copy, template->name) == 0 || has_part(copy, part))
 			continue;
 		ereport(
 			NOTICE,

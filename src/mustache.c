@@ -388,6 +388,31 @@ check_parts(Parser *parser, const Tag *tag)
 					 show(shown, name, n));
 }
 
+/* Refuse a name with white space or braces. */
+static bool
+check_characters(Parser *parser, const Tag *tag)
+{
+	const char *name = parser->text + tag->name;
+	char shown[SHOWN_SIZE];
+
+	for (size_t i = 0; i < tag->length; i++)
+	{
+		if (is_space(name[i]))
+			return refuse_at(
+				parser, tag->at,
+				"A tag holds one name; what is to be computed or formatted goes into the data as it is to be shown.",
+				"there is white space in the name \"%s\"",
+				show(shown, name, tag->length));
+		if (name[i] == '{' || name[i] == '}')
+			return refuse_at(
+				parser, tag->at,
+				"Two braces show a value escaped, three as it is; a brace next to a tag needs another delimiter: {{=<% %>=}}.",
+				"there is a brace in the name \"%s\"",
+				show(shown, name, tag->length));
+	}
+	return true;
+}
+
 /* Is the content of a tag a name? */
 static bool
 check_name(Parser *parser, const Tag *tag)
@@ -404,13 +429,8 @@ check_name(Parser *parser, const Tag *tag)
 		return false;
 	if (tag->sigil != '/' && tag->sigil != '>' && !check_path(parser, tag))
 		return false;
-	for (size_t i = 0; i < tag->length; i++)
-		if (is_space(name[i]))
-			return refuse_at(
-				parser, tag->at,
-				"A tag holds one name; what is to be computed or formatted goes into the data as it is to be shown.",
-				"there is white space in the name \"%s\"",
-				show(shown, name, tag->length));
+	if (!check_characters(parser, tag))
+		return false;
 	if (tag->sigil == '\0' && (*name == '<' || *name == '$'))
 		return refuse_at(parser, tag->at, "Partials are supported: {{> name}}.",
 						 "templates that inherit are not supported: \"%s\"",

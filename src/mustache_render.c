@@ -143,7 +143,8 @@ refuse_output(const Renderer *renderer)
 static bool
 has_room(const Renderer *renderer, size_t bytes)
 {
-	return bytes <= (size_t) (renderer->max_output - renderer->out->len) ||
+	return (size_t) renderer->out->len + bytes <=
+		(size_t) renderer->max_output ||
 		refuse_output(renderer);
 }
 

@@ -384,6 +384,10 @@ static const Refusal refusals[] = {
 	{ "{{name | upper}}", "there is white space in the name \"name | upper\"",
 	  "It is at line 1, column 1.",
 	  "A tag holds one name; what is to be computed or formatted goes into the data as it is to be shown." },
+	{ "{{{{name}}}}", "there is a brace in the name \"{name\"",
+	  "It is at line 1, column 1.", NULL },
+	{ "{{na}me}}", "there is a brace in the name \"na}me\"",
+	  "It is at line 1, column 1.", NULL },
 	{ "{{a..b}}", "a part of the name \"a..b\" is empty",
 	  "It is at line 1, column 1.", "" },
 	{ "{{.a}}", "a part of the name \".a\" is empty",
@@ -601,6 +605,10 @@ run_text(void)
 	tap_ok(!mj_mustache_render(template, &rendering, &out, &problem),
 		   "a failure");
 	tap_is(out.data, "a<<", "leaves what was there");
+	rendering.max_output = 3;
+	rendering.escape = true;
+	tap_ok(!mj_mustache_render(template, &rendering, &out, &problem),
+		   "escaped, it is longer");
 	tap_ok(mj_mustache_next_partial(template, &cursor, &name, &length) &&
 			   length == 1 && *name == 'p',
 		   "its partials are told");
