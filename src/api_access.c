@@ -131,7 +131,9 @@ static const struct
 	{ "drop_mail_template", MAILER },
 	{ "render", MAILER },
 	{ "send_mail", MAILER },
+	{ "attachment", MAILER },
 	{ "deliver_mail", MAILER },
+	{ "preview_mail", MAILER | OPERATOR },
 };
 
 /* The bit of a level; raises 22023 with the names of all. */
