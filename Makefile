@@ -25,12 +25,12 @@ DATA = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*.sql))
 
 # --- Tests ------------------------------------------------------------------
 # pg_regress tests by name, in order: sql/NAME.sql and expected/NAME.out.
-REGRESS = schedule cron errors access status active mail external queue
+REGRESS = schedule cron errors access status active mail template external queue
 REGRESS_OPTS = --encoding=UTF8 --no-locale --temp-instance=tmp_check \
 	--temp-config=$(srcdir)/test/regress.conf
 
 # isolation tests by name: test/specs/NAME.spec and test/expected/NAME.out.
-ISOLATION = dedupe
+ISOLATION = dedupe template
 ISOLATION_OPTS = --inputdir=$(srcdir)/test \
 	--temp-instance=tmp_check_iso \
 	--temp-config=$(srcdir)/test/regress.conf

@@ -125,6 +125,11 @@ static const struct
 	{ "current_args", ANYBODY },
 	{ "progress", ANYBODY },
 	/* mail */
+	{ "mail_templates", ANYBODY },
+	{ "uses_template", ANYBODY },
+	{ "set_mail_template", MAILER },
+	{ "drop_mail_template", MAILER },
+	{ "render", MAILER },
 	{ "send_mail", MAILER },
 	{ "attachment", MAILER },
 	{ "deliver_mail", MAILER },

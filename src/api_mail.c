@@ -31,6 +31,7 @@
 #include "job_store.h"
 #include "mail_content.h"
 #include "mail_store.h"
+#include "mail_template.h"
 #include "mailer.h"
 #include "queue_store.h"
 #include "shmem.h"
@@ -59,7 +60,9 @@ enum
 	ARG_PRIORITY,
 	ARG_SOURCE_KEY,
 	ARG_ATTACHMENTS,
-	ARG_UNSUBSCRIBE
+	ARG_UNSUBSCRIBE,
+	ARG_TEMPLATE,
+	ARG_DATA
 };
 
 /* ------------------------------------------------------------------------
@@ -125,6 +128,41 @@ require_value(bool given, const char *what)
 				 errmsg("%s must not be null", what)));
 }
 
+/* Render from the template that is named what is not given. */
+static void
+take_template(FunctionCallInfo fcinfo, MjMail *mail)
+{
+	const char *name = mj_argument_text(fcinfo, ARG_TEMPLATE);
+	const char **fields[] = { &mail->subject, &mail->body_text,
+							  &mail->body_html };
+	bool wanted[MJ_TEMPLATE_PARTS];
+	char *rendered[MJ_TEMPLATE_PARTS];
+	int i;
+
+	if (name == NULL && !PG_ARGISNULL(ARG_DATA))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("data is given without a template"),
+				 errhint(
+					 "Name the template that shows it: template => '...'.")));
+	if (name == NULL)
+		return;
+	for (i = 0; i < MJ_TEMPLATE_PARTS; i++)
+		wanted[i] = *fields[i] == NULL;
+	mj_template_render(name,
+					   PG_ARGISNULL(ARG_DATA) ? NULL :
+												PG_GETARG_JSONB_P(ARG_DATA),
+					   wanted, rendered);
+	for (i = 0; i < MJ_TEMPLATE_PARTS; i++)
+		if (wanted[i])
+			*fields[i] = rendered[i];
+	if (mail->subject == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("mail template \"%s\" has no subject", name),
+				 errhint("Give subject, or a template that has one.")));
+}
+
 /* The content of the arguments, not checked yet. */
 static void
 take_arguments(FunctionCallInfo fcinfo, MjMail *mail)
@@ -145,6 +183,7 @@ take_arguments(FunctionCallInfo fcinfo, MjMail *mail)
 	mail->headers_isnull = PG_ARGISNULL(ARG_HEADERS);
 	if (!mail->headers_isnull)
 		mail->headers = PG_GETARG_DATUM(ARG_HEADERS);
+	take_template(fcinfo, mail);
 	mail->role = GetUserNameFromId(GetUserId(), false);
 	mail->role_oid = GetUserId();
 	mail->created_at = mj_clock_now();

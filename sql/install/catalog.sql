@@ -386,6 +386,26 @@ COMMENT ON COLUMN jobs.mail_attachment.position IS 'in the argument of jobs.send
 COMMENT ON COLUMN jobs.mail_attachment.content_type IS 'NULL: as the filename says';
 COMMENT ON COLUMN jobs.mail_attachment.content_id IS 'what the html shows it by, as cid:...; NULL: a file';
 
+CREATE TABLE jobs.mail_template (
+	name			text PRIMARY KEY,
+	subject			text,
+	body_text		text,
+	body_html		text,
+	role			name NOT NULL,
+	updated_at		timestamptz NOT NULL
+);
+COMMENT ON TABLE jobs.mail_template IS 'templates of mails, in Mustache; changed through jobs.set_mail_template() and jobs.drop_mail_template()';
+COMMENT ON COLUMN jobs.mail_template.name IS 'also what it is called as a partial of others';
+COMMENT ON COLUMN jobs.mail_template.body_html IS 'what it shows is escaped, unlike that of subject and body_text';
+COMMENT ON COLUMN jobs.mail_template.role IS 'role that it belongs to, by name, so that a dump can be restored';
+
+CREATE TABLE jobs.mail_template_role (
+	name			text PRIMARY KEY,
+	role_oid		oid NOT NULL
+);
+COMMENT ON TABLE jobs.mail_template_role IS 'whose templates are, by oid: a renamed role keeps its own, a namesake of a dropped one does not get them; not dumped';
+
 SELECT pg_catalog.pg_extension_config_dump('jobs.job', '');
 SELECT pg_catalog.pg_extension_config_dump('jobs.job_job_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('jobs.job_after', '');
+SELECT pg_catalog.pg_extension_config_dump('jobs.mail_template', '');

@@ -27,8 +27,8 @@ COMMENT ON FUNCTION jobs.attachment(text, bytea, text, text) IS 'a file for jobs
 
 CREATE FUNCTION jobs.send_mail(
 	recipient	text,
-	subject		text,
-	body_text	text,
+	subject		text DEFAULT NULL,
+	body_text	text DEFAULT NULL,
 	body_html	text DEFAULT NULL,
 	sender		text DEFAULT NULL,
 	reply_to	text DEFAULT NULL,
@@ -39,11 +39,52 @@ CREATE FUNCTION jobs.send_mail(
 	priority	integer DEFAULT 0,
 	source_key	text DEFAULT NULL,
 	attachments	jobs.attachment[] DEFAULT NULL,
-	unsubscribe	text DEFAULT NULL
+	unsubscribe	text DEFAULT NULL,
+	template	text DEFAULT NULL,
+	data		jsonb DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mj_api_send_mail';
-COMMENT ON FUNCTION jobs.send_mail(text, text, text, text, text, text, text, text, jsonb, timestamptz, integer, text, jobs.attachment[], text) IS 'queues a mail, in the caller''s transaction; returns its mail_id, or that of the mail that has the source_key';
+COMMENT ON FUNCTION jobs.send_mail(text, text, text, text, text, text, text, text, jsonb, timestamptz, integer, text, jobs.attachment[], text, text, jsonb) IS 'queues a mail, in the caller''s transaction; returns its mail_id, or that of the mail that has the source_key';
+
+CREATE FUNCTION jobs.set_mail_template(
+	name		text,
+	subject		text,
+	body_text	text,
+	body_html	text DEFAULT NULL,
+	role		name DEFAULT NULL
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mj_api_set_mail_template';
+COMMENT ON FUNCTION jobs.set_mail_template(text, text, text, text, name) IS 'makes a template of mails, in Mustache, or another one of its name';
+
+CREATE FUNCTION jobs.drop_mail_template(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mj_api_drop_mail_template';
+COMMENT ON FUNCTION jobs.drop_mail_template(text) IS 'deletes a template of mails; those that were made with it stay as they are';
+
+CREATE FUNCTION jobs.render(template text, data jsonb DEFAULT NULL)
+RETURNS TABLE (subject text, body_text text, body_html text)
+LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1
+AS 'MODULE_PATHNAME', 'mj_api_render';
+COMMENT ON FUNCTION jobs.render(text, jsonb) IS 'a template with data, as jobs.send_mail() would have it';
+
+CREATE FUNCTION jobs.uses_template(role name, role_oid oid) RETURNS boolean
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mj_uses_template';
+COMMENT ON FUNCTION jobs.uses_template(name, oid) IS 'whether the current user may use the mail templates of a role; the oid counts, if it is given';
+
+CREATE VIEW jobs.mail_templates WITH (security_barrier) AS
+SELECT t.name,
+	   t.subject,
+	   t.body_text,
+	   t.body_html,
+	   t.role,
+	   t.updated_at
+FROM jobs.mail_template AS t
+LEFT JOIN jobs.mail_template_role AS r ON r.name = t.name
+WHERE jobs.uses_template(t.role, r.role_oid);
+COMMENT ON VIEW jobs.mail_templates IS 'the templates that the reader may use: those of its roles, and of the role that owns the extension';
 
 CREATE PROCEDURE jobs.deliver_mail(max_mails integer DEFAULT 50, INOUT accepted integer DEFAULT NULL)
 LANGUAGE c

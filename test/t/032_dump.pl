@@ -22,6 +22,11 @@ SELECT jobs.schedule('full', '30 2 * * 1-5', 'SELECT $1', 'all options', 'Europe
 SELECT jobs.schedule('paused', '* * * * * *', 'SELECT 1');
 SELECT jobs.schedule('of a role that will be gone', NULL, 'SELECT 1', role => 'gone');
 SELECT jobs.pause('paused');
+CREATE ROLE mailer LOGIN;
+CREATE ROLE other LOGIN;
+SELECT jobs.grant_usage('mailer', 'mailer'), jobs.grant_usage('other', 'mailer');
+SELECT jobs.set_mail_template('footer', NULL, '-- {{org}}');
+SELECT jobs.set_mail_template('hello', 'Hello', 'Hello {{name}} {{> footer}}', '<p>{{name}}</p>', role => 'mailer');
 SELECT jobs.grant_usage('viewer', 'viewer');
 SELECT jobs.schedule('sleeps', NULL, 'SELECT pg_sleep(3600)');
 SELECT jobs.run_now('sleeps', wait => false);
@@ -47,6 +52,16 @@ is(sql_in('restored', q{SELECT count(*) FROM jobs.status WHERE why_not ~ 'adopt'
 my $err;
 $node->psql('restored', q{SELECT jobs.run_now('plain')}, stderr => \$err);
 like($err, qr/ERROR: .*adopt/s, 'run_now says so');
+
+# templates, whose they are, and what they include
+my $templates = q{SELECT string_agg(concat_ws('|', name, subject, body_text, body_html, role, updated_at), ' ' ORDER BY name) FROM jobs.mail_templates};
+is(sql_in('restored', $templates), sql($templates), 'templates of mails are there');
+is(sql_in('restored', q{SET ROLE mailer; SELECT body_text FROM jobs.render('hello', '{"name": "Ada", "org": "us"}')}),
+    'Hello Ada -- us', 'their role may use them');
+$node->psql('restored', q{SET ROLE other; SELECT body_text FROM jobs.render('hello')}, stderr => \$err);
+like($err, qr/ERROR: .*permission denied for mail template "hello"/, 'and no other role');
+sql_in('restored', q{SET ROLE mailer; SELECT jobs.set_mail_template('hello', 'Hello', 'changed')});
+is(sql_in('restored', q{SELECT body_text FROM jobs.render('hello')}), 'changed', 'and change them');
 
 # what is made here runs; what was restored does not
 sql_in('restored', q{SELECT jobs.schedule('new', '* * * * * *', 'SELECT 1')});

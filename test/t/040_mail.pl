@@ -462,6 +462,23 @@ my @arrived = arrived('killed');
 is(scalar @arrived, 1, 'a mail whose sender was killed is sent by the next');
 is($arrived[0]->{message_id}, $message_id, 'under the same Message-ID');
 
+# --- a template --------------------------------------------------------------------------------------
+
+$node->safe_psql('postgres', <<'SQL');
+SELECT jobs.set_mail_template('footer', NULL, E'-- \n{{org}}\n', '<hr>{{org}}');
+SELECT jobs.set_mail_template('greeting', 'Grüße, {{name}}', E'Hallo {{name}},\n{{#items}}\n* {{.}}\n{{/items}}\n{{> footer}}',
+	'<p>Hallo {{name}},</p><ul>{{#items}}<li>{{.}}</li>{{/items}}</ul>{{> footer}}');
+SELECT jobs.schedule('greets', NULL, $$SELECT jobs.send_mail('a@example.com', template => 'greeting',
+	data => '{"name": "Zoë <z>", "org": "A & B", "items": [1, "zwei"]}')$$);
+SQL
+$id = run_and_wait($node, 'greets')->{result};
+wait_status($id, 'sent');
+($mail) = arrived(decode_utf8('Grüße, Zoë <z>'));
+is_deeply($mail->{defects}, [], 'a mail made of a template arrives whole');
+is($mail->{text} =~ s/\r\n/\n/gr, decode_utf8("Hallo Zoë <z>,\n* 1\n* zwei\n-- \nA & B\n"), 'its text as it is');
+is($mail->{html} =~ s/\s+\z//r,
+    decode_utf8('<p>Hallo Zoë &lt;z&gt;,</p><ul><li>1</li><li>zwei</li></ul><hr>A &amp; B'), 'its HTML escaped');
+
 # --- what is seen by all ----------------------------------------------------------------------------
 
 is($node->safe_psql('postgres', 'SELECT count(*) FROM jobs.queue WHERE lane = 0'), '0', 'no run is left');
