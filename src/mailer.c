@@ -33,9 +33,8 @@
 #include "clock.h"
 #include "fault.h"
 #include "guc.h"
-#include "history_store.h"
-#include "job_store.h"
 #include "mail_content.h"
+#include "mail_record.h"
 #include "mail_session.h"
 #include "mail_store.h"
 #include "mailer.h"
@@ -59,21 +58,18 @@
 typedef enum MailStage
 {
 	MAIL_CLAIMED,
-	MAIL_TRIED, /* result tells what became of it */
+	MAIL_TRIED, /* its end tells what became of it */
 	MAIL_RECORDED
 } MailStage;
 
 /* A mail in a batch. */
 typedef struct MailItem
 {
-	MjRun run;
-	MjMail *mail;
+	MjMailEnd end;
 	MjMailContent *content; /* NULL: problem says why */
 	MjProblem problem;
 	MailStage stage;
 	bool repeated; /* on a new connection, the old one was dead */
-	MjSmtpResult result;
-	TimestampTz ended_at;
 } MailItem;
 
 typedef struct MailBatch
@@ -184,12 +180,13 @@ prepare_item(MailItem *item)
 {
 	memset(&item->problem, 0, sizeof(MjProblem));
 	item->content = NULL;
-	if (item->mail->mail_id == 0)
+	if (item->end.mail->mail_id == 0)
 		snprintf(item->problem.message, sizeof(item->problem.message),
-				 "the mail of run %lld is gone", (long long) item->run.run_id);
+				 "the mail of run %lld is gone",
+				 (long long) item->end.run.run_id);
 	else
-		item->content =
-			mj_mail_content(item->mail, item->run.due_at, true, &item->problem);
+		item->content = mj_mail_content(item->end.mail, item->end.run.due_at,
+										true, &item->problem);
 }
 
 /* Read the mails of the runs that were claimed. */
@@ -206,8 +203,8 @@ load_items(MailBatch *batch, MjRun *runs)
 	batch->items = palloc0(batch->count * sizeof(MailItem));
 	for (i = 0; i < batch->count; i++)
 	{
-		batch->items[i].run = runs[i];
-		batch->items[i].mail = &mails[i];
+		batch->items[i].end.run = runs[i];
+		batch->items[i].end.mail = &mails[i];
 		if (!mails[i].bodies_missing)
 			prepare_item(&batch->items[i]);
 	}
@@ -253,157 +250,6 @@ try_claim(MailBatch *batch)
  * ------------------------------------------------------------------------
  */
 
-/* The code of the reply that decided; 0 if none did. */
-static int
-reply_code(const MjSmtpResult *result)
-{
-	if (result->outcome != MJ_SMTP_ACCEPTED &&
-		result->error != MJ_SMTP_ERR_REFUSED)
-		return 0;
-	return result->reply.code;
-}
-
-/* What the server said, or why it said nothing. */
-static char *
-reply_text(const MjSmtpResult *result)
-{
-	if (reply_code(result) != 0)
-		return psprintf("%d %s", result->reply.code, result->reply.text);
-	if (result->outcome == MJ_SMTP_ACCEPTED)
-		return pstrdup(result->reply.text);
-	return mj_mail_words(result->message, result->detail);
-}
-
-/* The server log, as motionify_jobs.log_runs wants it. */
-static void
-log_outcome(const MailItem *item, const char *reply, bool final)
-{
-	bool accepted = item->result.outcome == MJ_SMTP_ACCEPTED;
-
-	if (mj_log_runs < (accepted ? MJ_LOG_ALL : MJ_LOG_FAILURES))
-		return;
-	ereport(LOG,
-			(errmsg("mail %lld %s: %s", (long long) item->mail->mail_id,
-					accepted  ? "sent" :
-						final ? "failed, given up" :
-								"failed, will be tried again",
-					reply),
-			 errhidestmt(true), errhidecontext(true)));
-}
-
-static void
-log_history(const MailItem *item, const char *reply)
-{
-	const MjSmtpResult *result = &item->result;
-	MjRunOwner owner = { 0 };
-	MjOutcome outcome = { 0 };
-
-	owner.job = MJ_MAIL_JOB_NAME;
-	owner.role = item->mail->role;
-	owner.role_oid = item->mail->role_oid;
-	outcome.rows_isnull = true;
-	outcome.finished_at = item->ended_at;
-	if (result->outcome == MJ_SMTP_ACCEPTED)
-	{
-		outcome.status = "succeeded";
-		outcome.result = reply;
-	}
-	else
-	{
-		outcome.status =
-			result->outcome == MJ_SMTP_UNCERTAIN ? "uncertain" : "failed";
-		outcome.error = result->message;
-		outcome.error_detail = result->detail[0] ? result->detail : NULL;
-		outcome.sqlstate =
-			pstrdup(unpack_sql_state(result->error == MJ_SMTP_ERR_REFUSED ?
-										 ERRCODE_EXTERNAL_ROUTINE_EXCEPTION :
-										 mj_sqlstate_from_result(result)));
-	}
-	mj_history_insert(&item->run, &owner, &outcome);
-}
-
-/* How the mail ended with this result, NULL if it is tried again. */
-static const char *
-ending(const MailItem *item)
-{
-	MjSmtpOutcome outcome = item->result.outcome;
-
-	if (outcome == MJ_SMTP_ACCEPTED)
-		return "sent";
-	if (outcome != MJ_SMTP_PERMANENT &&
-		item->run.failures + 1 < mj_mail_max_attempts)
-		return NULL;
-	return outcome == MJ_SMTP_UNCERTAIN ? "uncertain" : "failed";
-}
-
-static TimestampTz
-retry_time(void)
-{
-	return mj_clock_now() + mj_mail_retry_delay_s * USECS_PER_SEC;
-}
-
-/* Take an ended run from the queue, or put it back for the next attempt. */
-static bool
-settle_run(MailItem *item, bool final)
-{
-	TimestampTz run_at;
-
-	if (final)
-		return mj_queue_delete(item->run.run_id, item->run.worker_id);
-	run_at = retry_time();
-	item->run.failures++;
-	mj_xact_wake(run_at, MJ_LANE_NONE);
-	return mj_queue_put_back(&item->run, run_at, false);
-}
-
-/* Record what became of a mail that was tried.  In a transaction. */
-static void
-record_item(MailItem *item)
-{
-	MjMailState state = { 0 };
-
-	state.run_id = item->run.run_id;
-	state.ended_as = ending(item);
-	state.counted = true;
-	state.smtp_code = reply_code(&item->result);
-	state.smtp_reply = reply_text(&item->result);
-	state.at = item->ended_at;
-	if (!settle_run(item, state.ended_as != NULL))
-	{
-		ereport(
-			LOG,
-			(errmsg(
-				"mail %lld was taken from this process while it was being sent: %s",
-				(long long) item->mail->mail_id, state.smtp_reply)));
-		return;
-	}
-	mj_mail_update(&state);
-	log_history(item, state.smtp_reply);
-	log_outcome(item, state.smtp_reply, state.ended_as != NULL);
-}
-
-/*
- * Put a mail back that was not offered: as it was, at once if this process
- * was interrupted, later if it was in trouble.  In a transaction.
- */
-static void
-put_back_item(const MailBatch *batch, const MailItem *item)
-{
-	bool trouble = batch->trouble.sqlstate != 0;
-	TimestampTz run_at = trouble ? retry_time() : item->run.run_at;
-	MjMailState state = { 0 };
-
-	if (!mj_queue_put_back(&item->run, run_at, !trouble))
-		return;
-	mj_xact_wake(run_at, trouble ? MJ_LANE_NONE : MJ_LANE_MAIL);
-	if (!trouble)
-		return;
-	state.run_id = item->run.run_id;
-	state.smtp_reply = mj_mail_words(batch->trouble.problem.message,
-									 batch->trouble.problem.detail);
-	mj_mail_update(&state);
-}
-
 /*
  * Record all outcomes so far; final: also put back what was not offered.
  * Interrupts are held off: a mail that was accepted must not be sent again
@@ -412,12 +258,14 @@ put_back_item(const MailBatch *batch, const MailItem *item)
 static void
 record_batch(MailBatch *batch, bool final)
 {
+	MjMailEnd **ends;
 	int recorded = 0;
 	int i;
 
 	MJ_FAULT("mailer-before-record");
 	HOLD_INTERRUPTS();
 	begin_work(batch->in_spi);
+	ends = palloc(batch->count * sizeof(MjMailEnd *));
 	for (i = 0; i < batch->count; i++)
 	{
 		MailItem *item = &batch->items[i];
@@ -425,13 +273,12 @@ record_batch(MailBatch *batch, bool final)
 		if (item->stage == MAIL_RECORDED ||
 			(item->stage == MAIL_CLAIMED && !final))
 			continue;
-		if (item->stage == MAIL_TRIED)
-			record_item(item);
-		else
-			put_back_item(batch, item);
+		item->end.offered = item->stage == MAIL_TRIED;
 		item->stage = MAIL_RECORDED;
-		recorded++;
+		ends[recorded++] = &item->end;
 	}
+	mj_mail_record(ends, recorded, &batch->trouble);
+	pfree(ends);
 	commit_work(batch->in_spi);
 	outstanding -= recorded;
 	batch->unrecorded = 0;
@@ -462,13 +309,14 @@ record_is_due(const MailBatch *batch)
 static void
 refuse_item(MailItem *item, const MjProblem *problem)
 {
-	memset(&item->result, 0, sizeof(MjSmtpResult));
-	item->result.outcome = MJ_SMTP_PERMANENT;
-	item->result.error = MJ_SMTP_ERR_CONFIG;
-	item->result.recipient = -1;
-	strlcpy(item->result.message, problem->message,
-			sizeof(item->result.message));
-	strlcpy(item->result.detail, problem->detail, sizeof(item->result.detail));
+	memset(&item->end.result, 0, sizeof(MjSmtpResult));
+	item->end.result.outcome = MJ_SMTP_PERMANENT;
+	item->end.result.error = MJ_SMTP_ERR_CONFIG;
+	item->end.result.recipient = -1;
+	strlcpy(item->end.result.message, problem->message,
+			sizeof(item->end.result.message));
+	strlcpy(item->end.result.detail, problem->detail,
+			sizeof(item->end.result.detail));
 }
 
 /*
@@ -480,15 +328,15 @@ load_long_item(MailBatch *batch, MailItem *item)
 {
 	HOLD_INTERRUPTS();
 	begin_work(batch->in_spi);
-	if (!mj_mail_load_bodies(item->mail))
-		item->mail->mail_id = 0;
+	if (!mj_mail_load_bodies(item->end.mail))
+		item->end.mail->mail_id = 0;
 	prepare_item(item);
 	commit_work(batch->in_spi);
-	item->mail->bodies_missing = true; /* again, if it is repeated */
+	item->end.mail->bodies_missing = true; /* again, if it is repeated */
 	RESUME_INTERRUPTS();
 }
 
-/* Send one mail; what became of it is in item->result. */
+/* Send one mail; what became of it is in item->end.result. */
 static void
 send_item(MailBatch *batch, MailItem *item)
 {
@@ -498,15 +346,15 @@ send_item(MailBatch *batch, MailItem *item)
 
 	MemoryContextReset(batch->mail_context);
 	old = MemoryContextSwitchTo(batch->mail_context);
-	if (item->mail->bodies_missing)
+	if (item->end.mail->bodies_missing)
 		load_long_item(batch, item);
 	if (item->content == NULL)
 		refuse_item(item, &item->problem);
 	else if (!mj_mail_draft(item->content, &draft, &problem))
 		refuse_item(item, &problem);
 	else
-		mj_session_send(&batch->session, &draft, item->mail->message_id,
-						&item->result);
+		mj_session_send(&batch->session, &draft, item->end.mail->message_id,
+						&item->end.result);
 	MemoryContextSwitchTo(old);
 }
 
@@ -514,10 +362,10 @@ send_item(MailBatch *batch, MailItem *item)
 static void
 note_result(MailBatch *batch, MailItem *item)
 {
-	MjSmtpOutcome outcome = item->result.outcome;
+	MjSmtpOutcome outcome = item->end.result.outcome;
 
 	item->stage = MAIL_TRIED;
-	item->ended_at = mj_clock_now();
+	item->end.ended_at = mj_clock_now();
 	if (batch->unrecorded++ == 0)
 		INSTR_TIME_SET_CURRENT(batch->unrecorded_since);
 	if (outcome == MJ_SMTP_ACCEPTED)
@@ -526,7 +374,7 @@ note_result(MailBatch *batch, MailItem *item)
 		batch->losses = 0;
 	else if (++batch->losses >= MAX_LOSSES)
 	{
-		mj_trouble_from_result(&item->result, &batch->trouble);
+		mj_trouble_from_result(&item->end.result, &batch->trouble);
 		strlcpy(batch->trouble.problem.detail,
 				"It was so for several mails, and the others were not tried.",
 				sizeof(batch->trouble.problem.detail));
@@ -556,7 +404,7 @@ have_session(MailBatch *batch)
 static bool
 sender_is_refused(const MjSmtpResult *result)
 {
-	int code = reply_code(result);
+	int code = mj_mail_reply_code(result);
 
 	return code == 530 || code == 534 || code == 538;
 }
@@ -567,17 +415,18 @@ try_item(MailBatch *batch, MailItem *item)
 {
 	while (have_session(batch))
 	{
+		item->end.begun_at = mj_clock_now();
 		send_item(batch, item);
-		if (item->result.outcome == MJ_SMTP_INTERRUPTED)
+		if (item->end.result.outcome == MJ_SMTP_INTERRUPTED)
 			batch->interrupted = true;
-		else if (item->result.stale && !item->repeated)
+		else if (item->end.result.stale && !item->repeated)
 		{
 			item->repeated = true;
 			mj_session_close(&batch->session);
 			continue;
 		}
-		else if (sender_is_refused(&item->result))
-			mj_trouble_from_result(&item->result, &batch->trouble);
+		else if (sender_is_refused(&item->end.result))
+			mj_trouble_from_result(&item->end.result, &batch->trouble);
 		else
 			note_result(batch, item);
 		return;
@@ -729,21 +578,24 @@ mj_mailer_put_back_leftovers(int64 worker_id)
 	nruns = mj_queue_running(worker_id, &runs);
 	for (i = 0; i < nruns; i++)
 	{
-		MailItem item = { 0 };
+		MjMailEnd end = { 0 };
+		MjMailEnd *ends = &end;
 		MjMail mail;
 
 		if (runs[i].lane != MJ_LANE_MAIL)
 			continue;
 		mj_mail_load(&runs[i].run_id, 1, &mail);
-		item.run = runs[i];
-		item.mail = &mail;
-		item.ended_at = mj_clock_now();
-		item.result.outcome = MJ_SMTP_UNCERTAIN;
-		item.result.error = MJ_SMTP_ERR_LOST;
-		strlcpy(item.result.message,
+		end.run = runs[i];
+		end.mail = &mail;
+		end.offered = true;
+		end.begun_at = runs[i].started_at;
+		end.ended_at = mj_clock_now();
+		end.result.outcome = MJ_SMTP_UNCERTAIN;
+		end.result.error = MJ_SMTP_ERR_LOST;
+		strlcpy(end.result.message,
 				"what became of the mail could not be recorded",
-				sizeof(item.result.message));
-		record_item(&item);
+				sizeof(end.result.message));
+		mj_mail_record(&ends, 1, NULL);
 		found++;
 	}
 	outstanding = 0;
@@ -808,7 +660,7 @@ find_due(Delivery *delivery)
 	begin_work(true);
 	mj_mailer_put_back_leftovers(delivery->worker_id);
 	delivery->ndue =
-		mj_mail_due(now, retry_time(), delivery->left, delivery->due);
+		mj_mail_due(now, mj_mail_retry_time(), delivery->left, delivery->due);
 	mj_mail_hasten(delivery->due, delivery->ndue, now);
 	commit_work(true);
 }
