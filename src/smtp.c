@@ -1235,6 +1235,15 @@ mj_smtp_wait_ms(const MjSmtp *smtp)
 }
 
 /*
+ * For how many ms has nothing moved that is under way?
+ */
+long
+mj_smtp_still_ms(const MjSmtp *smtp)
+{
+	return (long) (monotonic_ms() - (smtp->deadline - smtp->timeout_ms));
+}
+
+/*
  * Does the connection take a message, or another behind the one that is under
  * way?
  */

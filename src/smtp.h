@@ -125,6 +125,7 @@ extern MjSmtpPhase mj_smtp_phase(const MjSmtp *smtp);
 extern const MjSmtpResult *mj_smtp_failure(const MjSmtp *smtp);
 extern int mj_smtp_fds(MjSmtp *smtp, MjSmtpFd *fds);
 extern long mj_smtp_wait_ms(const MjSmtp *smtp);
+extern long mj_smtp_still_ms(const MjSmtp *smtp);
 extern bool mj_smtp_wants(const MjSmtp *smtp);
 extern void mj_smtp_put(MjSmtp *smtp, const MjEnvelope *envelope, void *tag);
 extern bool mj_smtp_take(MjSmtp *smtp, void **tag, MjSmtpResult *result);
