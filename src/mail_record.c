@@ -58,16 +58,25 @@ log_outcome(const MjMailEnd *end, const char *reply, bool final)
 			 errhidestmt(true), errhidecontext(true)));
 }
 
-static void
-log_history(const MjMailEnd *end, const char *reply)
+/* Whose run it was, for the history. */
+static MjRunOwner
+owner_of(const MjMailEnd *end)
 {
-	const MjSmtpResult *result = &end->result;
 	MjRunOwner owner = { 0 };
-	MjOutcome outcome = { 0 };
 
 	owner.job = MJ_MAIL_JOB_NAME;
 	owner.role = end->mail->role;
 	owner.role_oid = end->mail->role_oid;
+	return owner;
+}
+
+static void
+log_history(const MjMailEnd *end, const char *reply)
+{
+	const MjSmtpResult *result = &end->result;
+	MjRunOwner owner = owner_of(end);
+	MjOutcome outcome = { 0 };
+
 	outcome.rows_isnull = true;
 	outcome.finished_at = end->ended_at;
 	if (result->outcome == MJ_SMTP_ACCEPTED)
@@ -124,6 +133,17 @@ settle_run(MjMailEnd *end, bool final)
 	return mj_queue_put_back(&end->run, run_at, false);
 }
 
+/* A mail is not this process's any more. */
+static void
+log_taken(const MjMailEnd *end, const char *reply)
+{
+	ereport(
+		LOG,
+		(errmsg(
+			"mail %lld was taken from this process while it was being sent: %s",
+			(long long) end->mail->mail_id, reply)));
+}
+
 /* Record what became of a mail that was tried.  In a transaction. */
 static void
 record_end(MjMailEnd *end)
@@ -138,16 +158,41 @@ record_end(MjMailEnd *end)
 	state.at = end->ended_at;
 	if (!settle_run(end, state.ended_as != NULL))
 	{
-		ereport(
-			LOG,
-			(errmsg(
-				"mail %lld was taken from this process while it was being sent: %s",
-				(long long) end->mail->mail_id, state.smtp_reply)));
+		log_taken(end, state.smtp_reply);
 		return;
 	}
 	mj_mail_update(&state);
 	log_history(end, state.smtp_reply);
 	log_outcome(end, state.smtp_reply, state.ended_as != NULL);
+}
+
+/*
+ * Record that a mail was sent, but for its own row, which is for the caller to
+ * write as the state says.  It is what becomes of most mails, and done without
+ * statements.  False if it was taken away.  In a transaction.
+ */
+static bool
+record_sent(const MjMailEnd *end, MjMailState *state)
+{
+	MjRunOwner owner = owner_of(end);
+	MjOutcome outcome = { 0 };
+
+	memset(state, 0, sizeof(*state));
+	state->run_id = end->run.run_id;
+	state->smtp_code = mj_mail_reply_code(&end->result);
+	state->smtp_reply = reply_text(&end->result);
+	state->at = end->ended_at;
+	outcome.rows_isnull = true;
+	outcome.finished_at = end->ended_at;
+	outcome.status = "succeeded";
+	outcome.result = state->smtp_reply;
+	if (!mj_history_end_run(&end->run, &owner, &outcome))
+	{
+		log_taken(end, state->smtp_reply);
+		return false;
+	}
+	log_outcome(end, state->smtp_reply, true);
+	return true;
 }
 
 /*
@@ -181,13 +226,18 @@ put_back(const MjMailTrouble *trouble, const MjMailEnd *end)
 void
 mj_mail_record(MjMailEnd *const *ends, int count, const MjMailTrouble *trouble)
 {
+	MjMailState *sent = palloc(Max(count, 1) * sizeof(MjMailState));
+	int nsent = 0;
 	int i;
 
 	for (i = 0; i < count; i++)
 	{
-		if (ends[i]->offered)
-			record_end(ends[i]);
-		else
+		if (!ends[i]->offered)
 			put_back(trouble, ends[i]);
+		else if (ends[i]->result.outcome != MJ_SMTP_ACCEPTED)
+			record_end(ends[i]);
+		else if (record_sent(ends[i], &sent[nsent]))
+			nsent++;
 	}
+	mj_mail_update_sent(sent, nsent);
 }

@@ -125,9 +125,14 @@ static MjStatement claim_one_statement = {
 	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT4OID, INT8OID }
 };
 
+/*
+ * A worker may have hundreds of runs: it is by the run that its row is found,
+ * which a comparison that no index serves sees to.
+ */
 static MjStatement delete_statement = {
 	"DELETE FROM jobs.queue"
-	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
+	" WHERE run_id = $1 AND worker_id IS NOT DISTINCT FROM $2"
+	" AND state = 'running'",
 	2,
 	{ INT8OID, INT8OID }
 };
@@ -137,7 +142,8 @@ static MjStatement put_back_statement = {
 	" SET state = CASE WHEN $4 THEN 'ready' ELSE 'waiting' END, run_at = $3,"
 	" failures = $5, crashes = $6,"
 	" worker_id = NULL, pid = NULL, started_at = NULL"
-	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
+	" WHERE run_id = $1 AND worker_id IS NOT DISTINCT FROM $2"
+	" AND state = 'running'",
 	6,
 	{ INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID, INT4OID, INT4OID }
 };
@@ -147,7 +153,8 @@ static MjStatement unclaim_statement = {
 	"  ELSE 'waiting' END, run_at = coalesce($4, run_at),"
 	" lane = $3, attempt = attempt - 1,"
 	" worker_id = NULL, pid = NULL, started_at = NULL"
-	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'"
+	" WHERE run_id = $1 AND worker_id IS NOT DISTINCT FROM $2"
+	" AND state = 'running'"
 	" AND attempt = $5 AND started_at = $6",
 	6,
 	{ INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID }
