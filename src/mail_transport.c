@@ -476,6 +476,7 @@ open_connection(MjTransport *transport)
 	}
 	connection->idle_us = transport->opened_us = now_us();
 	transport->set_is_old = true;
+	reap(transport, connection);
 	return true;
 }
 
@@ -863,7 +864,8 @@ mj_transport_turn(MjTransport *transport, long timeout_ms)
 		else if (has_behind(transport))
 			relieve_slow(transport);
 	}
-	if (!dlist_is_empty(&transport->ended) || has_more_to_write(transport))
+	if (!dlist_is_empty(&transport->ended) || has_more_to_write(transport) ||
+		(transport->trouble.sqlstate != 0 && transport->nwaiting > 0))
 		timeout_ms = 0;
 	wait_and_attend(transport, timeout_ms);
 }
