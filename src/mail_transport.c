@@ -431,10 +431,13 @@ note_failure(MjTransport *transport, const MjSmtpResult *failure)
 {
 	int i;
 
-	transport->reopen_us = now_us() + REOPEN_US;
 	for (i = 0; i < transport->max_connections; i++)
 		if (transport->connections[i].smtp != NULL)
+		{
+			transport->reopen_us = now_us() + REOPEN_US;
 			return;
+		}
+	transport->reopen_us = 0;
 	if (failure->outcome != MJ_SMTP_INTERRUPTED)
 		mj_trouble_from_result(failure, &transport->trouble);
 }
