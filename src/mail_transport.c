@@ -67,8 +67,7 @@
 /* A connection, and how the wait event set knows it. */
 typedef struct Connection
 {
-	MjSmtp *smtp; /* NULL: none */
-	bool was_open;
+	MjSmtp *smtp;  /* NULL: none */
 	int in_hand;   /* parcels */
 	int64 idle_us; /* since when */
 	int nfds;
@@ -447,16 +446,13 @@ static void
 reap(MjTransport *transport, Connection *connection)
 {
 	MjSmtpResult failure;
-	bool was_open = connection->was_open;
 
-	if (mj_smtp_phase(connection->smtp) == MJ_SMTP_OPEN)
-		connection->was_open = true;
 	if (mj_smtp_phase(connection->smtp) != MJ_SMTP_CLOSED)
 		return;
 	collect(transport, connection);
 	failure = *mj_smtp_failure(connection->smtp);
 	drop_connection(transport, connection);
-	if (!was_open)
+	if (failure.outcome != MJ_SMTP_ACCEPTED) /* it never was open */
 		note_failure(transport, &failure);
 }
 
