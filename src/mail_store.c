@@ -11,6 +11,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
@@ -98,6 +99,16 @@ static MjStatement update_statement = {
 		   " WHERE run_id = $1 AND ended_as IS NULL",
 	.nparams = 6,
 	.types = { INT8OID, TEXTOID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID },
+};
+
+static MjStatement update_sent_statement = {
+	.sql = "UPDATE jobs.mail m SET ended_as = 'sent', attempts = attempts + 1,"
+		   " ended_at = e.at, smtp_code = nullif(e.code, 0),"
+		   " smtp_reply = e.reply"
+		   " FROM unnest($1, $2, $3, $4) AS e (run_id, at, code, reply)"
+		   " WHERE m.run_id = e.run_id AND m.ended_as IS NULL",
+	.nparams = 4,
+	.types = { INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, TEXTARRAYOID },
 };
 
 static MjStatement end_statement = {
@@ -424,6 +435,38 @@ mj_mail_update(const MjMailState *state)
 	param_code(&params, state->smtp_code);
 	mj_param_text(&params, state->smtp_reply);
 	mj_store_run(&update_statement, &params);
+	mj_store_leave(&scope);
+}
+
+/*
+ * As mj_mail_update(), of mails that were sent, many at once: only run_id, at,
+ * smtp_code and smtp_reply, which is not NULL, are looked at.
+ */
+void
+mj_mail_update_sent(const MjMailState *states, int count)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	Datum *columns[4];
+	int i;
+
+	if (count == 0)
+		return;
+	for (i = 0; i < lengthof(columns); i++)
+		columns[i] = palloc(count * sizeof(Datum));
+	for (i = 0; i < count; i++)
+	{
+		columns[0][i] = Int64GetDatum(states[i].run_id);
+		columns[1][i] = TimestampTzGetDatum(states[i].at);
+		columns[2][i] = Int32GetDatum(states[i].smtp_code);
+		columns[3][i] = CStringGetTextDatum(states[i].smtp_reply);
+	}
+	mj_store_enter(&scope);
+	mj_param_array(&params, columns[0], count, INT8OID);
+	mj_param_array(&params, columns[1], count, TIMESTAMPTZOID);
+	mj_param_array(&params, columns[2], count, INT4OID);
+	mj_param_array(&params, columns[3], count, TEXTOID);
+	mj_store_run(&update_sent_statement, &params);
 	mj_store_leave(&scope);
 }
 

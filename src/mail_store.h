@@ -93,6 +93,7 @@ extern int mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails);
 extern bool mj_mail_load_bodies(MjMail *mail);
 extern bool mj_mail_find(int64 mail_id, MjMail *mail, TimestampTz *due_at);
 extern void mj_mail_update(const MjMailState *state);
+extern void mj_mail_update_sent(const MjMailState *states, int count);
 extern void mj_mail_end(int64 run_id, const char *ended_as, int smtp_code,
 						const char *smtp_reply);
 extern int mj_mail_due(TimestampTz now, TimestampTz deferred, int max_mails,

@@ -19,12 +19,13 @@ MAIL_CFLAGS := -g -O1 -std=gnu99 -DFRONTEND -DUSE_ASSERT_CHECKING=1 \
 MAIL_LIBS := -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) \
 	-lpgcommon -lpgport -lpthread -lm
 MAIL_HEADERS := $(addprefix src/,pure.h mime.h mime_part.h idna.h dkim.h \
-	smtp_dialogue.h smtp.h mailfile.h) $(addprefix test/unit/,mail_tap.h)
+	smtp_dialogue.h smtp.h mailfile.h rate.h) $(addprefix test/unit/,mail_tap.h)
 MIME_SOURCES := $(wildcard src/mime*.c) src/idna.c
 MIME_LIBS := -lidn2
 DKIM_LIBS := -lcrypto
 
-MAIL_TESTS := build/mime_test build/dkim_test build/smtp_dialogue_test
+MAIL_TESTS := build/mime_test build/dkim_test build/smtp_dialogue_test \
+	build/rate_test
 MAIL_DRIVERS := build/mime_driver build/smtp_driver
 MAIL_FUZZ := build/smtp_reply_fuzz build/mime_fuzz build/dkim_fuzz
 
@@ -46,6 +47,10 @@ build/dkim_fuzz: test/unit/dkim_fuzz.c src/dkim.c $(MAIL_HEADERS)
 		$(filter %.c,$^) $(DKIM_LIBS) $(MAIL_LIBS)
 
 build/smtp_dialogue_test: test/unit/smtp_dialogue_test.c src/smtp_dialogue.c $(MAIL_HEADERS)
+	@mkdir -p build
+	$(CC) $(MAIL_CFLAGS) $(MAIL_SANITIZE) -o $@ $(filter %.c,$^) $(MAIL_LIBS)
+
+build/rate_test: test/unit/rate_test.c src/rate.c $(MAIL_HEADERS)
 	@mkdir -p build
 	$(CC) $(MAIL_CFLAGS) $(MAIL_SANITIZE) -o $@ $(filter %.c,$^) $(MAIL_LIBS)
 
@@ -74,6 +79,7 @@ unit-mail: unit-mail-build
 	build/mime_test
 	build/dkim_test
 	build/smtp_dialogue_test
+	build/rate_test
 	rm -rf build/mail_bytes && mkdir build/mail_bytes
 	$(PYTHON) test/unit/mail_bytes.py build/mime_driver build/mail_bytes
 	$(NODE) test/unit/mail_parser.js build/mail_bytes
