@@ -126,6 +126,14 @@ static const struct
 	{ "progress", ANYBODY },
 	/* mail */
 	{ "send_mail", MAILER },
+	{ "mail_attempts", ANYBODY },
+	{ "mail_transport", ANYBODY },
+	{ "mail_server_id", ANYBODY },
+	{ "mail_suppression", MAILER | OPERATOR },
+	{ "suppress", MAILER | OPERATOR },
+	{ "unsuppress", MAILER | OPERATOR },
+	{ "resend", OPERATOR },
+	{ "resume_mail", OPERATOR },
 	{ "deliver_mail", MAILER },
 };
 

@@ -9,16 +9,47 @@
  */
 #include "postgres.h"
 
+#include "common/pg_prng.h"
 #include "utils/elog.h"
 #include "utils/timestamp.h"
 
+#include "address.h"
 #include "clock.h"
 #include "guc.h"
-#include "history_store.h"
-#include "job_store.h"
+#include "mail_content.h"
+#include "mail_end_store.h"
 #include "mail_record.h"
 #include "mail_session.h"
+#include "mail_transport.h"
+#include "mime.h"
+#include "smtp_verdict.h"
+#include "suppression_store.h"
 #include "xact.h"
+
+/* No mail waits longer for its next attempt. */
+#define MJ_MAX_RETRY_US USECS_PER_DAY
+
+/* A wait is longer by up to this part of it, so that mails spread out. */
+#define MJ_RETRY_JITTER 0.25
+
+/*
+ * So often a mail goes back without counting a failure, for it was the
+ * server's or the connection's; one that has that each time may be the reason.
+ */
+#define MJ_MAX_UNCOUNTED 10
+
+/* What a record says of the transport. */
+typedef struct Summary
+{
+	int accepted;
+	int withheld;		   /* not offered */
+	const char *throttled; /* reply of a server that wants less; NULL: none */
+} Summary;
+
+/* ------------------------------------------------------------------------
+ * Words
+ * ------------------------------------------------------------------------
+ */
 
 /* The code of the reply that decided; 0 if none did. */
 int
@@ -30,164 +61,399 @@ mj_mail_reply_code(const MjSmtpResult *result)
 	return result->reply.code;
 }
 
-/* What the server said, or why it said nothing. */
-static char *
+/* What the server said; NULL: nothing. */
+static const char *
 reply_text(const MjSmtpResult *result)
 {
 	if (mj_mail_reply_code(result) != 0)
 		return psprintf("%d %s", result->reply.code, result->reply.text);
 	if (result->outcome == MJ_SMTP_ACCEPTED)
 		return pstrdup(result->reply.text);
-	return mj_mail_words(result->message, result->detail);
+	return NULL;
+}
+
+/* The SQLSTATE of an attempt that did not succeed, for the history. */
+static const char *
+sqlstate_of(const MjSmtpResult *result)
+{
+	return pstrdup(unpack_sql_state(result->error == MJ_SMTP_ERR_REFUSED ?
+										ERRCODE_EXTERNAL_ROUTINE_EXCEPTION :
+										mj_sqlstate_from_result(result)));
 }
 
 /* The server log, as motionify_jobs.log_runs wants it. */
 static void
-log_outcome(const MjMailEnd *end, const char *reply, bool final)
+log_outcome(int64 mail_id, const MjMailEntry *entry)
 {
-	bool accepted = end->result.outcome == MJ_SMTP_ACCEPTED;
+	bool sent = entry->ended_as != NULL && strcmp(entry->ended_as, "sent") == 0;
 
-	if (mj_log_runs < (accepted ? MJ_LOG_ALL : MJ_LOG_FAILURES))
+	if (mj_log_runs < (sent ? MJ_LOG_ALL : MJ_LOG_FAILURES))
 		return;
 	ereport(LOG,
-			(errmsg("mail %lld %s: %s", (long long) end->mail->mail_id,
-					accepted  ? "sent" :
-						final ? "failed, given up" :
-								"failed, will be tried again",
-					reply),
+			(errmsg("mail " INT64_FORMAT " %s%s: %s", mail_id,
+					sent ? "sent" : entry->status,
+					sent						? "" :
+						entry->ended_as == NULL ? ", will be tried again" :
+												  ", given up",
+					entry->words),
 			 errhidestmt(true), errhidecontext(true)));
 }
 
-static void
-log_history(const MjMailEnd *end, const char *reply)
-{
-	const MjSmtpResult *result = &end->result;
-	MjRunOwner owner = { 0 };
-	MjOutcome outcome = { 0 };
+/* ------------------------------------------------------------------------
+ * Suppressed recipients
+ * ------------------------------------------------------------------------
+ */
 
-	owner.job = MJ_MAIL_JOB_NAME;
-	owner.role = end->mail->role;
-	owner.role_oid = end->mail->role_oid;
-	outcome.rows_isnull = true;
-	outcome.finished_at = end->ended_at;
-	if (result->outcome == MJ_SMTP_ACCEPTED)
+/*
+ * Which of the recipients of a mail are suppressed: sets suppressed and
+ * nsuppressed.  False if none is left.  In a transaction.
+ */
+bool
+mj_mail_suppress(MjMail *mail)
+{
+	const char **addresses;
+	const char **found;
+	int n;
+	int i;
+
+	mail->nsuppressed = 0;
+	n = mj_mail_recipients(mail, &addresses);
+	for (i = 0; i < n; i++)
 	{
-		outcome.status = "succeeded";
-		outcome.result = reply;
+		char *folded = palloc(MJ_MIME_MAX_ADDRESS + 1);
+
+		mj_address_fold(addresses[i], folded, MJ_MIME_MAX_ADDRESS + 1);
+		addresses[i] = folded;
 	}
+	mail->nsuppressed = mj_suppression_find(addresses, n, &found);
+	mail->suppressed = found;
+	return mail->nsuppressed == 0 || mj_mail_recipients(mail, &addresses) > 0;
+}
+
+/* A mail that has nobody left to go to has ended. */
+static void
+fill_suppressed(MjMailEntry *entry, const MjRun *run, const MjMail *mail)
+{
+	memset(entry, 0, sizeof(MjMailEntry));
+	entry->run = run;
+	entry->role = mail->role;
+	entry->role_oid = mail->role_oid;
+	entry->ended_as = "suppressed";
+	entry->failures = run->failures;
+	entry->offered = true;
+	entry->status = "skipped";
+	entry->error = MJ_MAIL_SUPPRESSED;
+	entry->words = entry->error;
+	entry->begun_at = entry->ended_at = mj_clock_now();
+}
+
+/*
+ * Look through mails that a worker has just claimed, with their runs: those
+ * whose recipients are all suppressed end, of others the suppressed ones will
+ * be left out.  Returns how many are left in the arrays.  In the transaction of
+ * the claim.
+ */
+int
+mj_mail_screen(int64 worker_id, MjRun *runs, MjMail *mails, int n)
+{
+	MjMailEntry *entries = palloc(n * sizeof(MjMailEntry));
+	MjRun *ended = palloc(n * sizeof(MjRun));
+	bool *written = palloc(n * sizeof(bool));
+	int nended = 0;
+	int left = 0;
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (mails[i].mail_id == 0 || mj_mail_suppress(&mails[i]))
+		{
+			runs[left] = runs[i];
+			mails[left++] = mails[i];
+		}
+		else
+		{
+			ended[nended] = runs[i];
+			fill_suppressed(&entries[nended], &ended[nended], &mails[i]);
+			nended++;
+		}
+	if (nended > 0)
+		mj_mail_write_entries(worker_id, entries, nended, written);
+	return left;
+}
+
+/*
+ * The recipient that a reply was about, as it is in the envelope; NULL: none
+ * in particular.
+ */
+static const char *
+refused_recipient(const MjMailEnd *end, int *nrecipients)
+{
+	const char **addresses;
+	int place = end->result.recipient;
+
+	*nrecipients = mj_mail_recipients(end->mail, &addresses);
+	if (place < 0 && *nrecipients == 1)
+		place = 0; /* a reply to the message is about it, too */
+	return place >= 0 && place < *nrecipients ? addresses[place] : NULL;
+}
+
+/*
+ * The server has said that there is no such mailbox: nothing is sent to it any
+ * more.  True if there are other recipients.
+ */
+static bool
+suppress_recipient(const MjMailEnd *end)
+{
+	char folded[MJ_MIME_MAX_ADDRESS + 1];
+	MjSuppression entry = { 0 };
+	int nrecipients;
+	const char *address;
+
+	if (end->mail->mail_id == 0 || *mj_mail_redirect_to != '\0')
+		return false;
+	address = refused_recipient(end, &nrecipients);
+	if (address == NULL)
+		return false;
+	mj_address_fold(address, folded, sizeof(folded));
+	entry.address = folded;
+	entry.reason = reply_text(&end->result);
+	entry.since = end->ended_at;
+	entry.by_server = true;
+	entry.role = end->mail->role;
+	entry.mail_id = end->mail->mail_id;
+	(void) mj_suppression_add(&entry);
+	return nrecipients > 1;
+}
+
+/* ------------------------------------------------------------------------
+ * What becomes of a mail
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * When a mail that has failed so often is tried again: after about
+ * motionify_jobs.mail_retry_delay, then after twice that, and so on.
+ */
+static TimestampTz
+retry_time(int failures, TimestampTz now)
+{
+	double us = (double) mj_mail_retry_delay_s * USECS_PER_SEC;
+	int i;
+
+	for (i = 1; i < failures && us < MJ_MAX_RETRY_US; i++)
+		us *= 2;
+	us = Min(us, Max(MJ_MAX_RETRY_US, mj_mail_retry_delay_s * USECS_PER_SEC));
+	us *= 1 + MJ_RETRY_JITTER * pg_prng_double(&pg_global_prng_state);
+	return now + (TimestampTz) us;
+}
+
+/* It counts as a failure: try again later, or end as what is given. */
+static void
+fail_or_retry(const MjMailEnd *end, MjMailEntry *entry, const char *ended_as)
+{
+	entry->counted = true;
+	entry->failures = end->run.failures + 1;
+	if (entry->failures >= mj_mail_max_attempts)
+		entry->ended_as = ended_as;
+	else
+		entry->run_at = retry_time(entry->failures, end->ended_at);
+}
+
+/* It does not: try again at once, as far as the transport permits. */
+static void
+go_again(const MjMailEnd *end, MjMailEntry *entry)
+{
+	const MjRun *run = &end->run;
+
+	if (run->attempt - run->failures - run->crashes > MJ_MAX_UNCOUNTED)
+		fail_or_retry(end, entry, "failed");
 	else
 	{
-		outcome.status =
-			result->outcome == MJ_SMTP_UNCERTAIN ? "uncertain" : "failed";
-		outcome.error = result->message;
-		outcome.error_detail = result->detail[0] ? result->detail : NULL;
-		outcome.sqlstate =
-			pstrdup(unpack_sql_state(result->error == MJ_SMTP_ERR_REFUSED ?
-										 ERRCODE_EXTERNAL_ROUTINE_EXCEPTION :
-										 mj_sqlstate_from_result(result)));
+		entry->ready = true;
+		entry->run_at = run->run_at;
 	}
-	mj_history_insert(&end->run, &owner, &outcome);
 }
 
-/* How the mail ended with this result, NULL if it is tried again. */
-static const char *
-ending(const MjMailEnd *end)
-{
-	MjSmtpOutcome outcome = end->result.outcome;
-
-	if (outcome == MJ_SMTP_ACCEPTED)
-		return "sent";
-	if (outcome != MJ_SMTP_PERMANENT &&
-		end->run.failures + 1 < mj_mail_max_attempts)
-		return NULL;
-	return outcome == MJ_SMTP_UNCERTAIN ? "uncertain" : "failed";
-}
-
-/* When a mail that could not be offered is tried again. */
-TimestampTz
-mj_mail_retry_time(void)
-{
-	return mj_clock_now() + mj_mail_retry_delay_s * USECS_PER_SEC;
-}
-
-/* Take an ended run from the queue, or put it back for the next attempt. */
-static bool
-settle_run(MjMailEnd *end, bool final)
-{
-	TimestampTz run_at;
-
-	if (final)
-		return mj_queue_delete(end->run.run_id, end->run.worker_id);
-	run_at = mj_mail_retry_time();
-	end->run.failures++;
-	mj_xact_wake(run_at, MJ_LANE_NONE);
-	return mj_queue_put_back(&end->run, run_at, false);
-}
-
-/* Record what became of a mail that was tried.  In a transaction. */
+/* The server has refused it for good: but perhaps one recipient only. */
 static void
-record_end(MjMailEnd *end)
+end_refused(const MjMailEnd *end, MjMailEntry *entry)
 {
-	MjMailState state = { 0 };
-
-	state.run_id = end->run.run_id;
-	state.ended_as = ending(end);
-	state.counted = true;
-	state.smtp_code = mj_mail_reply_code(&end->result);
-	state.smtp_reply = reply_text(&end->result);
-	state.at = end->ended_at;
-	if (!settle_run(end, state.ended_as != NULL))
+	entry->counted = true;
+	if (mj_smtp_mailbox_unknown(&end->result) && suppress_recipient(end))
 	{
+		entry->ready = true;
+		entry->run_at = end->run.run_at;
+	}
+	else
+		entry->ended_as = "failed";
+}
+
+/* What becomes of a mail that was offered, and of its run. */
+static void
+judge(const MjMailEnd *end, MjMailEntry *entry)
+{
+	entry->status = "failed";
+	switch (mj_smtp_verdict(&end->result))
+	{
+		case MJ_VERDICT_SENT:
+			entry->status = "succeeded";
+			entry->ended_as = "sent";
+			entry->counted = true;
+			break;
+		case MJ_VERDICT_FAILED:
+			end_refused(end, entry);
+			break;
+		case MJ_VERDICT_UNCERTAIN:
+			entry->status = "uncertain";
+			fail_or_retry(end, entry, "uncertain");
+			if (mj_mail_on_uncertain == MJ_UNCERTAIN_HOLD)
+				entry->ended_as = "uncertain";
+			break;
+		case MJ_VERDICT_AGAIN:
+			go_again(end, entry);
+			break;
+		case MJ_VERDICT_RETRY:
+		case MJ_VERDICT_HOPELESS:
+			fail_or_retry(end, entry, "failed");
+			break;
+	}
+}
+
+/* What is written of a mail that was offered. */
+static void
+fill_offered(const MjMailEnd *end, const char *host, MjMailEntry *entry)
+{
+	const MjSmtpResult *result = &end->result;
+
+	judge(end, entry);
+	entry->offered = true;
+	entry->smtp_code = mj_mail_reply_code(result);
+	entry->reply = reply_text(result);
+	entry->words = entry->reply != NULL ?
+		entry->reply :
+		mj_mail_words(result->message, result->detail);
+	entry->begun_at = end->begun_at;
+	entry->host = host;
+	if (result->outcome == MJ_SMTP_ACCEPTED)
+		return;
+	entry->sqlstate = sqlstate_of(result);
+	entry->error = result->message;
+	entry->error_detail = result->detail[0] ? result->detail : NULL;
+}
+
+/* What is written of a mail that was not: as it was, with the trouble in words. */
+static void
+fill_withheld(const MjMailEnd *end, const MjMailTrouble *trouble,
+			  MjMailEntry *entry)
+{
+	entry->ready = true;
+	entry->run_at = end->run.run_at;
+	entry->begun_at = end->run.started_at;
+	if (trouble != NULL && trouble->sqlstate != 0)
+		entry->words =
+			mj_mail_words(trouble->problem.message, trouble->problem.detail);
+}
+
+/* What is written of a mail. */
+static void
+fill_entry(const MjMailEnd *end, const MjMailTrouble *trouble, const char *host,
+		   MjMailEntry *entry)
+{
+	memset(entry, 0, sizeof(MjMailEntry));
+	entry->run = &end->run;
+	entry->role = end->mail->role;
+	entry->role_oid = end->mail->role_oid;
+	entry->failures = end->run.failures;
+	entry->ended_at = end->offered ? end->ended_at : mj_clock_now();
+	if (end->offered)
+		fill_offered(end, host, entry);
+	else
+		fill_withheld(end, trouble, entry);
+}
+
+/* ------------------------------------------------------------------------
+ * The record
+ * ------------------------------------------------------------------------
+ */
+
+/* Note what a mail says of the transport. */
+static void
+summarise(const MjMailEnd *end, const MjMailEntry *entry, Summary *summary)
+{
+	if (!end->offered)
+		summary->withheld++;
+	else if (end->result.outcome == MJ_SMTP_ACCEPTED)
+		summary->accepted++;
+	else if (mj_smtp_is_throttled(&end->result))
+		summary->throttled = entry->words;
+}
+
+/* Tell the transport. */
+static void
+tell_transport(const Summary *summary, const MjMailTrouble *trouble)
+{
+	TimestampTz now = mj_clock_now();
+
+	if (summary->withheld > 0 && trouble != NULL && trouble->sqlstate != 0)
+		(void) mj_transport_failed(trouble, now);
+	else if (summary->throttled != NULL)
+		(void) mj_transport_throttled(summary->throttled, now);
+	else if (summary->accepted > 0)
+		mj_transport_succeeded(now);
+}
+
+/* Whoever has to look at a mail that goes on is woken at commit. */
+static void
+wake_for(const MjMailEntry *entry)
+{
+	if (entry->ended_as != NULL)
+		return;
+	mj_xact_wake(entry->run_at, entry->ready ? MJ_LANE_MAIL : MJ_LANE_NONE);
+	if (entry->ready)
+		mj_xact_ready(entry->run->priority, entry->run->run_id);
+}
+
+/* A mail has been written, or was taken from this process meanwhile. */
+static void
+note_written(const MjMailEnd *end, const MjMailEntry *entry, bool written)
+{
+	if (written)
+		wake_for(entry);
+	if (!end->offered)
+		return;
+	if (written)
+		log_outcome(end->mail->mail_id, entry);
+	else
 		ereport(
 			LOG,
-			(errmsg(
-				"mail %lld was taken from this process while it was being sent: %s",
-				(long long) end->mail->mail_id, state.smtp_reply)));
-		return;
-	}
-	mj_mail_update(&state);
-	log_history(end, state.smtp_reply);
-	log_outcome(end, state.smtp_reply, state.ended_as != NULL);
+			(errmsg("mail " INT64_FORMAT
+					" was taken from this process while it was being sent: %s",
+					end->mail->mail_id, entry->words)));
 }
 
 /*
- * Put a mail back that was not offered: as it was, at once if this process
- * was interrupted, later if it was in trouble.  In a transaction.
- */
-static void
-put_back(const MjMailTrouble *trouble, const MjMailEnd *end)
-{
-	bool in_trouble = trouble->sqlstate != 0;
-	TimestampTz run_at = in_trouble ? mj_mail_retry_time() : end->run.run_at;
-	MjMailState state = { 0 };
-
-	if (!mj_queue_put_back(&end->run, run_at, !in_trouble))
-		return;
-	mj_xact_wake(run_at, in_trouble ? MJ_LANE_NONE : MJ_LANE_MAIL);
-	if (!in_trouble)
-		return;
-	state.run_id = end->run.run_id;
-	state.smtp_reply =
-		mj_mail_words(trouble->problem.message, trouble->problem.detail);
-	mj_mail_update(&state);
-}
-
-/*
- * Record what became of mails that this process has claimed, and put back those
- * that were not offered: trouble says why, with sqlstate 0 if the process was
- * interrupted.  In a transaction that the caller commits, durably, with
- * interrupts held off.
+ * Record what became of mails that this process has claimed, all by one
+ * worker_id, and put back those that were not offered: trouble says why, with
+ * sqlstate 0 if the process was interrupted; it may be NULL if all were.  In a
+ * transaction that the caller commits, durably, with interrupts held off.
  */
 void
 mj_mail_record(MjMailEnd *const *ends, int count, const MjMailTrouble *trouble)
 {
+	MjMailEntry *entries = palloc(Max(count, 1) * sizeof(MjMailEntry));
+	bool *written = palloc(Max(count, 1) * sizeof(bool));
+	const char *host = mj_session_host();
+	Summary summary = { 0 };
 	int i;
 
+	if (count == 0)
+		return;
 	for (i = 0; i < count; i++)
 	{
-		if (ends[i]->offered)
-			record_end(ends[i]);
-		else
-			put_back(trouble, ends[i]);
+		fill_entry(ends[i], trouble, host, &entries[i]);
+		summarise(ends[i], &entries[i], &summary);
 	}
+	mj_mail_write_entries(ends[0]->run.worker_id, entries, count, written);
+	for (i = 0; i < count; i++)
+		note_written(ends[i], &entries[i], written[i]);
+	tell_transport(&summary, trouble);
 }

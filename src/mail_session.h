@@ -32,6 +32,7 @@ typedef struct MjMailSession
 
 extern bool mj_session_check_settings(MjMailTrouble *trouble);
 extern char *mj_session_describe_settings(void);
+extern char *mj_session_host(void);
 extern bool mj_session_open(MjMailSession *session, MjMailTrouble *trouble);
 extern int mj_session_check(MjMailSession *session, MjMailStep *steps);
 extern bool mj_session_is_open(const MjMailSession *session);

@@ -43,18 +43,10 @@ typedef struct MjMail
 	const char *message_id;
 	TimestampTz created_at;
 	bool bodies_missing; /* too long for the batch: read them alone */
+	/* recipients that are left out, folded; see address.h */
+	const char *const *suppressed;
+	int nsuppressed;
 } MjMail;
-
-/* How an attempt, or the whole mail, ended. */
-typedef struct MjMailState
-{
-	int64 run_id;
-	const char *ended_as;	/* NULL: the run goes on */
-	bool counted;			/* the attempt counts in jobs.mail.attempts */
-	int smtp_code;			/* 0: none */
-	const char *smtp_reply; /* may be NULL */
-	TimestampTz at;
-} MjMailState;
 
 /* A mail that deliver_mail() has to see through. */
 typedef struct MjDueMail
@@ -67,10 +59,8 @@ typedef struct MjDueMail
 typedef struct MjMailProgress
 {
 	int64 sent;
-	int64 claimable;   /* ready, for anybody */
-	int64 in_flight;   /* running elsewhere */
-	int64 unreachable; /* put back, with no attempt counted */
-	char *reply;	   /* smtp_reply of one of those, or NULL */
+	int64 claimable; /* ready, for anybody */
+	int64 in_flight; /* running elsewhere */
 } MjMailProgress;
 
 extern int64 mj_mail_next_id(void);
@@ -79,11 +69,9 @@ extern int64 mj_mail_find_source_key(Oid role_oid,
 extern bool mj_mail_insert(const MjMail *mail);
 extern int mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails);
 extern bool mj_mail_load_bodies(MjMail *mail);
-extern void mj_mail_update(const MjMailState *state);
 extern void mj_mail_end(int64 run_id, const char *ended_as, int smtp_code,
 						const char *smtp_reply);
-extern int mj_mail_due(TimestampTz now, TimestampTz deferred, int max_mails,
-					   MjDueMail *due);
+extern int mj_mail_due(TimestampTz now, int max_mails, MjDueMail *due);
 extern void mj_mail_hasten(const MjDueMail *due, int ndue, TimestampTz now);
 extern void mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
 							 MjMailProgress *progress);

@@ -34,11 +34,14 @@
 #include "fault.h"
 #include "guc.h"
 #include "mail_content.h"
+#include "mail_end_store.h"
 #include "mail_record.h"
 #include "mail_session.h"
 #include "mail_store.h"
+#include "mail_transport.h"
 #include "mailer.h"
 #include "queue_store.h"
+#include "smtp_verdict.h"
 #include "worker.h"
 #include "xact.h"
 
@@ -84,17 +87,13 @@ typedef struct MailBatch
 	MailItem *items;
 	int unrecorded; /* tried, not recorded */
 	instr_time unrecorded_since;
-	int losses; /* in a row */
-	int accepted;
+	int losses;			   /* in a row */
 	MjMailTrouble trouble; /* why the rest was not offered */
 	bool interrupted;	   /* the rest was not offered for that */
 } MailBatch;
 
 /* Mails that this process claimed and has not recorded. */
 static int outstanding = 0;
-
-/* The executor said that mail is not being delivered. */
-static bool trouble_logged = false;
 
 /* ------------------------------------------------------------------------
  * Transactions
@@ -189,7 +188,7 @@ prepare_item(MailItem *item)
 										true, &item->problem);
 }
 
-/* Read the mails of the runs that were claimed. */
+/* Read the mails of the runs that were claimed, and end what is not to be sent. */
 static void
 load_items(MailBatch *batch, MjRun *runs)
 {
@@ -200,6 +199,7 @@ load_items(MailBatch *batch, MjRun *runs)
 	for (i = 0; i < batch->count; i++)
 		run_ids[i] = runs[i].run_id;
 	mj_mail_load(run_ids, batch->count, mails);
+	batch->count = mj_mail_screen(batch->worker_id, runs, mails, batch->count);
 	batch->items = palloc0(batch->count * sizeof(MailItem));
 	for (i = 0; i < batch->count; i++)
 	{
@@ -210,19 +210,42 @@ load_items(MailBatch *batch, MjRun *runs)
 	}
 }
 
-/* Claim up to max_mails due mails, and read them.  In a transaction. */
+/* Claim due mails, at most so many, and read them.  False if there are none. */
+static bool
+claim_mails(MailBatch *batch, int max_mails)
+{
+	MjRun *runs = palloc(max_mails * sizeof(MjRun));
+
+	batch->count =
+		mj_queue_claim_mails(batch->worker_id, mj_clock_now(), max_mails, runs);
+	if (batch->count == 0)
+		return false;
+	qsort(runs, batch->count, sizeof(MjRun), compare_runs);
+	load_items(batch, runs);
+	return true;
+}
+
+/*
+ * Claim up to max_mails due mails, as far as the transport permits.  Those that
+ * are ended as they are claimed do not count.  In a transaction.
+ */
 static void
 claim_batch(void *arg)
 {
 	MailBatch *batch = arg;
-	MjRun *runs = palloc(batch->max_mails * sizeof(MjRun));
+	TimestampTz now = mj_clock_now();
+	MjTransportPermit permit;
 
-	batch->count = mj_queue_claim_mails(batch->worker_id, mj_clock_now(),
-										batch->max_mails, runs);
+	mj_transport_ask(batch->max_mails, 1, batch->in_spi, now, &permit);
+	(void) mj_mail_expire(now);
+	batch->count = 0;
+	while (permit.mails > 0 && claim_mails(batch, permit.mails) &&
+		   batch->count == 0)
+		;
 	if (batch->count == 0)
 		return;
-	qsort(runs, batch->count, sizeof(MjRun), compare_runs);
-	load_items(batch, runs);
+	if (permit.is_trial)
+		mj_transport_begin_trial(now);
 	check_defaults(&batch->trouble);
 }
 
@@ -368,8 +391,6 @@ note_result(MailBatch *batch, MailItem *item)
 	item->end.ended_at = mj_clock_now();
 	if (batch->unrecorded++ == 0)
 		INSTR_TIME_SET_CURRENT(batch->unrecorded_since);
-	if (outcome == MJ_SMTP_ACCEPTED)
-		batch->accepted++;
 	if (outcome != MJ_SMTP_LOST && outcome != MJ_SMTP_UNCERTAIN)
 		batch->losses = 0;
 	else if (++batch->losses >= MAX_LOSSES)
@@ -397,18 +418,6 @@ have_session(MailBatch *batch)
 	return false;
 }
 
-/*
- * Did the server refuse whoever sends, not the mail?  530, 534 and 538 ask for
- * a login or for TLS (RFC 4954, RFC 3207).
- */
-static bool
-sender_is_refused(const MjSmtpResult *result)
-{
-	int code = mj_mail_reply_code(result);
-
-	return code == 530 || code == 534 || code == 538;
-}
-
 /* Try one mail, on a second connection if the first one was dead. */
 static void
 try_item(MailBatch *batch, MailItem *item)
@@ -425,7 +434,7 @@ try_item(MailBatch *batch, MailItem *item)
 			mj_session_close(&batch->session);
 			continue;
 		}
-		else if (sender_is_refused(&item->end.result))
+		else if (mj_smtp_verdict(&item->end.result) == MJ_VERDICT_HOPELESS)
 			mj_trouble_from_result(&item->end.result, &batch->trouble);
 		else
 			note_result(batch, item);
@@ -504,25 +513,6 @@ process_batch(MailBatch *batch, int max_mails)
 	MemoryContextSwitchTo(old);
 }
 
-/* Say once that mail is not being delivered, and once that it is again. */
-static void
-log_trouble(const MailBatch *batch)
-{
-	const MjProblem *problem = &batch->trouble.problem;
-
-	if (batch->trouble.sqlstate != 0 && !trouble_logged)
-		ereport(LOG,
-				(errcode(batch->trouble.sqlstate),
-				 errmsg("mail is not being delivered: %s", problem->message),
-				 problem->detail[0] ? errdetail("%s", problem->detail) : 0,
-				 problem->hint[0] ? errhint("%s", problem->hint) : 0));
-	else if (batch->accepted > 0 && trouble_logged)
-		ereport(LOG, (errmsg("mail is being delivered again")));
-	else
-		return;
-	trouble_logged = batch->trouble.sqlstate != 0;
-}
-
 /* Begin with what an earlier batch could not end. */
 static void
 recover_leftovers(MailBatch *batch)
@@ -554,7 +544,6 @@ mj_mailer_run_batch(int64 worker_id, int max_mails)
 	if (outstanding > 0)
 		recover_leftovers(batch);
 	process_batch(batch, Min(max_mails, MJ_MAILER_BATCH));
-	log_trouble(batch);
 	claimed = batch->count;
 	MemoryContextDelete(batch->context);
 	return claimed;
@@ -649,8 +638,8 @@ deliver_claimable(Delivery *delivery)
 }
 
 /*
- * Find what is due.  Mail that had to be put back because none could be sent
- * is tried now: whoever calls may have repaired it, and must hear if not.
+ * Find what is due.  Mail that waits because none could be sent is tried now:
+ * whoever calls may have repaired it, and must hear if not.
  */
 static void
 find_due(Delivery *delivery)
@@ -659,8 +648,7 @@ find_due(Delivery *delivery)
 
 	begin_work(true);
 	mj_mailer_put_back_leftovers(delivery->worker_id);
-	delivery->ndue =
-		mj_mail_due(now, mj_mail_retry_time(), delivery->left, delivery->due);
+	delivery->ndue = mj_mail_due(now, delivery->left, delivery->due);
 	mj_mail_hasten(delivery->due, delivery->ndue, now);
 	commit_work(true);
 }
@@ -760,16 +748,5 @@ mj_mailer_deliver(int64 worker_id, int max_mails)
 	if (delivery.ndue == 0)
 		return 0;
 	see_through(&delivery);
-	if (delivery.progress.unreachable > 0)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_CONNECTION_FAILURE),
-			 errmsg("%lld mails could not be sent",
-					(long long) delivery.progress.unreachable),
-			 delivery.progress.reply ?
-				 errdetail("%s", delivery.progress.reply) :
-				 0,
-			 errhint(
-				 "jobs.check_mail() shows which step fails; mail stays queued until then.")));
 	return delivery.progress.sent;
 }
