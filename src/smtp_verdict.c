@@ -64,7 +64,8 @@ mj_smtp_verdict(const MjSmtpResult *result)
 bool
 mj_smtp_is_throttled(const MjSmtpResult *result)
 {
-	int code = refusal(result);
+	int code = result->error == MJ_SMTP_ERR_AUTH ? result->reply.code :
+												   refusal(result);
 	const char *enhanced = result->reply.enhanced;
 	int detail;
 
