@@ -297,7 +297,7 @@ check_transport(MjDoctor *doctor)
 {
 	char *detail = NULL;
 	char *hint = NULL;
-	bool ok = mj_mail_transport_is_well(&detail, &hint);
+	bool ok = mj_mail_flow_is_well(&detail, &hint);
 
 	add_row(doctor, ok, detail, hint);
 }

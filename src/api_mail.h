@@ -11,6 +11,6 @@
 #define MJ_API_MAIL_H
 
 extern bool mj_mail_probe(char **detail, char **hint);
-extern bool mj_mail_transport_is_well(char **detail, char **hint);
+extern bool mj_mail_flow_is_well(char **detail, char **hint);
 
 #endif /* MJ_API_MAIL_H */

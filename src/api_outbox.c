@@ -33,7 +33,7 @@
 #include "shmem.h"
 #include "smtp_verdict.h"
 #include "suppression_store.h"
-#include "transport_store.h"
+#include "flow_store.h"
 #include "xact.h"
 
 PG_FUNCTION_INFO_V1(mj_api_resend);
@@ -197,7 +197,7 @@ mj_api_unsuppress(PG_FUNCTION_ARGS)
 Datum
 mj_api_resume_mail(PG_FUNCTION_ARGS)
 {
-	MjTransport transport;
+	MjMailFlow flow;
 
 	PreventCommandDuringRecovery("jobs.resume_mail()");
 	require_operator("resume mail");
@@ -208,8 +208,8 @@ mj_api_resume_mail(PG_FUNCTION_ARGS)
 			 errmsg("motionify_jobs is not preloaded"),
 			 errhint(
 				 "Add motionify_jobs to shared_preload_libraries and restart the server.")));
-	mj_transport_read(&transport);
-	if (transport.state == MJ_TRANSPORT_RUNNING)
+	mj_flow_read(&flow);
+	if (flow.state == MJ_FLOW_RUNNING)
 		PG_RETURN_BOOL(false);
 	mj_database_resume_mail(MyDatabaseId);
 	PG_RETURN_BOOL(true);
@@ -220,23 +220,23 @@ mj_api_resume_mail(PG_FUNCTION_ARGS)
  * the hint NULL if there is none.
  */
 bool
-mj_mail_transport_is_well(char **detail, char **hint)
+mj_mail_flow_is_well(char **detail, char **hint)
 {
 	static const char *const words[] = { "as usual", "slowed", "paused" };
-	MjTransport transport;
+	MjMailFlow flow;
 
 	*hint = NULL;
-	mj_transport_read(&transport);
-	if (transport.state == MJ_TRANSPORT_RUNNING)
+	mj_flow_read(&flow);
+	if (flow.state == MJ_FLOW_RUNNING)
 	{
 		*detail = pstrdup("Nothing keeps mail from being sent.");
 		return true;
 	}
-	*detail = psprintf("Mail is %s since %s, and tried again at %s: %s",
-					   words[transport.state],
-					   pstrdup(timestamptz_to_str(transport.since)),
-					   pstrdup(timestamptz_to_str(transport.next_try_at)),
-					   transport.reason ? transport.reason : "");
+	*detail =
+		psprintf("Mail is %s since %s, and tried again at %s: %s",
+				 words[flow.state], pstrdup(timestamptz_to_str(flow.since)),
+				 pstrdup(timestamptz_to_str(flow.next_try_at)),
+				 flow.reason ? flow.reason : "");
 	*hint = pstrdup(
 		"jobs.check_mail() shows which step fails; jobs.resume_mail() has it tried at once.");
 	return false;

@@ -20,7 +20,7 @@
 #include "mail_end_store.h"
 #include "mail_record.h"
 #include "mail_session.h"
-#include "mail_transport.h"
+#include "mail_flow.h"
 #include "mime.h"
 #include "smtp_verdict.h"
 #include "suppression_store.h"
@@ -38,7 +38,7 @@
  */
 #define MJ_MAX_UNCOUNTED 10
 
-/* What a record says of the transport. */
+/* What a record says of the flow. */
 typedef struct Summary
 {
 	int accepted;
@@ -258,7 +258,7 @@ fail_or_retry(const MjMailEnd *end, MjMailEntry *entry, const char *ended_as)
 		entry->run_at = retry_time(entry->failures, end->ended_at);
 }
 
-/* It does not: try again at once, as far as the transport permits. */
+/* It does not: try again at once, as far as the flow permits. */
 static void
 go_again(const MjMailEnd *end, MjMailEntry *entry)
 {
@@ -375,7 +375,7 @@ fill_entry(const MjMailEnd *end, const MjMailTrouble *trouble, const char *host,
  * ------------------------------------------------------------------------
  */
 
-/* Note what a mail says of the transport. */
+/* Note what a mail says of the flow. */
 static void
 summarise(const MjMailEnd *end, const MjMailEntry *entry, Summary *summary)
 {
@@ -387,18 +387,18 @@ summarise(const MjMailEnd *end, const MjMailEntry *entry, Summary *summary)
 		summary->throttled = entry->words;
 }
 
-/* Tell the transport. */
+/* Tell the flow. */
 static void
-tell_transport(const Summary *summary, const MjMailTrouble *trouble)
+tell_flow(const Summary *summary, const MjMailTrouble *trouble)
 {
 	TimestampTz now = mj_clock_now();
 
 	if (summary->withheld > 0 && trouble != NULL && trouble->sqlstate != 0)
-		(void) mj_transport_failed(trouble, now);
+		(void) mj_flow_failed(trouble, now);
 	else if (summary->throttled != NULL)
-		(void) mj_transport_throttled(summary->throttled, now);
+		(void) mj_flow_throttled(summary->throttled, now);
 	else if (summary->accepted > 0)
-		mj_transport_succeeded(now);
+		mj_flow_succeeded(now);
 }
 
 /* Whoever has to look at a mail that goes on is woken at commit. */
@@ -455,5 +455,5 @@ mj_mail_record(MjMailEnd *const *ends, int count, const MjMailTrouble *trouble)
 	mj_mail_write_entries(ends[0]->run.worker_id, entries, count, written);
 	for (i = 0; i < count; i++)
 		note_written(ends[i], &entries[i], written[i]);
-	tell_transport(&summary, trouble);
+	tell_flow(&summary, trouble);
 }

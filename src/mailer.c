@@ -38,7 +38,7 @@
 #include "mail_record.h"
 #include "mail_session.h"
 #include "mail_store.h"
-#include "mail_transport.h"
+#include "mail_flow.h"
 #include "mailer.h"
 #include "queue_store.h"
 #include "smtp_verdict.h"
@@ -234,9 +234,9 @@ claim_batch(void *arg)
 {
 	MailBatch *batch = arg;
 	TimestampTz now = mj_clock_now();
-	MjTransportPermit permit;
+	MjFlowPermit permit;
 
-	mj_transport_ask(batch->max_mails, 1, batch->in_spi, now, &permit);
+	mj_flow_ask(batch->max_mails, 1, batch->in_spi, now, &permit);
 	(void) mj_mail_expire(now);
 	batch->count = 0;
 	while (permit.mails > 0 && claim_mails(batch, permit.mails) &&
@@ -245,7 +245,7 @@ claim_batch(void *arg)
 	if (batch->count == 0)
 		return;
 	if (permit.is_trial)
-		mj_transport_begin_trial(now);
+		mj_flow_begin_trial(now);
 	check_defaults(&batch->trouble);
 }
 

@@ -40,7 +40,7 @@
 #include "store.h"
 #include "throttle_store.h"
 #include "tick.h"
-#include "transport_store.h"
+#include "flow_store.h"
 #include "worker.h"
 #include "xact.h"
 
@@ -415,7 +415,7 @@ next_end(TimestampTz now)
 {
 	TimestampTz expiry = Min(mj_expiry_next(), mj_mail_next_expiry());
 
-	return Min(expiry, mj_transport_next_try(now));
+	return Min(expiry, mj_flow_next_try(now));
 }
 
 /*
@@ -455,7 +455,7 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	more |= mj_expiry_end(now) >= MJ_EXPIRY_LIMIT;
 	more |= mj_mail_expire(now) >= MJ_MAIL_EXPIRE_LIMIT;
 	if (mj_database_take_resume(MyDatabaseId))
-		(void) mj_transport_hasten(now);
+		(void) mj_flow_hasten(now);
 	skip_overlapping(now);
 	more |= mj_queue_promote(now) >= MJ_PROMOTE_LIMIT;
 	tick->held =

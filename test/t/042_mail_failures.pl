@@ -185,14 +185,14 @@ settings(smtp_allow_plaintext => 'on');
 elsewhere('no such name', 'smtp://nowhere.invalid', qr/could not connect/);
 
 pauses('greeting: byte drip', { greeting => 'drip' }, '08001', qr/not SMTP|could not connect|not answer|protocol/);
-pauses('greeting: endless line', { greeting => 'endless' }, '08P01', qr/protocol|connect/);
+pauses('greeting: endless line', { greeting => 'endless' }, '08006', qr/protocol|connect/);
 pauses('greeting: garbage', { greeting => 'garbage' }, '08P01', qr/protocol/);
 pauses('greeting: partial reply', { greeting => 'partial' }, '08006', qr/closed|connect|protocol/);
 pauses('greeting: nothing', { greeting => 'hold' }, '08001', qr/could not connect/);
 pauses('greeting: closed', { greeting => 'close' }, '08006', qr/closed|connect/);
 pauses('greeting: 554', { greeting => '554 5.3.2 no service' }, '08004', qr/554 5\.3\.2 no service/);
 pauses('EHLO: garbage', { EHLO => 'garbage' }, '08P01', qr/protocol|not answer/);
-pauses('EHLO: endless line', { EHLO => 'endless' }, '08P01', qr/protocol|not answer|closed|connect/);
+pauses('EHLO: endless line', { EHLO => 'endless' }, '08006', qr/protocol|not answer|closed|connect/);
 pauses('EHLO: byte drip', { EHLO => 'drip' }, '08006', qr/not answer|protocol/);
 
 # good-bye at the greeting: again at once, and nothing counts

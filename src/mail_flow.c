@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
- * mail_transport.c
- *	  The transport: whether, and how much, mail may be sent now.
+ * mail_flow.c
+ *	  The flow of mail: whether, and how much, may be sent now.
  *
  *	             throttled                       trouble
  *	  running ------------> slowed      any --------------> paused
@@ -26,8 +26,8 @@
 
 #include "guc.h"
 #include "mail_session.h"
-#include "mail_transport.h"
-#include "transport_store.h"
+#include "mail_flow.h"
+#include "flow_store.h"
 #include "xact.h"
 
 /* Paused mail is tried that often at least, unless mail_retry_delay is longer. */
@@ -68,28 +68,28 @@ halved(int value, int n)
  * whether it works, and what is in the way if not.
  */
 void
-mj_transport_ask(int mails, int connections, bool forced, TimestampTz now,
-				 MjTransportPermit *permit)
+mj_flow_ask(int mails, int connections, bool forced, TimestampTz now,
+			MjFlowPermit *permit)
 {
-	MjTransport transport;
+	MjMailFlow flow;
 	bool paused;
 
-	mj_transport_read(&transport);
-	disturbed = transport.state != MJ_TRANSPORT_RUNNING;
-	paused = transport.state == MJ_TRANSPORT_PAUSED;
+	mj_flow_read(&flow);
+	disturbed = flow.state != MJ_FLOW_RUNNING;
+	paused = flow.state == MJ_FLOW_PAUSED;
 	permit->mails = mails;
 	permit->connections = connections;
 	permit->is_trial = paused && !forced;
 	if (!disturbed || (paused && forced))
 		return;
-	if (transport.next_try_at > now)
+	if (flow.next_try_at > now)
 		permit->mails = 0;
 	else if (paused)
 		permit->mails = permit->connections = 1;
 	else
 	{
-		permit->mails = halved(mails, transport.level);
-		permit->connections = halved(connections, transport.level);
+		permit->mails = halved(mails, flow.level);
+		permit->connections = halved(connections, flow.level);
 	}
 }
 
@@ -98,31 +98,31 @@ mj_transport_ask(int mails, int connections, bool forced, TimestampTz now,
  * ended, which says itself when it is.
  */
 void
-mj_transport_begin_trial(TimestampTz now)
+mj_flow_begin_trial(TimestampTz now)
 {
-	MjTransport transport;
+	MjMailFlow flow;
 
-	mj_transport_lock(&transport);
-	if (transport.state != MJ_TRANSPORT_PAUSED || transport.next_try_at > now)
+	mj_flow_lock(&flow);
+	if (flow.state != MJ_FLOW_PAUSED || flow.next_try_at > now)
 		return;
-	transport.next_try_at =
+	flow.next_try_at =
 		now + MJ_TRIAL_TIMEOUTS * mj_smtp_timeout_s * USECS_PER_SEC;
-	mj_transport_write(&transport);
+	mj_flow_write(&flow);
 }
 
 /* Enter another state, and say so in the server log. */
 static void
-enter_state(MjTransport *transport, MjTransportState state, TimestampTz now)
+enter_state(MjMailFlow *flow, MjFlowState state, TimestampTz now)
 {
-	transport->state = state;
-	transport->since = now;
-	transport->level = 0;
-	disturbed = state != MJ_TRANSPORT_RUNNING;
+	flow->state = state;
+	flow->since = now;
+	flow->level = 0;
+	disturbed = state != MJ_FLOW_RUNNING;
 	if (!disturbed)
 	{
-		transport->next_try_at = 0;
-		transport->sqlstate = NULL;
-		transport->reason = NULL;
+		flow->next_try_at = 0;
+		flow->sqlstate = NULL;
+		flow->reason = NULL;
 		ereport(LOG,
 				(errmsg("mail is being delivered again"), errhidestmt(true),
 				 errhidecontext(true)));
@@ -148,26 +148,26 @@ log_pause(const MjMailTrouble *trouble)
  * it is tried again, and has the scheduler look then.
  */
 static TimestampTz
-pause_transport(const MjMailTrouble *trouble, TimestampTz now)
+pause_flow(const MjMailTrouble *trouble, TimestampTz now)
 {
 	int64 delay = mj_mail_retry_delay_s * USECS_PER_SEC;
-	MjTransport transport;
+	MjMailFlow flow;
 
-	mj_transport_lock(&transport);
-	if (transport.state != MJ_TRANSPORT_PAUSED)
+	mj_flow_lock(&flow);
+	if (flow.state != MJ_FLOW_PAUSED)
 	{
-		enter_state(&transport, MJ_TRANSPORT_PAUSED, now);
+		enter_state(&flow, MJ_FLOW_PAUSED, now);
 		log_pause(trouble);
 	}
-	transport.sqlstate = unpack_sql_state(trouble->sqlstate);
-	transport.reason =
+	flow.sqlstate = unpack_sql_state(trouble->sqlstate);
+	flow.reason =
 		mj_mail_words(trouble->problem.message, trouble->problem.detail);
-	transport.next_try_at =
-		now + doubled(delay, transport.level, Max(delay, MJ_MAX_TRIAL_US));
-	transport.level++;
-	mj_transport_write(&transport);
-	mj_xact_wake(transport.next_try_at, MJ_LANE_NONE);
-	return transport.next_try_at;
+	flow.next_try_at =
+		now + doubled(delay, flow.level, Max(delay, MJ_MAX_TRIAL_US));
+	flow.level++;
+	mj_flow_write(&flow);
+	mj_xact_wake(flow.next_try_at, MJ_LANE_NONE);
+	return flow.next_try_at;
 }
 
 /*
@@ -175,60 +175,60 @@ pause_transport(const MjMailTrouble *trouble, TimestampTz now)
  * again, and has the scheduler look then.  What is paused stays so.
  */
 TimestampTz
-mj_transport_throttled(const char *reply, TimestampTz now)
+mj_flow_throttled(const char *reply, TimestampTz now)
 {
-	MjTransport transport;
+	MjMailFlow flow;
 
-	mj_transport_lock(&transport);
-	if (transport.state == MJ_TRANSPORT_PAUSED)
-		return transport.next_try_at;
-	if (transport.state == MJ_TRANSPORT_RUNNING)
+	mj_flow_lock(&flow);
+	if (flow.state == MJ_FLOW_PAUSED)
+		return flow.next_try_at;
+	if (flow.state == MJ_FLOW_RUNNING)
 	{
-		enter_state(&transport, MJ_TRANSPORT_SLOWED, now);
+		enter_state(&flow, MJ_FLOW_SLOWED, now);
 		ereport(LOG,
 				(errmsg("mail is being sent more slowly: %s", reply),
 				 errhidestmt(true), errhidecontext(true)));
 	}
-	transport.sqlstate = NULL;
-	transport.reason = reply;
-	transport.next_try_at = transport.level == 0 ?
+	flow.sqlstate = NULL;
+	flow.reason = reply;
+	flow.next_try_at = flow.level == 0 ?
 		now :
-		now + doubled(MJ_FIRST_PAUSE_US, transport.level - 1, MJ_MAX_PAUSE_US);
-	transport.level = Min(transport.level + 1, MJ_MAX_SLOWNESS);
-	mj_transport_write(&transport);
-	mj_xact_wake(transport.next_try_at, MJ_LANE_NONE);
-	return transport.next_try_at;
+		now + doubled(MJ_FIRST_PAUSE_US, flow.level - 1, MJ_MAX_PAUSE_US);
+	flow.level = Min(flow.level + 1, MJ_MAX_SLOWNESS);
+	mj_flow_write(&flow);
+	mj_xact_wake(flow.next_try_at, MJ_LANE_NONE);
+	return flow.next_try_at;
 }
 
 /* The same for what kept a connection from being made, whichever it was. */
 TimestampTz
-mj_transport_failed(const MjMailTrouble *trouble, TimestampTz now)
+mj_flow_failed(const MjMailTrouble *trouble, TimestampTz now)
 {
 	if (trouble->throttled)
-		return mj_transport_throttled(mj_mail_words(trouble->problem.message,
-													trouble->problem.detail),
-									  now);
-	return pause_transport(trouble, now);
+		return mj_flow_throttled(mj_mail_words(trouble->problem.message,
+											   trouble->problem.detail),
+								 now);
+	return pause_flow(trouble, now);
 }
 
 /* Mails were accepted: all is well again, or a bit better. */
 void
-mj_transport_succeeded(TimestampTz now)
+mj_flow_succeeded(TimestampTz now)
 {
-	MjTransport transport;
+	MjMailFlow flow;
 
 	if (!disturbed)
 		return;
-	mj_transport_lock(&transport);
-	if (transport.state == MJ_TRANSPORT_RUNNING)
+	mj_flow_lock(&flow);
+	if (flow.state == MJ_FLOW_RUNNING)
 		return;
-	if (transport.state == MJ_TRANSPORT_PAUSED || transport.level <= 1)
-		enter_state(&transport, MJ_TRANSPORT_RUNNING, now);
+	if (flow.state == MJ_FLOW_PAUSED || flow.level <= 1)
+		enter_state(&flow, MJ_FLOW_RUNNING, now);
 	else
 	{
-		transport.level--;
-		transport.next_try_at = now;
+		flow.level--;
+		flow.next_try_at = now;
 	}
-	mj_transport_write(&transport);
+	mj_flow_write(&flow);
 	mj_xact_wake(now, MJ_LANE_MAIL);
 }

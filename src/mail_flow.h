@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
- * mail_transport.h
- *	  The transport: whether, and how much, mail may be sent now.
+ * mail_flow.h
+ *	  The flow of mail: whether, and how much, may be sent now.
  *
  * It is running, slowed (the server wants less), or paused (no mail can be
  * sent, because of the settings, the network, TLS or the login).  Who sends
@@ -14,26 +14,26 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifndef MJ_MAIL_TRANSPORT_H
-#define MJ_MAIL_TRANSPORT_H
+#ifndef MJ_MAIL_FLOW_H
+#define MJ_MAIL_FLOW_H
 
 #include "datatype/timestamp.h"
 #include "mailer.h"
 
 /* What may be done now. */
-typedef struct MjTransportPermit
+typedef struct MjFlowPermit
 {
 	int mails;		 /* to be claimed in one go; 0: none */
 	int connections; /* to be opened, at most */
 	bool is_trial;	 /* it is paused: whether it works again is to be seen */
-} MjTransportPermit;
+} MjFlowPermit;
 
-extern void mj_transport_ask(int mails, int connections, bool forced,
-							 TimestampTz now, MjTransportPermit *permit);
-extern void mj_transport_begin_trial(TimestampTz now);
-extern TimestampTz mj_transport_failed(const MjMailTrouble *trouble,
-									   TimestampTz now);
-extern TimestampTz mj_transport_throttled(const char *reply, TimestampTz now);
-extern void mj_transport_succeeded(TimestampTz now);
+extern void mj_flow_ask(int mails, int connections, bool forced,
+						TimestampTz now, MjFlowPermit *permit);
+extern void mj_flow_begin_trial(TimestampTz now);
+extern TimestampTz mj_flow_failed(const MjMailTrouble *trouble,
+								  TimestampTz now);
+extern TimestampTz mj_flow_throttled(const char *reply, TimestampTz now);
+extern void mj_flow_succeeded(TimestampTz now);
 
-#endif /* MJ_MAIL_TRANSPORT_H */
+#endif /* MJ_MAIL_FLOW_H */

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * transport_store.h
+ * flow_store.h
  *	  Whether mail can be sent (jobs.mail_transport_state).
  *
  * One row, written only when mail cannot be sent as usual.  Whoever writes it
@@ -11,32 +11,32 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifndef MJ_TRANSPORT_STORE_H
-#define MJ_TRANSPORT_STORE_H
+#ifndef MJ_FLOW_STORE_H
+#define MJ_FLOW_STORE_H
 
 #include "datatype/timestamp.h"
 
-typedef enum MjTransportState
+typedef enum MjFlowState
 {
-	MJ_TRANSPORT_RUNNING,
-	MJ_TRANSPORT_SLOWED, /* the server wants less */
-	MJ_TRANSPORT_PAUSED	 /* no mail can be sent */
-} MjTransportState;
+	MJ_FLOW_RUNNING,
+	MJ_FLOW_SLOWED, /* the server wants less */
+	MJ_FLOW_PAUSED	/* no mail can be sent */
+} MjFlowState;
 
-typedef struct MjTransport
+typedef struct MjMailFlow
 {
-	MjTransportState state;
+	MjFlowState state;
 	TimestampTz since; /* 0: always was */
 	int level;		   /* tries so far; or how much slower */
 	TimestampTz next_try_at;
 	const char *sqlstate; /* may be NULL, as what follows */
 	const char *reason;
-} MjTransport;
+} MjMailFlow;
 
-extern void mj_transport_read(MjTransport *transport);
-extern void mj_transport_lock(MjTransport *transport);
-extern void mj_transport_write(const MjTransport *transport);
-extern bool mj_transport_hasten(TimestampTz now);
-extern TimestampTz mj_transport_next_try(TimestampTz now);
+extern void mj_flow_read(MjMailFlow *flow);
+extern void mj_flow_lock(MjMailFlow *flow);
+extern void mj_flow_write(const MjMailFlow *flow);
+extern bool mj_flow_hasten(TimestampTz now);
+extern TimestampTz mj_flow_next_try(TimestampTz now);
 
-#endif /* MJ_TRANSPORT_STORE_H */
+#endif /* MJ_FLOW_STORE_H */

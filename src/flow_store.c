@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * transport_store.c
+ * flow_store.c
  *	  Whether mail can be sent (jobs.mail_transport_state).
  *
  * Layer: stores.
@@ -13,7 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "store.h"
-#include "transport_store.h"
+#include "flow_store.h"
 
 #define TRANSPORT_COLUMNS \
 	"SELECT state, since, level, next_try_at, sqlstate, reason" \
@@ -49,72 +49,72 @@ static MjStatement next_try_statement = {
 };
 
 /* A row whose state is not known counts as running. */
-static MjTransportState
+static MjFlowState
 state_of_name(const char *name)
 {
 	int i;
 
 	for (i = 0; i < lengthof(state_names); i++)
 		if (strcmp(state_names[i], name) == 0)
-			return (MjTransportState) i;
-	return MJ_TRANSPORT_RUNNING;
+			return (MjFlowState) i;
+	return MJ_FLOW_RUNNING;
 }
 
 /* The row; without one it is running. */
 static void
-read_row(MjStatement *statement, MjTransport *transport)
+read_row(MjStatement *statement, MjMailFlow *flow)
 {
 	MjScope scope;
 
-	memset(transport, 0, sizeof(MjTransport));
+	memset(flow, 0, sizeof(MjMailFlow));
 	mj_store_enter(&scope);
 	if (mj_store_run(statement, NULL) > 0)
 	{
-		transport->state = state_of_name(mj_row_text(&scope, 0, 1));
-		transport->since = mj_row_time(0, 2);
-		transport->level = mj_row_int32(0, 3);
-		transport->next_try_at = mj_row_time(0, 4);
-		transport->sqlstate = mj_row_text(&scope, 0, 5);
-		transport->reason = mj_row_text(&scope, 0, 6);
+		flow->state = state_of_name(mj_row_text(&scope, 0, 1));
+		flow->since = mj_row_time(0, 2);
+		flow->level = mj_row_int32(0, 3);
+		flow->next_try_at = mj_row_time(0, 4);
+		flow->sqlstate = mj_row_text(&scope, 0, 5);
+		flow->reason = mj_row_text(&scope, 0, 6);
 	}
 	mj_store_leave(&scope);
 }
 
 /* How it stands. */
 void
-mj_transport_read(MjTransport *transport)
+mj_flow_read(MjMailFlow *flow)
 {
-	read_row(&read_statement, transport);
+	read_row(&read_statement, flow);
 }
 
 /* How it stands, to be written: waits for others who do so. */
 void
-mj_transport_lock(MjTransport *transport)
+mj_flow_lock(MjMailFlow *flow)
 {
-	read_row(&lock_statement, transport);
+	read_row(&lock_statement, flow);
 }
 
-/* How it stands from now on; the caller has it from mj_transport_lock(). */
+/* How it stands from now on; the caller has it from mj_flow_lock(). */
 void
-mj_transport_write(const MjTransport *transport)
+mj_flow_write(const MjMailFlow *flow)
 {
 	MjScope scope;
 	MjParams params = { 0 };
 
 	mj_store_enter(&scope);
-	mj_param_text(&params, state_names[transport->state]);
-	mj_param_time(&params, transport->since);
-	mj_param_int32(&params, transport->level);
-	mj_param_time(&params, transport->next_try_at);
-	mj_param_text(&params, transport->sqlstate);
-	mj_param_text(&params, transport->reason);
+	mj_param_text(&params, state_names[flow->state]);
+	mj_param_time(&params, flow->since);
+	mj_param_int32(&params, flow->level);
+	mj_param_time(&params, flow->next_try_at);
+	mj_param_text(&params, flow->sqlstate);
+	mj_param_text(&params, flow->reason);
 	mj_store_run(&write_statement, &params);
 	mj_store_leave(&scope);
 }
 
 /* Mail that waits for it is to be tried now; false: none does. */
 bool
-mj_transport_hasten(TimestampTz now)
+mj_flow_hasten(TimestampTz now)
 {
 	MjScope scope;
 	MjParams params = { 0 };
@@ -129,7 +129,7 @@ mj_transport_hasten(TimestampTz now)
 
 /* When ready mail is tried again that may not be now; DT_NOEND: there is none. */
 TimestampTz
-mj_transport_next_try(TimestampTz now)
+mj_flow_next_try(TimestampTz now)
 {
 	MjScope scope;
 	MjParams params = { 0 };
