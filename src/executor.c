@@ -167,6 +167,7 @@ put_back_on_exit(int code, Datum arg)
 	int i;
 
 	mj_notices_end();
+	mj_mailer_leave();
 	if (mj_my_slot == NULL ||
 		(mj_my_slot->run_id == 0 && !mj_batch_is_open() &&
 		 mj_my_slot->lane != MJ_LANE_MAIL))
@@ -326,14 +327,12 @@ serve_runs(void)
 	return true;
 }
 
-/* Serve a batch of mails; false when none is due. */
+/* Serve mails while there are some; false when none is due. */
 static bool
 serve_mails(void)
 {
-	int claimed;
+	int claimed = mj_mailer_run(mj_my_slot->worker_id);
 
-	mj_slot_set_state(MJ_SLOT_IDLE);
-	claimed = mj_mailer_run_batch(mj_my_slot->worker_id, MJ_MAILER_BATCH);
 	if (claimed < 0)
 		wait_for_lock();
 	else if (claimed > 0)
@@ -447,6 +446,7 @@ wait_for_work(bool fresh)
 	TimestampTz stay = mj_my_slot->idle_since +
 		(fresh ? Max(linger, MJ_FRESH_LINGER_US) : linger);
 	long ms = (long) ((stay - mj_clock_real() + 999) / 1000);
+	long rest_ms = mj_mailer_rest();
 	bool reloaded;
 
 	if (mj_my_slot->lane != MJ_LANE_MAIL && !mj_batch_has_looked_at_all())
@@ -457,6 +457,8 @@ wait_for_work(bool fresh)
 		if (ms <= 0)
 			leave_if_idle();
 	}
+	if (rest_ms >= 0)
+		ms = Min(ms, rest_ms);
 	if (mj_my_slot->state == MJ_SLOT_IDLE) /* else it was woken */
 		(void) mj_worker_wait(Max(ms, 0), &reloaded);
 }
@@ -477,6 +479,7 @@ mj_executor_main(Datum main_arg)
 		}
 	}
 	end_batch();
+	mj_mailer_leave();
 	mj_wake_database(mj_my_slot->database, 0);
 	mj_worker_finish();
 }

@@ -50,6 +50,11 @@ int mj_smtp_tls = MJ_TLS_REQUIRE;
 bool mj_smtp_allow_plaintext = false;
 char *mj_smtp_ca_file = NULL;
 int mj_smtp_timeout_s = 30;
+int mj_smtp_auth = MJ_AUTH_PASSWORD;
+char *mj_smtp_proxy = NULL;
+int mj_smtp_max_connections = 8;
+double mj_smtp_rate = 0;
+double mj_smtp_domain_rate = 0;
 char *mj_mail_from = NULL;
 char *mj_mail_reply_to = NULL;
 char *mj_mail_redirect_to = NULL;
@@ -74,6 +79,12 @@ static const struct config_enum_entry tls_options[] = {
 static const struct config_enum_entry uncertain_options[] = {
 	{ "resend", MJ_UNCERTAIN_RESEND, false },
 	{ "hold", MJ_UNCERTAIN_HOLD, false },
+	{ NULL, 0, false }
+};
+
+static const struct config_enum_entry auth_options[] = {
+	{ "password", MJ_AUTH_PASSWORD, false },
+	{ "xoauth2", MJ_AUTH_XOAUTH2, false },
 	{ NULL, 0, false }
 };
 
@@ -173,6 +184,19 @@ check_smtp_url(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/* GUC check hook: none, or a URL of a proxy without credentials. */
+static bool
+check_proxy(char **newval, void **extra, GucSource source)
+{
+	MjProblem problem = { 0 };
+
+	if (**newval == '\0' || mj_smtp_check_proxy(*newval, &problem))
+		return true;
+	if (problem.hint[0] != '\0')
+		GUC_check_errhint("%s", problem.hint);
+	return false;
+}
+
 static void
 define_string(const char *name, const char *what, const char *more,
 			  char **variable, const char *boot, GucContext context, int flags,
@@ -196,6 +220,15 @@ define_bool(const char *name, const char *what, bool *variable, bool boot,
 {
 	DefineCustomBoolVariable(name, what, NULL, variable, boot, context, 0, NULL,
 							 NULL, NULL);
+}
+
+/* A number by database, from 0 on. */
+static void
+define_rate(const char *name, const char *what, double *variable)
+{
+	DefineCustomRealVariable(name, what, "0 means that there is no limit.",
+							 variable, 0, 0, 1e6, PGC_SUSET, 0, NULL, NULL,
+							 NULL);
 }
 
 /* Settings of the server as a whole. */
@@ -261,6 +294,29 @@ define_run_settings(void)
 			   GUC_UNIT_KB);
 }
 
+/* Settings of how mail is transported, by database. */
+static void
+define_transport_settings(void)
+{
+	DefineCustomEnumVariable(
+		"motionify_jobs.smtp_auth", "What the password file is for.",
+		"password: AUTH PLAIN or LOGIN; xoauth2: the file holds a bearer token.",
+		&mj_smtp_auth, MJ_AUTH_PASSWORD, auth_options, PGC_SUSET, 0, NULL, NULL,
+		NULL);
+	define_string("motionify_jobs.smtp_proxy",
+				  "Proxy that the SMTP server is reached through.",
+				  "http://host:port or socks5h://host:port; empty: none.",
+				  &mj_smtp_proxy, "", PGC_SUSET, 0, check_proxy);
+	define_int("motionify_jobs.smtp_max_connections",
+			   "Connections to the SMTP server at once.",
+			   &mj_smtp_max_connections, 8, 1, 256, PGC_SUSET, 0);
+	define_rate("motionify_jobs.smtp_rate", "Mails sent in a second at most.",
+				&mj_smtp_rate);
+	define_rate("motionify_jobs.smtp_domain_rate",
+				"Mails sent to one domain in a second at most.",
+				&mj_smtp_domain_rate);
+}
+
 /* Settings of mail, by database. */
 static void
 define_mail_settings(void)
@@ -318,6 +374,7 @@ mj_guc_init(void)
 	define_server_settings();
 	define_run_settings();
 	define_mail_settings();
+	define_transport_settings();
 	MarkGUCPrefixReserved("motionify_jobs");
 }
 

@@ -33,6 +33,13 @@ typedef enum MjUncertain
 	MJ_UNCERTAIN_HOLD	 /* ended, until jobs.resend() */
 } MjUncertain;
 
+/* What the password file holds (motionify_jobs.smtp_auth). */
+typedef enum MjAuthMode
+{
+	MJ_AUTH_PASSWORD, /* for AUTH PLAIN or LOGIN */
+	MJ_AUTH_XOAUTH2	  /* a bearer token */
+} MjAuthMode;
+
 /* server-wide, by reload */
 extern bool mj_enabled;
 extern char *mj_databases;	   /* list; '' = all */
@@ -58,6 +65,11 @@ extern int mj_smtp_tls; /* MjTlsMode */
 extern bool mj_smtp_allow_plaintext;
 extern char *mj_smtp_ca_file;
 extern int mj_smtp_timeout_s; /* seconds */
+extern int mj_smtp_auth;	  /* MjAuthMode */
+extern char *mj_smtp_proxy;
+extern int mj_smtp_max_connections;
+extern double mj_smtp_rate;		   /* mails a second; 0 = no limit */
+extern double mj_smtp_domain_rate; /* the same, to one domain */
 extern char *mj_mail_from;
 extern char *mj_mail_reply_to;
 extern char *mj_mail_redirect_to;

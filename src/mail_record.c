@@ -16,6 +16,8 @@
 #include "address.h"
 #include "clock.h"
 #include "guc.h"
+#include "history_store.h"
+#include "job_store.h"
 #include "mail_content.h"
 #include "mail_end_store.h"
 #include "mail_record.h"
@@ -431,6 +433,77 @@ note_written(const MjMailEnd *end, const MjMailEntry *entry, bool written)
 }
 
 /*
+ * Write that a mail was sent, but for its own row.  It is what becomes of most
+ * mails, and done without statements.  False if it was taken away.
+ */
+static bool
+write_sent(const MjMailEntry *entry)
+{
+	MjRun run = *entry->run;
+	MjRunOwner owner = { 0 };
+	MjOutcome outcome = { 0 };
+
+	run.started_at = entry->begun_at;
+	run.worker = entry->host;
+	owner.job = MJ_MAIL_JOB_NAME;
+	owner.role = entry->role;
+	owner.role_oid = entry->role_oid;
+	outcome.status = entry->status;
+	outcome.rows_isnull = true;
+	outcome.result = entry->reply;
+	outcome.finished_at = entry->ended_at;
+	return mj_history_end_run(&run, &owner, &outcome);
+}
+
+/* Write the entries of mails that were sent. */
+static void
+write_all_sent(const MjMailEntry *entries, int count, bool *written)
+{
+	MjMailSent *sent = palloc(Max(count, 1) * sizeof(MjMailSent));
+	int n = 0;
+	int i;
+
+	for (i = 0; i < count; i++)
+	{
+		written[i] = write_sent(&entries[i]);
+		if (!written[i])
+			continue;
+		sent[n].run_id = entries[i].run->run_id;
+		sent[n].at = entries[i].ended_at;
+		sent[n].smtp_code = entries[i].smtp_code;
+		sent[n++].smtp_reply = entries[i].words;
+	}
+	mj_mail_update_sent(sent, n);
+}
+
+/* Was a mail sent? */
+static bool
+is_sent(const MjMailEnd *end)
+{
+	return end->offered && end->result.outcome == MJ_SMTP_ACCEPTED;
+}
+
+/*
+ * Those that were sent come first: returns how many.  The order of mails does
+ * not matter here.
+ */
+static int
+sort_ends(MjMailEnd *const *ends, int count, MjMailEnd **sorted)
+{
+	int nsent = 0;
+	int n = 0;
+	int i;
+
+	for (i = 0; i < count; i++)
+		if (is_sent(ends[i]))
+			sorted[nsent++] = ends[i];
+	for (i = 0, n = nsent; i < count; i++)
+		if (!is_sent(ends[i]))
+			sorted[n++] = ends[i];
+	return nsent;
+}
+
+/*
  * Record what became of mails that this process has claimed, all by one
  * worker_id, and put back those that were not offered: trouble says why, with
  * sqlstate 0 if the process was interrupted; it may be NULL if all were.  In a
@@ -439,21 +512,25 @@ note_written(const MjMailEnd *end, const MjMailEntry *entry, bool written)
 void
 mj_mail_record(MjMailEnd *const *ends, int count, const MjMailTrouble *trouble)
 {
+	MjMailEnd **sorted = palloc(Max(count, 1) * sizeof(MjMailEnd *));
 	MjMailEntry *entries = palloc(Max(count, 1) * sizeof(MjMailEntry));
 	bool *written = palloc(Max(count, 1) * sizeof(bool));
+	int nsent = sort_ends(ends, count, sorted);
 	const char *host = mj_session_host();
 	Summary summary = { 0 };
 	int i;
 
-	if (count == 0)
-		return;
 	for (i = 0; i < count; i++)
 	{
-		fill_entry(ends[i], trouble, host, &entries[i]);
-		summarise(ends[i], &entries[i], &summary);
+		fill_entry(sorted[i], trouble, host, &entries[i]);
+		summarise(sorted[i], &entries[i], &summary);
 	}
-	mj_mail_write_entries(ends[0]->run.worker_id, entries, count, written);
+	if (nsent > 0)
+		write_all_sent(entries, nsent, written);
+	if (count > nsent)
+		mj_mail_write_entries(sorted[nsent]->run.worker_id, entries + nsent,
+							  count - nsent, written + nsent);
 	for (i = 0; i < count; i++)
-		note_written(ends[i], &entries[i], written[i]);
+		note_written(sorted[i], &entries[i], written[i]);
 	tell_flow(&summary, trouble);
 }

@@ -27,16 +27,10 @@
 #include "smtp_verdict.h"
 #include "worker.h"
 
-#define MAX_PASSWORD 1024 /* bytes */
+#define MAX_PASSWORD 4096 /* bytes; a bearer token may be long */
 
-/*
- * Who was asked to stop waits so long for a reply that may be on its way: a
- * healthy server answers in time, and no mail is left in doubt.
- */
-#define STOP_GRACE_MS 2000
-
-/* Who is to end at once, so long, and only for a mail that is in doubt. */
-#define END_GRACE_MS 1000
+/* Who must stop waits so long for the reply to a final dot. */
+#define STOP_GRACE_MS 50
 
 /* ------------------------------------------------------------------------
  * Trouble
@@ -118,8 +112,9 @@ mj_mail_words(const char *message, const char *more)
  * ------------------------------------------------------------------------
  */
 
-static bool
-is_file_url(void)
+/* Does mail go to a directory? */
+bool
+mj_session_to_directory(void)
 {
 	return pg_strncasecmp(mj_smtp_url, "file:", 5) == 0;
 }
@@ -205,8 +200,8 @@ read_password(char *password, MjMailTrouble *trouble)
 static bool
 check_tls(const MjSmtpUrl *url, MjMailTrouble *trouble)
 {
-	if (url->tls || mj_smtp_tls != MJ_TLS_OFF || url->loopback ||
-		mj_smtp_allow_plaintext)
+	if (url->tls || mj_smtp_tls != MJ_TLS_OFF || mj_smtp_allow_plaintext ||
+		(url->loopback && *mj_smtp_proxy == '\0'))
 		return true;
 	return refuse(
 		trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -248,6 +243,8 @@ make_config(MjSmtpConfig *config, char *password, MjMailTrouble *trouble)
 		mj_smtp_tls == MJ_TLS_OFF ? MJ_SMTP_TLS_OFF : MJ_SMTP_TLS_REQUIRE;
 	config->ca_file = mj_smtp_ca_file;
 	config->timeout_ms = mj_smtp_timeout_s * 1000;
+	config->bearer = mj_smtp_auth == MJ_AUTH_XOAUTH2;
+	config->proxy = mj_smtp_proxy;
 	if (!mj_smtp_check_config(config, &problem))
 		return refuse(
 			trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -268,8 +265,9 @@ mj_mailer_check_configured(MjMailTrouble *trouble)
 		"SMTP is not configured");
 }
 
-static bool
-open_directory(char *directory, MjMailTrouble *trouble)
+/* The directory that mail goes to, in directory[MAXPGPATH]. */
+bool
+mj_session_open_directory(char *directory, MjMailTrouble *trouble)
 {
 	MjProblem problem;
 
@@ -289,8 +287,8 @@ mj_session_check_settings(MjMailTrouble *trouble)
 	memset(trouble, 0, sizeof(*trouble));
 	if (!mj_mailer_check_configured(trouble))
 		return false;
-	if (is_file_url())
-		return open_directory(directory, trouble);
+	if (mj_session_to_directory())
+		return mj_session_open_directory(directory, trouble);
 	ok = make_config(&config, password, trouble);
 	explicit_bzero(password, sizeof(password));
 	return ok;
@@ -303,7 +301,7 @@ mj_session_describe_settings(void)
 	MjSmtpUrl url;
 	MjProblem problem;
 
-	if (is_file_url())
+	if (mj_session_to_directory())
 		return psprintf("mail is written to %s", mj_smtp_url);
 	(void) mj_smtp_parse_url(mj_smtp_url, &url, &problem);
 	return psprintf("%s://%s:%d, %s, %s%s", url.tls ? "smtps" : "smtp",
@@ -322,7 +320,7 @@ mj_session_host(void)
 
 	if (mj_smtp_url == NULL || *mj_smtp_url == '\0')
 		return NULL;
-	if (is_file_url())
+	if (mj_session_to_directory())
 		return pstrdup(mj_smtp_url);
 	if (!mj_smtp_parse_url(mj_smtp_url, &url, &problem))
 		return NULL;
@@ -334,26 +332,15 @@ mj_session_host(void)
  * ------------------------------------------------------------------------
  */
 
-/* Is this process to stop what it does? */
+/* Is this process to stop what it does?  An executor also when it must leave. */
 bool
-mj_session_must_stop(const MjMailSession *session)
+mj_session_must_stop(bool is_worker)
 {
 	/* other backends wait for these, and they do not stop anything */
 	if (ProcSignalBarrierPending)
 		ProcessProcSignalBarrier();
 	return ProcDiePending || QueryCancelPending ||
-		(session->is_worker && mj_worker_must_leave());
-}
-
-/* The grace of who must stop, in ms. */
-static long
-grace_ms(const MjMailSession *session)
-{
-	if (!ProcDiePending)
-		return STOP_GRACE_MS;
-	return session->smtp != NULL && mj_smtp_in_doubt(session->smtp) ?
-		END_GRACE_MS :
-		0;
+		(is_worker && mj_worker_must_leave());
 }
 
 /* What is left of the grace of who must stop, in ms. */
@@ -368,8 +355,10 @@ grace_left(MjMailSession *session)
 		session->stopping = true;
 		session->stopping_since = now;
 	}
+	if (session->smtp == NULL || !mj_smtp_in_doubt(session->smtp))
+		return 0;
 	INSTR_TIME_SUBTRACT(now, session->stopping_since);
-	return grace_ms(session) - (long) INSTR_TIME_GET_MILLISEC(now);
+	return STOP_GRACE_MS - (long) INSTR_TIME_GET_MILLISEC(now);
 }
 
 /* Wait for sockets, the latch, and the end of the postmaster. */
@@ -408,7 +397,7 @@ session_wait(void *arg, const MjSmtpFd *fds, int nfds, long timeout_ms)
 	MjMailSession *session = arg;
 	long grace;
 
-	if (!mj_session_must_stop(session))
+	if (!mj_session_must_stop(false))
 		return wait_for_sockets(fds, nfds, timeout_ms);
 	grace = grace_left(session);
 	if (grace <= 0)
@@ -423,23 +412,57 @@ session_wait(void *arg, const MjSmtpFd *fds, int nfds, long timeout_ms)
  * ------------------------------------------------------------------------
  */
 
-/* Make the connection object.  The password lives in it until it is closed. */
-static bool
-new_connection(MjMailSession *session, MjMailTrouble *trouble)
+/*
+ * Make a connection object.  The password lives in it until it is closed.  NULL
+ * with the trouble.
+ */
+static MjSmtp *
+new_connection(MjSmtpWait wait, void *arg, MjMailTrouble *trouble)
 {
 	char password[MAX_PASSWORD + 1];
 	MjSmtpConfig config;
-	bool ok = make_config(&config, password, trouble);
+	MjSmtp *smtp = NULL;
 
-	if (ok)
+	if (make_config(&config, password, trouble))
 	{
-		session->smtp = mj_smtp_new(&config, session_wait, session);
-		if (session->smtp == NULL)
-			ok = refuse(trouble, ERRCODE_OUT_OF_MEMORY, NULL,
-						"out of memory for an SMTP connection");
+		smtp = mj_smtp_new(&config, wait, arg);
+		if (smtp == NULL)
+			refuse(trouble, ERRCODE_OUT_OF_MEMORY, NULL,
+				   "out of memory for an SMTP connection");
 	}
 	explicit_bzero(password, sizeof(password));
-	return ok;
+	return smtp;
+}
+
+/*
+ * Begin to connect as the settings say; the caller goes on.  NULL with the
+ * trouble if they are not usable.
+ */
+MjSmtp *
+mj_session_connect(MjMailTrouble *trouble)
+{
+	MjSmtp *smtp = new_connection(NULL, NULL, trouble);
+
+	if (smtp != NULL)
+		mj_smtp_begin(smtp);
+	return smtp;
+}
+
+/* The settings that matter for connections, as a string to compare; palloc'ed. */
+char *
+mj_session_settings(void)
+{
+	struct stat st = { 0 };
+
+	if (*mj_smtp_password_file != '\0' && stat(mj_smtp_password_file, &st) != 0)
+		st.st_size = -1;
+	return psprintf("%s %s %s %d %d %d %s %d %s %d %lld %lld %lld %o",
+					mj_smtp_url, mj_smtp_user, mj_smtp_password_file,
+					mj_smtp_auth, mj_smtp_tls, mj_smtp_allow_plaintext,
+					mj_smtp_ca_file, mj_smtp_timeout_s, mj_smtp_proxy,
+					mj_smtp_max_connections, (long long) st.st_mtime,
+					(long long) st.st_ino, (long long) st.st_size,
+					(unsigned) st.st_mode);
 }
 
 /*
@@ -455,12 +478,14 @@ mj_session_open(MjMailSession *session, MjMailTrouble *trouble)
 	memset(trouble, 0, sizeof(*trouble));
 	if (!mj_mailer_check_configured(trouble))
 		return false;
-	if (is_file_url())
+	if (mj_session_to_directory())
 	{
-		session->in_directory = open_directory(session->directory, trouble);
+		session->in_directory =
+			mj_session_open_directory(session->directory, trouble);
 		return session->in_directory;
 	}
-	if (!new_connection(session, trouble))
+	session->smtp = new_connection(session_wait, session, trouble);
+	if (session->smtp == NULL)
 		return false;
 	if (mj_smtp_open(session->smtp, &result))
 		return true;
@@ -482,10 +507,13 @@ mj_session_check(MjMailSession *session, MjMailStep *steps)
 	int n;
 	int i;
 
-	if (is_file_url() || !new_connection(session, &trouble))
+	if (!mj_session_to_directory())
+		session->smtp = new_connection(session_wait, session, &trouble);
+	if (session->smtp == NULL)
 	{
-		steps[0].name = is_file_url() ? "directory" : "connect";
-		steps[0].ok = is_file_url() && mj_session_open(session, &trouble);
+		steps[0].name = mj_session_to_directory() ? "directory" : "connect";
+		steps[0].ok =
+			mj_session_to_directory() && mj_session_open(session, &trouble);
 		steps[0].detail = steps[0].ok ?
 			pstrdup(session->directory) :
 			mj_mail_words(trouble.problem.message, trouble.problem.detail);
@@ -501,25 +529,17 @@ mj_session_check(MjMailSession *session, MjMailStep *steps)
 	return n;
 }
 
-/* Can it take a mail, as far as is known? */
-bool
-mj_session_is_open(const MjMailSession *session)
-{
-	return session->in_directory ||
-		(session->smtp != NULL && mj_smtp_usable(session->smtp));
-}
-
 /* Deliver into the directory.  What cannot be written may be tried again. */
-static void
-write_file(MjMailSession *session, const MjMailDraft *draft,
-		   const char *message_id, MjSmtpResult *result)
+void
+mj_session_write(const char *directory, const MjMailDraft *draft,
+				 const char *message_id, MjSmtpResult *result)
 {
 	char path[MAXPGPATH];
 	MjProblem problem;
 
 	memset(result, 0, sizeof(*result));
 	result->recipient = -1;
-	if (mj_mailfile_write(session->directory, message_id, draft->bytes.data,
+	if (mj_mailfile_write(directory, message_id, draft->bytes.data,
 						  draft->bytes.len, path, &problem))
 	{
 		result->outcome = MJ_SMTP_ACCEPTED;
@@ -539,7 +559,7 @@ mj_session_send(MjMailSession *session, const MjMailDraft *draft,
 				const char *message_id, MjSmtpResult *result)
 {
 	if (session->in_directory)
-		write_file(session, draft, message_id, result);
+		mj_session_write(session->directory, draft, message_id, result);
 	else
 		(void) mj_smtp_send(session->smtp, &draft->envelope, result);
 }
@@ -548,7 +568,7 @@ mj_session_send(MjMailSession *session, const MjMailDraft *draft,
 void
 mj_session_quit(MjMailSession *session)
 {
-	if (session->smtp != NULL && !mj_session_must_stop(session))
+	if (session->smtp != NULL && !mj_session_must_stop(false))
 		mj_smtp_quit(session->smtp);
 }
 

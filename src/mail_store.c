@@ -11,6 +11,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
@@ -60,6 +61,16 @@ static MjStatement load_bodies_statement = {
 	.sql = "SELECT body_text, body_html FROM jobs.mail WHERE run_id = $1",
 	.nparams = 1,
 	.types = { INT8OID },
+};
+
+static MjStatement update_sent_statement = {
+	.sql = "UPDATE jobs.mail m SET ended_as = 'sent', attempts = attempts + 1,"
+		   " ended_at = e.at, smtp_code = nullif(e.code, 0),"
+		   " smtp_reply = e.reply"
+		   " FROM unnest($1, $2, $3, $4) AS e (run_id, at, code, reply)"
+		   " WHERE m.run_id = e.run_id AND m.ended_as IS NULL",
+	.nparams = 4,
+	.types = { INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, TEXTARRAYOID },
 };
 
 static MjStatement end_statement = {
@@ -276,6 +287,35 @@ mj_mail_load_bodies(MjMail *mail)
 	}
 	mj_store_leave(&scope);
 	return found;
+}
+
+/* Note that mails were sent, many at once.  What has ended stays as it is. */
+void
+mj_mail_update_sent(const MjMailSent *sent, int count)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	Datum *columns[4];
+	int i;
+
+	if (count == 0)
+		return;
+	for (i = 0; i < lengthof(columns); i++)
+		columns[i] = palloc(count * sizeof(Datum));
+	for (i = 0; i < count; i++)
+	{
+		columns[0][i] = Int64GetDatum(sent[i].run_id);
+		columns[1][i] = TimestampTzGetDatum(sent[i].at);
+		columns[2][i] = Int32GetDatum(sent[i].smtp_code);
+		columns[3][i] = CStringGetTextDatum(sent[i].smtp_reply);
+	}
+	mj_store_enter(&scope);
+	mj_param_array(&params, columns[0], count, INT8OID);
+	mj_param_array(&params, columns[1], count, TIMESTAMPTZOID);
+	mj_param_array(&params, columns[2], count, INT4OID);
+	mj_param_array(&params, columns[3], count, TEXTOID);
+	mj_store_run(&update_sent_statement, &params);
+	mj_store_leave(&scope);
 }
 
 /*

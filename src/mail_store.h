@@ -48,6 +48,15 @@ typedef struct MjMail
 	int nsuppressed;
 } MjMail;
 
+/* A mail that was sent. */
+typedef struct MjMailSent
+{
+	int64 run_id;
+	TimestampTz at;
+	int smtp_code; /* 0: none */
+	const char *smtp_reply;
+} MjMailSent;
+
 /* A mail that deliver_mail() has to see through. */
 typedef struct MjDueMail
 {
@@ -69,6 +78,7 @@ extern int64 mj_mail_find_source_key(Oid role_oid,
 extern bool mj_mail_insert(const MjMail *mail);
 extern int mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails);
 extern bool mj_mail_load_bodies(MjMail *mail);
+extern void mj_mail_update_sent(const MjMailSent *sent, int count);
 extern void mj_mail_end(int64 run_id, const char *ended_as, int smtp_code,
 						const char *smtp_reply);
 extern int mj_mail_due(TimestampTz now, int max_mails, MjDueMail *due);

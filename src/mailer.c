@@ -4,11 +4,13 @@
  *	  The mailer: takes due mails from the queue, sends them, records what
  *	  became of them.
  *
- * A batch goes through three steps: claim (a transaction, durable), send (no
+ * Three steps, over and over: claim (a transaction, durable), send (no
  * transaction in the mail executor; one without snapshot, xid or lock in
  * jobs.deliver_mail(), which cannot do without), record (a transaction,
- * durable).  Whoever dies after the first leaves runs of a dead worker, which
- * the scheduler puts back.
+ * durable).  The network goes on over all of them: more is claimed while there
+ * are mails on their way, and what has ended is recorded while others have not.
+ * Whoever dies after the first leaves runs of a dead worker, which the scheduler
+ * puts back.
  *
  * What counts as an attempt is a mail that was offered to the server.  When
  * none could be, because of the settings, the network or the login, all go
@@ -35,19 +37,24 @@
 #include "guc.h"
 #include "mail_content.h"
 #include "mail_end_store.h"
+#include "mail_flow.h"
 #include "mail_record.h"
 #include "mail_session.h"
 #include "mail_store.h"
-#include "mail_flow.h"
+#include "mail_transport.h"
 #include "mailer.h"
 #include "queue_store.h"
+#include "shmem.h"
 #include "smtp_verdict.h"
 #include "worker.h"
 #include "xact.h"
 
 /* Outcomes are recorded when so many wait for it, or the first so long. */
-#define RECORD_MAILS 20
-#define RECORD_MS 1000
+#define RECORD_MAILS 250
+#define RECORD_MS 50
+
+/* The first claim; while the queue has as many, each is twice the last. */
+#define FIRST_CLAIM 50
 
 /* So many mails lost in a row say something about the server, not the mails. */
 #define MAX_LOSSES 2
@@ -58,39 +65,45 @@
 /* It gives up when nothing happened for so many times smtp_timeout. */
 #define PATIENCE 4
 
-typedef enum MailStage
+/* Mails that were claimed in one go, with the memory that they share. */
+typedef struct MailClaim
 {
-	MAIL_CLAIMED,
-	MAIL_TRIED, /* its end tells what became of it */
-	MAIL_RECORDED
-} MailStage;
+	MemoryContext context;
+	int left; /* not recorded */
+} MailClaim;
 
-/* A mail in a batch. */
+/* A mail that was claimed. */
 typedef struct MailItem
 {
+	MjParcel parcel;
 	MjMailEnd end;
 	MjMailContent *content; /* NULL: problem says why */
 	MjProblem problem;
-	MailStage stage;
-	bool repeated; /* on a new connection, the old one was dead */
+	MailClaim *claim;
 } MailItem;
 
-typedef struct MailBatch
+/* What one call of the mailer is about. */
+typedef struct Mailing
 {
 	int64 worker_id;
-	bool in_spi;				/* in jobs.deliver_mail(), not an executor */
-	MemoryContext context;		/* all of it */
-	MemoryContext mail_context; /* the mail at hand */
-	MjMailSession session;
-	int max_mails;
-	int count; /* that were claimed; -1: somebody holds that up */
-	MailItem *items;
-	int unrecorded; /* tried, not recorded */
-	instr_time unrecorded_since;
-	int losses;			   /* in a row */
-	MjMailTrouble trouble; /* why the rest was not offered */
-	bool interrupted;	   /* the rest was not offered for that */
-} MailBatch;
+	bool in_spi;		   /* in jobs.deliver_mail(), not an executor */
+	MemoryContext context; /* all of it */
+	MjTransport *transport;
+	int may_claim; /* so many more */
+	int size;	   /* of the next claim */
+	bool more;	   /* the queue may have some */
+	bool alone;	   /* at hand is one that was in hand in a crash */
+	bool held_up;  /* somebody has locked the tables */
+	int claimed;
+	int losses;		  /* in a row */
+	bool interrupted; /* the rest was not offered for that */
+	int nended;		  /* not recorded */
+	MailItem *ended[RECORD_MAILS + MJ_MAILER_BATCH];
+	instr_time ended_since;
+} Mailing;
+
+/* The executor's transport, with connections that are kept. */
+static MjTransport *kept_transport = NULL;
 
 /* Mails that this process claimed and has not recorded. */
 static int outstanding = 0;
@@ -177,95 +190,195 @@ compare_runs(const void *a, const void *b)
 static void
 prepare_item(MailItem *item)
 {
+	const MjMailEnd *end = &item->end;
+
 	memset(&item->problem, 0, sizeof(MjProblem));
 	item->content = NULL;
-	if (item->end.mail->mail_id == 0)
+	if (end->mail->mail_id == 0)
 		snprintf(item->problem.message, sizeof(item->problem.message),
-				 "the mail of run %lld is gone",
-				 (long long) item->end.run.run_id);
+				 "the mail of run %lld is gone", (long long) end->run.run_id);
 	else
-		item->content = mj_mail_content(item->end.mail, item->end.run.due_at,
-										true, &item->problem);
+		item->content =
+			mj_mail_content(end->mail, end->run.due_at, true, &item->problem);
 }
 
-/* Read the mails of the runs that were claimed, and end what is not to be sent. */
-static void
-load_items(MailBatch *batch, MjRun *runs)
+/* The domain that a mail goes to, of its first recipient; palloc'ed, or NULL. */
+static char *
+domain_of(const MjMail *mail)
 {
-	int64 *run_ids = palloc(batch->count * sizeof(int64));
-	MjMail *mails = palloc(batch->count * sizeof(MjMail));
+	const char *to =
+		*mj_mail_redirect_to ? mj_mail_redirect_to : mail->recipient;
+	const char *at = to ? strchr(to, '@') : NULL;
+
+	if (at == NULL || mj_smtp_domain_rate <= 0)
+		return NULL;
+	return pnstrdup(at + 1, strcspn(at + 1, " \t\r\n>,;\""));
+}
+
+/*
+ * Read the mails of the runs that were claimed, end those that are not to be
+ * sent, and put the others in.  Returns how many these are.
+ */
+static int
+load_items(Mailing *mailing, MailClaim *claim, MjRun *runs, int count)
+{
+	int64 *run_ids = palloc(count * sizeof(int64));
+	MjMail *mails = palloc(count * sizeof(MjMail));
+	MailItem *items = palloc(count * sizeof(MailItem));
 	int i;
 
-	for (i = 0; i < batch->count; i++)
+	for (i = 0; i < count; i++)
 		run_ids[i] = runs[i].run_id;
-	mj_mail_load(run_ids, batch->count, mails);
-	batch->count = mj_mail_screen(batch->worker_id, runs, mails, batch->count);
-	batch->items = palloc0(batch->count * sizeof(MailItem));
-	for (i = 0; i < batch->count; i++)
+	mj_mail_load(run_ids, count, mails);
+	count = mj_mail_screen(mailing->worker_id, runs, mails, count);
+	for (i = 0; i < count; i++)
 	{
-		batch->items[i].end.run = runs[i];
-		batch->items[i].end.mail = &mails[i];
+		memset(&items[i], 0, sizeof(MailItem));
+		items[i].claim = claim;
+		items[i].end.run = runs[i];
+		items[i].end.mail = &mails[i];
+		items[i].parcel.message_id = mails[i].message_id;
+		items[i].parcel.domain = domain_of(&mails[i]);
 		if (!mails[i].bodies_missing)
-			prepare_item(&batch->items[i]);
+			prepare_item(&items[i]);
 	}
+	claim->left = count;
+	for (i = 0; i < count; i++)
+		mj_transport_put(mailing->transport, &items[i].parcel, false);
+	return count;
 }
 
-/* Claim due mails, at most so many, and read them.  False if there are none. */
-static bool
-claim_mails(MailBatch *batch, int max_mails)
+/* What is claimed next, and what came of it. */
+typedef struct ClaimWork
 {
-	MjRun *runs = palloc(max_mails * sizeof(MjRun));
+	Mailing *mailing;
+	MailClaim *claim;
+	int size;
+	bool full; /* there were as many, there may be more */
+	int count; /* that are to be sent */
+} ClaimWork;
 
-	batch->count =
-		mj_queue_claim_mails(batch->worker_id, mj_clock_now(), max_mails, runs);
-	if (batch->count == 0)
+/* Claim due mails, at most so many.  False if there are none. */
+static bool
+claim_some(ClaimWork *work, int most, TimestampTz now)
+{
+	Mailing *mailing = work->mailing;
+	bool has_none =
+		mailing->nended == 0 && mj_transport_in_hand(mailing->transport) == 0;
+	MjRun *runs = palloc(most * sizeof(MjRun));
+	int count =
+		mj_queue_claim_mails(mailing->worker_id, now, most, has_none, runs);
+
+	work->full = count == most;
+	if (count == 0)
 		return false;
-	qsort(runs, batch->count, sizeof(MjRun), compare_runs);
-	load_items(batch, runs);
+	qsort(runs, count, sizeof(MjRun), compare_runs);
+	mailing->alone = runs[0].crashes > 0;
+	work->count = load_items(mailing, work->claim, runs, count);
 	return true;
 }
 
 /*
- * Claim up to max_mails due mails, as far as the transport permits.  Those that
- * are ended as they are claimed do not count.  In a transaction.
+ * Claim due mails, as far as the flow permits.  Those that end as they are
+ * claimed do not count.  In a transaction.
  */
 static void
-claim_batch(void *arg)
+claim_mails(void *arg)
 {
-	MailBatch *batch = arg;
+	ClaimWork *work = arg;
+	MjTransport *transport = work->mailing->transport;
 	TimestampTz now = mj_clock_now();
 	MjFlowPermit permit;
 
-	mj_flow_ask(batch->max_mails, 1, batch->in_spi, now, &permit);
+	work->count = 0;
+	work->full = false;
 	(void) mj_mail_expire(now);
-	batch->count = 0;
-	while (permit.mails > 0 && claim_mails(batch, permit.mails) &&
-		   batch->count == 0)
+	mj_flow_ask(work->size, mj_smtp_max_connections, work->mailing->in_spi, now,
+				&permit);
+	mj_transport_allow(transport, permit.connections);
+	while (permit.mails > 0 && claim_some(work, permit.mails, now) &&
+		   work->count == 0)
 		;
-	if (batch->count == 0)
+	if (work->count == 0)
 		return;
 	if (permit.is_trial)
+	{
 		mj_flow_begin_trial(now);
-	check_defaults(&batch->trouble);
+		work->full = false;
+	}
+	check_defaults(mj_transport_trouble(transport));
 }
 
 /* The transaction of a claim; false when somebody holds the executor up. */
 static bool
-try_claim(MailBatch *batch)
+try_claim(Mailing *mailing, ClaimWork *work)
 {
-	if (batch->in_spi)
-	{
-		begin_work(true);
-		claim_batch(batch);
-		commit_work(true);
-	}
-	else if (!mj_worker_do_bounded(batch->context, true, MJ_HELD_UP_CLAIM,
-								   claim_batch, batch))
-		return false;
-	outstanding += batch->count;
-	if (batch->count > 0)
-		MJ_FAULT("mailer-claimed");
+	if (!mailing->in_spi)
+		return mj_worker_do_bounded(work->claim->context, true,
+									MJ_HELD_UP_CLAIM, claim_mails, work);
+	begin_work(true);
+	claim_mails(work);
+	commit_work(true);
 	return true;
+}
+
+/*
+ * Claim some more.  An executor says idle before it looks, so that whoever
+ * commits a mail after the look wakes it.
+ */
+static void
+claim_more(Mailing *mailing, int size)
+{
+	MemoryContext context =
+		AllocSetContextCreate(mailing->context, "motionify_jobs mail claim",
+							  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	ClaimWork work = { mailing, palloc0(sizeof(MailClaim)), size };
+
+	if (!mailing->in_spi)
+		mj_slot_set_state(MJ_SLOT_IDLE);
+	work.claim->context = context;
+	mailing->held_up = !try_claim(mailing, &work);
+	MemoryContextSwitchTo(old);
+	mailing->more = !mailing->held_up && work.full;
+	if (mailing->held_up || work.count == 0)
+	{
+		MemoryContextDelete(context);
+		return;
+	}
+	if (mailing->more && !mailing->in_spi)
+		mj_slot_set_state(MJ_SLOT_BUSY);
+	mailing->size =
+		mailing->more ? Min(mailing->size * 2, MJ_MAILER_BATCH) : mailing->size;
+	mailing->claimed += work.count;
+	mailing->may_claim -= work.count;
+	outstanding += work.count;
+	MJ_FAULT("mailer-claimed");
+}
+
+/* Has somebody woken this executor since it has looked? */
+static bool
+was_woken(const Mailing *mailing)
+{
+	return !mailing->in_spi && mj_my_slot->state != MJ_SLOT_IDLE;
+}
+
+/* How many mails to claim now; 0: none. */
+static int
+claim_size(Mailing *mailing)
+{
+	MjTransport *transport = mailing->transport;
+	int size = Min(mailing->size, mailing->may_claim);
+
+	if (mailing->interrupted || mailing->held_up ||
+		mj_transport_trouble(transport)->sqlstate != 0 ||
+		(mailing->alone && mj_transport_in_hand(transport) > 0))
+		return 0;
+	if (!mailing->more && !was_woken(mailing))
+		return 0;
+	if (mj_transport_waiting(transport) > mailing->size / 2)
+		return 0;
+	return mj_transport_room(transport, size);
 }
 
 /* ------------------------------------------------------------------------
@@ -273,54 +386,88 @@ try_claim(MailBatch *batch)
  * ------------------------------------------------------------------------
  */
 
+/* Put a mail back whose domain's turn is later.  In a transaction. */
+static void
+defer_item(const MailItem *item)
+{
+	if (mj_queue_unclaim(&item->end.run, MJ_LANE_MAIL, item->parcel.not_until))
+		mj_xact_wake(item->parcel.not_until, MJ_LANE_NONE);
+}
+
+/* Write what has ended.  In a transaction. */
+static void
+write_ended(Mailing *mailing)
+{
+	MjMailEnd *ends[lengthof(mailing->ended)];
+	int count = 0;
+	int i;
+
+	for (i = 0; i < mailing->nended; i++)
+	{
+		if (mailing->ended[i]->parcel.not_until != 0)
+			defer_item(mailing->ended[i]);
+		else
+			ends[count++] = &mailing->ended[i]->end;
+	}
+	mj_mail_record(ends, count, mj_transport_trouble(mailing->transport));
+}
+
+/* What has ended is recorded: forget it. */
+static void
+forget_ended(Mailing *mailing)
+{
+	int i;
+
+	for (i = 0; i < mailing->nended; i++)
+	{
+		MailClaim *claim = mailing->ended[i]->claim;
+
+		if (--claim->left == 0)
+			MemoryContextDelete(claim->context);
+	}
+	outstanding -= mailing->nended;
+	mailing->nended = 0;
+}
+
 /*
- * Record all outcomes so far; final: also put back what was not offered.
- * Interrupts are held off: a mail that was accepted must not be sent again
- * because its sender was cancelled meanwhile.
+ * Record all that has ended, and put back what was not offered.  Interrupts are
+ * held off: a mail that was accepted must not be sent again because its sender
+ * was cancelled meanwhile.
  */
 static void
-record_batch(MailBatch *batch, bool final)
+record_ended(Mailing *mailing)
 {
-	MjMailEnd **ends;
-	int recorded = 0;
-	int i;
+	MemoryContext old;
+	MemoryContext context;
 
 	MJ_FAULT("mailer-before-record");
 	HOLD_INTERRUPTS();
-	begin_work(batch->in_spi);
-	ends = palloc(batch->count * sizeof(MjMailEnd *));
-	for (i = 0; i < batch->count; i++)
-	{
-		MailItem *item = &batch->items[i];
-
-		if (item->stage == MAIL_RECORDED ||
-			(item->stage == MAIL_CLAIMED && !final))
-			continue;
-		item->end.offered = item->stage == MAIL_TRIED;
-		item->stage = MAIL_RECORDED;
-		ends[recorded++] = &item->end;
-	}
-	mj_mail_record(ends, recorded, &batch->trouble);
-	pfree(ends);
-	commit_work(batch->in_spi);
-	outstanding -= recorded;
-	batch->unrecorded = 0;
+	context =
+		AllocSetContextCreate(mailing->context, "motionify_jobs mail record",
+							  ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	begin_work(mailing->in_spi);
+	write_ended(mailing);
+	commit_work(mailing->in_spi);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	forget_ended(mailing);
 	RESUME_INTERRUPTS();
 	MJ_FAULT("mailer-recorded");
 }
 
-/* Has enough been sent, or long enough ago, to record it? */
-static bool
-record_is_due(const MailBatch *batch)
+/* For how many ms may the record still wait? */
+static long
+record_wait(const Mailing *mailing)
 {
 	instr_time elapsed;
 
-	if (batch->unrecorded == 0)
-		return false;
+	if (mailing->nended >= RECORD_MAILS ||
+		mj_transport_in_hand(mailing->transport) == 0)
+		return 0;
 	INSTR_TIME_SET_CURRENT(elapsed);
-	INSTR_TIME_SUBTRACT(elapsed, batch->unrecorded_since);
-	return batch->unrecorded >= RECORD_MAILS ||
-		INSTR_TIME_GET_MILLISEC(elapsed) >= RECORD_MS;
+	INSTR_TIME_SUBTRACT(elapsed, mailing->ended_since);
+	return Max(RECORD_MS - (long) INSTR_TIME_GET_MILLISEC(elapsed), 0);
 }
 
 /* ------------------------------------------------------------------------
@@ -330,16 +477,16 @@ record_is_due(const MailBatch *batch)
 
 /* A result that says that this mail can never be sent. */
 static void
-refuse_item(MailItem *item, const MjProblem *problem)
+refuse_parcel(MjParcel *parcel, const MjProblem *problem)
 {
-	memset(&item->end.result, 0, sizeof(MjSmtpResult));
-	item->end.result.outcome = MJ_SMTP_PERMANENT;
-	item->end.result.error = MJ_SMTP_ERR_CONFIG;
-	item->end.result.recipient = -1;
-	strlcpy(item->end.result.message, problem->message,
-			sizeof(item->end.result.message));
-	strlcpy(item->end.result.detail, problem->detail,
-			sizeof(item->end.result.detail));
+	MjSmtpResult *result = &parcel->result;
+
+	memset(result, 0, sizeof(MjSmtpResult));
+	result->outcome = MJ_SMTP_PERMANENT;
+	result->error = MJ_SMTP_ERR_CONFIG;
+	result->recipient = -1;
+	strlcpy(result->message, problem->message, sizeof(result->message));
+	strlcpy(result->detail, problem->detail, sizeof(result->detail));
 }
 
 /*
@@ -347,206 +494,257 @@ refuse_item(MailItem *item, const MjProblem *problem)
  * the mail at hand.  No interrupts: they are for when outcomes are recorded.
  */
 static void
-load_long_item(MailBatch *batch, MailItem *item)
+load_long_item(Mailing *mailing, MailItem *item)
 {
 	HOLD_INTERRUPTS();
-	begin_work(batch->in_spi);
+	begin_work(mailing->in_spi);
 	if (!mj_mail_load_bodies(item->end.mail))
 		item->end.mail->mail_id = 0;
 	prepare_item(item);
-	commit_work(batch->in_spi);
+	commit_work(mailing->in_spi);
 	item->end.mail->bodies_missing = true; /* again, if it is repeated */
 	RESUME_INTERRUPTS();
 }
 
-/* Send one mail; what became of it is in item->end.result. */
-static void
-send_item(MailBatch *batch, MailItem *item)
+/* The MjPrepare of all transports. */
+static bool
+prepare_parcel(void *arg, MjParcel *parcel)
 {
-	MemoryContext old;
-	MjMailDraft draft;
+	MailItem *item = (MailItem *) parcel;
 	MjProblem problem;
 
-	MemoryContextReset(batch->mail_context);
-	old = MemoryContextSwitchTo(batch->mail_context);
 	if (item->end.mail->bodies_missing)
-		load_long_item(batch, item);
+		load_long_item(arg, item);
 	if (item->content == NULL)
-		refuse_item(item, &item->problem);
-	else if (!mj_mail_draft(item->content, &draft, &problem))
-		refuse_item(item, &problem);
-	else
-		mj_session_send(&batch->session, &draft, item->end.mail->message_id,
-						&item->end.result);
-	MemoryContextSwitchTo(old);
-}
-
-/* Note what became of a mail, for the record and for the next ones. */
-static void
-note_result(MailBatch *batch, MailItem *item)
-{
-	MjSmtpOutcome outcome = item->end.result.outcome;
-
-	item->stage = MAIL_TRIED;
-	item->end.ended_at = mj_clock_now();
-	if (batch->unrecorded++ == 0)
-		INSTR_TIME_SET_CURRENT(batch->unrecorded_since);
-	if (outcome != MJ_SMTP_LOST && outcome != MJ_SMTP_UNCERTAIN)
-		batch->losses = 0;
-	else if (++batch->losses >= MAX_LOSSES)
-	{
-		mj_trouble_from_result(&item->end.result, &batch->trouble);
-		strlcpy(batch->trouble.problem.detail,
-				"It was so for several mails, and the others were not tried.",
-				sizeof(batch->trouble.problem.detail));
-	}
-}
-
-/* Have a session that takes a mail; false: trouble, or interrupted. */
-static bool
-have_session(MailBatch *batch)
-{
-	if (mj_session_is_open(&batch->session))
+		problem = item->problem;
+	else if (mj_mail_draft(item->content, &parcel->draft, &problem))
 		return true;
-	if (mj_session_open(&batch->session, &batch->trouble))
-		return true;
-	if (batch->trouble.sqlstate == ERRCODE_QUERY_CANCELED)
-	{
-		batch->trouble.sqlstate = 0;
-		batch->interrupted = true;
-	}
+	refuse_parcel(parcel, &problem);
 	return false;
 }
 
-/* Try one mail, on a second connection if the first one was dead. */
+/* Note what became of a mail that was offered, for the next ones. */
 static void
-try_item(MailBatch *batch, MailItem *item)
+note_result(Mailing *mailing, const MjSmtpResult *result)
 {
-	while (have_session(batch))
+	MjMailTrouble *trouble = mj_transport_trouble(mailing->transport);
+
+	if (result->outcome != MJ_SMTP_LOST && result->outcome != MJ_SMTP_UNCERTAIN)
+		mailing->losses = 0;
+	else if (++mailing->losses >= MAX_LOSSES && trouble->sqlstate == 0)
 	{
-		item->end.begun_at = mj_clock_now();
-		send_item(batch, item);
-		if (item->end.result.outcome == MJ_SMTP_INTERRUPTED)
-			batch->interrupted = true;
-		else if (item->end.result.stale && !item->repeated)
-		{
-			item->repeated = true;
-			mj_session_close(&batch->session);
-			continue;
-		}
-		else if (mj_smtp_verdict(&item->end.result) == MJ_VERDICT_HOPELESS)
-			mj_trouble_from_result(&item->end.result, &batch->trouble);
-		else
-			note_result(batch, item);
-		return;
+		mj_trouble_from_result(result, trouble);
+		strlcpy(trouble->problem.detail,
+				"It was so for several mails, and the others were not tried.",
+				sizeof(trouble->problem.detail));
 	}
 }
 
-/* Send the batch, as far as it goes. */
+/* A mail has come out of the transport. */
 static void
-send_batch(MailBatch *batch)
+take_item(Mailing *mailing, MailItem *item)
 {
-	int i;
+	MjParcel *parcel = &item->parcel;
 
-	Assert(batch->in_spi || !IsTransactionState());
-	Assert(!ActiveSnapshotSet());
-	for (i = 0; i < batch->count && batch->trouble.sqlstate == 0; i++)
+	if (parcel->offered &&
+		mj_smtp_verdict(&parcel->result) == MJ_VERDICT_HOPELESS)
 	{
-		if (mj_session_must_stop(&batch->session))
-			batch->interrupted = true;
-		if (batch->interrupted)
-			return;
-		try_item(batch, &batch->items[i]);
-		MJ_FAULT("mailer-sent");
-		if (record_is_due(batch))
-			record_batch(batch, false);
+		mj_trouble_from_result(&parcel->result,
+							   mj_transport_trouble(mailing->transport));
+		parcel->offered = false;
+	}
+	item->end.offered = parcel->offered;
+	item->end.begun_at = parcel->begun_at;
+	item->end.ended_at = parcel->ended_at;
+	if (parcel->offered)
+	{
+		item->end.result = parcel->result;
+		note_result(mailing, &parcel->result);
+	}
+	if (mailing->nended == 0)
+		INSTR_TIME_SET_CURRENT(mailing->ended_since);
+	mailing->ended[mailing->nended++] = item;
+}
+
+/* Take what has come out, as many as are to be recorded in one go. */
+static void
+take_ended(Mailing *mailing)
+{
+	MjParcel *parcel;
+
+	while (mailing->nended < lengthof(mailing->ended) &&
+		   (parcel = mj_transport_take(mailing->transport)) != NULL)
+		take_item(mailing, (MailItem *) parcel);
+}
+
+/* Record what has ended, if it is time; or all. */
+static void
+record_due(Mailing *mailing, bool all)
+{
+	take_ended(mailing);
+	while (mailing->nended > 0 && (all || record_wait(mailing) == 0))
+	{
+		record_ended(mailing);
+		take_ended(mailing);
 	}
 }
 
 /* ------------------------------------------------------------------------
- * Batches
+ * Mailings
  * ------------------------------------------------------------------------
  */
 
-/* A batch in a memory context of its own. */
-static MailBatch *
-new_batch(int64 worker_id, bool in_spi)
+/*
+ * Is this process to stop?  Also when the settings have changed: what is on its
+ * way ends, the next call goes by them.
+ */
+static bool
+must_stop(Mailing *mailing)
+{
+	if (!mailing->in_spi && mj_worker_reload() &&
+		mj_transport_is_outdated(mailing->transport))
+		mailing->interrupted = true;
+	if (mj_session_must_stop(!mailing->in_spi))
+		mailing->interrupted = true;
+	return mailing->interrupted;
+}
+
+/* Begin nothing more if that is of no use; true: nothing is on its way. */
+static bool
+is_through(Mailing *mailing)
+{
+	MjTransport *transport = mailing->transport;
+
+	if (must_stop(mailing))
+		return mj_transport_stop(transport);
+	if (mj_transport_trouble(transport)->sqlstate != 0)
+		mj_transport_return_all(transport);
+	return mj_transport_in_hand(transport) == 0 && claim_size(mailing) == 0;
+}
+
+/* Claim, send and record, until there is no more to do. */
+static void
+mail_on(Mailing *mailing)
+{
+	MjTransport *transport = mailing->transport;
+
+	for (;;)
+	{
+		long timeout_ms = MAX_PAUSE_MS;
+		int size;
+
+		record_due(mailing, false);
+		size = claim_size(mailing);
+		if (size > 0)
+			claim_more(mailing, size);
+		if (is_through(mailing))
+			break;
+		if (mailing->nended > 0)
+			timeout_ms = record_wait(mailing);
+		Assert(mailing->in_spi || !IsTransactionState());
+		Assert(!ActiveSnapshotSet());
+		mj_transport_turn(transport, timeout_ms);
+	}
+	record_due(mailing, true);
+}
+
+/* A mailing in a memory context of its own. */
+static Mailing *
+new_mailing(int64 worker_id, bool in_spi, int max_mails)
 {
 	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "motionify_jobs mail batch",
+		AllocSetContextCreate(CurrentMemoryContext, "motionify_jobs mailing",
 							  ALLOCSET_DEFAULT_SIZES);
-	MailBatch *batch = MemoryContextAllocZero(context, sizeof(MailBatch));
+	Mailing *mailing = MemoryContextAllocZero(context, sizeof(Mailing));
 
-	batch->context = context;
-	batch->mail_context = AllocSetContextCreate(context, "motionify_jobs mail",
-												ALLOCSET_DEFAULT_SIZES);
-	batch->worker_id = worker_id;
-	batch->in_spi = in_spi;
-	batch->session.is_worker = !in_spi;
-	return batch;
+	mailing->context = context;
+	mailing->worker_id = worker_id;
+	mailing->in_spi = in_spi;
+	mailing->may_claim = max_mails;
+	mailing->size = FIRST_CLAIM;
+	mailing->more = true;
+	return mailing;
 }
 
-/* Claim, send and record up to max_mails mails. */
+/* Do all of a mailing over a transport. */
 static void
-process_batch(MailBatch *batch, int max_mails)
+do_mailing(Mailing *mailing, MjTransport *transport)
 {
-	MemoryContext old = MemoryContextSwitchTo(batch->context);
+	MemoryContext old = MemoryContextSwitchTo(mailing->context);
 
-	batch->max_mails = max_mails;
-	if (!try_claim(batch))
-		batch->count = -1;
-	if (batch->count > 0)
+	mailing->transport = transport;
+	mj_transport_begin(transport, prepare_parcel, mailing);
+	mail_on(mailing);
+	MemoryContextSwitchTo(old);
+}
+
+/* Begin with what an earlier call could not end. */
+static void
+recover_leftovers(const Mailing *mailing)
+{
+	MemoryContext old = MemoryContextSwitchTo(mailing->context);
+
+	begin_work(mailing->in_spi);
+	mj_mailer_put_back_leftovers(mailing->worker_id);
+	commit_work(mailing->in_spi);
+	MemoryContextSwitchTo(old);
+}
+
+/* The executor's transport. */
+static MjTransport *
+have_kept_transport(void)
+{
+	MemoryContext old;
+
+	if (kept_transport == NULL)
 	{
-		PG_TRY();
-		{
-			send_batch(batch);
-			record_batch(batch, true);
-			if (batch->trouble.sqlstate == 0 && !batch->interrupted)
-				mj_session_quit(&batch->session);
-		}
-		PG_FINALLY();
-		{
-			mj_session_close(&batch->session);
-		}
-		PG_END_TRY();
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		kept_transport = mj_transport_new();
+		MemoryContextSwitchTo(old);
 	}
-	MemoryContextSwitchTo(old);
-}
-
-/* Begin with what an earlier batch could not end. */
-static void
-recover_leftovers(MailBatch *batch)
-{
-	MemoryContext old = MemoryContextSwitchTo(batch->context);
-
-	begin_work(batch->in_spi);
-	mj_mailer_put_back_leftovers(batch->worker_id);
-	commit_work(batch->in_spi);
-	MemoryContextSwitchTo(old);
+	return kept_transport;
 }
 
 /*
- * Send what is due, at most max_mails mails; returns how many were claimed: 0
- * means that there is nothing to do, -1 that somebody has locked the tables.
- * For the mail executor, which has a slot with that worker_id and no
- * transaction open.  Returns early when the worker
- * must leave or was interrupted; whoever calls looks for that.  Trouble with
- * the server is logged, not raised.
+ * Send what is due, until there is no more; returns how many mails were claimed:
+ * 0 means that there is nothing to do, -1 that somebody has locked the tables.
+ * For the mail executor, which has a slot with that worker_id and no transaction
+ * open; the slot says idle while there is nothing more to claim.  Returns early
+ * when the worker must leave or was interrupted; whoever calls looks for that.
+ * Trouble with the server is logged, not raised.  Connections are kept.
  */
 int
-mj_mailer_run_batch(int64 worker_id, int max_mails)
+mj_mailer_run(int64 worker_id)
 {
-	MailBatch *batch;
+	Mailing *mailing;
 	int claimed;
 
 	Assert(!IsTransactionState());
-	batch = new_batch(worker_id, false);
+	mailing = new_mailing(worker_id, false, PG_INT32_MAX);
 	if (outstanding > 0)
-		recover_leftovers(batch);
-	process_batch(batch, Min(max_mails, MJ_MAILER_BATCH));
-	claimed = batch->count;
-	MemoryContextDelete(batch->context);
+		recover_leftovers(mailing);
+	do_mailing(mailing, have_kept_transport());
+	claimed = mailing->claimed == 0 && mailing->held_up ? -1 : mailing->claimed;
+	MemoryContextDelete(mailing->context);
 	return claimed;
+}
+
+/*
+ * Nothing is at hand: close connections that were kept and are idle for long.
+ * Returns when there will be more of them, in ms; -1: there is none left.
+ */
+long
+mj_mailer_rest(void)
+{
+	return kept_transport ? mj_transport_rest(kept_transport) : -1;
+}
+
+/* This process ends: take leave of the server, without waiting. */
+void
+mj_mailer_leave(void)
+{
+	if (kept_transport)
+		mj_transport_leave(kept_transport);
 }
 
 /*
@@ -603,6 +801,7 @@ typedef struct Delivery
 	int ndue;
 	MjDueMail *due;
 	int left; /* mails that it may still claim */
+	MjTransport *transport;
 	MjMailProgress progress;
 } Delivery;
 
@@ -625,15 +824,18 @@ deliver_claimable(Delivery *delivery)
 
 	while (claimed > 0 && delivery->left > 0)
 	{
-		MailBatch *batch = new_batch(delivery->worker_id, true);
+		Mailing *mailing =
+			new_mailing(delivery->worker_id, true, delivery->left);
+		const MjMailTrouble *trouble =
+			mj_transport_trouble(delivery->transport);
 
-		process_batch(batch, Min(delivery->left, MJ_MAILER_BATCH));
+		do_mailing(mailing, delivery->transport);
 		CHECK_FOR_INTERRUPTS();
-		if (batch->trouble.sqlstate != 0)
-			raise_trouble(&batch->trouble);
-		claimed = batch->count;
+		if (trouble->sqlstate != 0)
+			raise_trouble(trouble);
+		claimed = mailing->claimed;
 		delivery->left -= claimed;
-		MemoryContextDelete(batch->context);
+		MemoryContextDelete(mailing->context);
 	}
 }
 
@@ -692,6 +894,7 @@ see_through(Delivery *delivery)
 	for (;;)
 	{
 		deliver_claimable(delivery);
+		(void) mj_transport_rest(delivery->transport);
 		look_at_progress(delivery);
 		if (is_done(delivery))
 			return;
@@ -707,6 +910,23 @@ see_through(Delivery *delivery)
 	ereport(WARNING,
 			(errmsg("%lld mails are still being sent by other processes",
 					(long long) in_flight)));
+}
+
+/* See it through over connections of its own. */
+static void
+send_and_see(Delivery *delivery)
+{
+	delivery->transport = mj_transport_new();
+	PG_TRY();
+	{
+		see_through(delivery);
+		mj_transport_leave(delivery->transport);
+	}
+	PG_FINALLY();
+	{
+		mj_transport_free(delivery->transport);
+	}
+	PG_END_TRY();
 }
 
 /* Only see whether mail can be sent.  Raises what is in the way. */
@@ -747,6 +967,6 @@ mj_mailer_deliver(int64 worker_id, int max_mails)
 	find_due(&delivery);
 	if (delivery.ndue == 0)
 		return 0;
-	see_through(&delivery);
+	send_and_see(&delivery);
 	return delivery.progress.sent;
 }

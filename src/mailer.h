@@ -17,7 +17,7 @@
 
 #include "pure.h"
 
-#define MJ_MAILER_BATCH 50 /* mails claimed at once, at most */
+#define MJ_MAILER_BATCH 400 /* mails claimed at once, at most */
 
 /* Why no mail could be sent at all: settings, connection, TLS, AUTH. */
 typedef struct MjMailTrouble
@@ -39,7 +39,9 @@ typedef struct MjMailStep
 
 extern bool mj_mailer_check_configured(MjMailTrouble *trouble);
 extern bool mj_mailer_check_settings(MjMailTrouble *trouble);
-extern int mj_mailer_run_batch(int64 worker_id, int max_mails);
+extern int mj_mailer_run(int64 worker_id);
+extern long mj_mailer_rest(void);
+extern void mj_mailer_leave(void);
 extern int64 mj_mailer_deliver(int64 worker_id, int max_mails);
 extern int mj_mailer_put_back_leftovers(int64 worker_id);
 extern void mj_mailer_try(MjMailTrouble *trouble);

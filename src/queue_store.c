@@ -94,8 +94,8 @@ static MjStatement claim_statement = {
 };
 
 /*
- * The same for mails, but one that was in hand in a crash is taken alone, so
- * that the others of a batch do not share its fate.
+ * The same for mails, but one that was in hand in a crash is taken alone ($6:
+ * the caller has none), so that the others do not share its fate.
  */
 static MjStatement claim_mails_statement = {
 	"WITH next AS MATERIALIZED ("
@@ -106,12 +106,12 @@ static MjStatement claim_mails_statement = {
 	"   ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED) c)"
 	" UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
 	" started_at = $4, " MJ_COUNT_START
-	" WHERE q.run_id = ANY (ARRAY(SELECT run_id FROM next WHERE place = 1"
-	"  OR place < coalesce("
+	" WHERE q.run_id = ANY (ARRAY(SELECT run_id FROM next"
+	"  WHERE (place = 1 AND ($6 OR crashes = 0)) OR place < coalesce("
 	"   (SELECT pg_catalog.min(place) FROM next WHERE crashes > 0), $5 + 1)))"
 	" RETURNING " MJ_RUN_COLUMNS,
-	5,
-	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID }
+	6,
+	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID, BOOLOID }
 };
 
 /* The same for one: by the key itself, which is quicker than by a list. */
@@ -126,9 +126,14 @@ static MjStatement claim_one_statement = {
 	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT4OID, INT8OID }
 };
 
+/*
+ * A worker may have hundreds of runs: it is by the run that its row is found,
+ * which a comparison that no index serves sees to.
+ */
 static MjStatement delete_statement = {
 	"DELETE FROM jobs.queue"
-	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
+	" WHERE run_id = $1 AND worker_id IS NOT DISTINCT FROM $2"
+	" AND state = 'running'",
 	2,
 	{ INT8OID, INT8OID }
 };
@@ -138,7 +143,8 @@ static MjStatement put_back_statement = {
 	" SET state = CASE WHEN $4 THEN 'ready' ELSE 'waiting' END, run_at = $3,"
 	" failures = $5, crashes = $6,"
 	" worker_id = NULL, pid = NULL, started_at = NULL"
-	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'",
+	" WHERE run_id = $1 AND worker_id IS NOT DISTINCT FROM $2"
+	" AND state = 'running'",
 	6,
 	{ INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID, INT4OID, INT4OID }
 };
@@ -148,7 +154,8 @@ static MjStatement unclaim_statement = {
 	"  ELSE 'waiting' END, run_at = coalesce($4, run_at),"
 	" lane = $3, attempt = attempt - 1,"
 	" worker_id = NULL, pid = NULL, started_at = NULL"
-	" WHERE run_id = $1 AND worker_id = $2 AND state = 'running'"
+	" WHERE run_id = $1 AND worker_id IS NOT DISTINCT FROM $2"
+	" AND state = 'running'"
 	" AND attempt = $5 AND started_at = $6",
 	6,
 	{ INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID }
@@ -542,12 +549,13 @@ mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now, const MjKey *from,
 
 /*
  * Claim up to max_mails due mails, those whose instant has come but that no
- * scheduler has looked at included; returns how many, in no order.  A copy of
- * a database claims none.
+ * scheduler has looked at included; returns how many, in no order.  One that was
+ * in hand in a crash is claimed alone, and only if the caller has none.  A copy
+ * of a database claims none.
  */
 int
 mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
-					 MjRun *runs)
+					 bool has_none, MjRun *runs)
 {
 	MjScope scope;
 	MjParams due = { 0 };
@@ -562,6 +570,7 @@ mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 	mj_store_enter(&scope);
 	param_claim(&params, MJ_LANE_MAIL, worker_id, now);
 	mj_param_int64(&params, max_mails);
+	mj_param_bool(&params, has_none);
 	n = mj_queue_read_runs(&scope,
 						   mj_store_run(&claim_mails_statement, &params),
 						   &claimed);

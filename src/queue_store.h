@@ -101,7 +101,7 @@ extern bool mj_queue_take_unstarted(int64 run_id, MjRun *run);
 extern int mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now,
 						  const MjKey *from, int limit, MjRun **runs);
 extern int mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
-								MjRun *runs);
+								bool has_none, MjRun *runs);
 extern void mj_queue_warm(void);
 extern bool mj_queue_delete(int64 run_id, int64 worker_id);
 extern bool mj_queue_put_back(const MjRun *run, TimestampTz run_at, bool ready);

@@ -783,3 +783,61 @@ mj_request_end(int64 run_id, MjRequestState state)
 	}
 	mj_unlock();
 }
+
+/*
+ * Take a token for a mail of this database; returns 0, or for how many
+ * microseconds there is none.  The clock is a monotonic one, which all processes
+ * share.  Takes the lock.
+ */
+int64
+mj_mail_take_token(double rate, int64 now_us)
+{
+	MjDatabase *entry;
+	int64 wait = 0;
+
+	if (rate <= 0 || mj_shared == NULL)
+		return 0;
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+		wait = mj_bucket_wait(&entry->mail, rate, now_us);
+	if (entry != NULL && wait == 0)
+		mj_bucket_take(&entry->mail, rate, now_us);
+	mj_unlock();
+	return wait;
+}
+
+/* How many SMTP connections the processes of this database have.  Lock held. */
+static int
+count_mail_connections(void)
+{
+	int n = 0;
+	int i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE &&
+			mj_slots[i].database == mj_my_slot->database)
+			n += mj_slots[i].connections;
+	return n;
+}
+
+/*
+ * This process opens n more SMTP connections, or (-n) has closed some.  False
+ * when the database has as many as it may have; the first one of a process is
+ * always allowed.  Takes the lock.
+ */
+bool
+mj_mail_connections_add(int n, int most)
+{
+	bool ok;
+
+	if (mj_my_slot == NULL)
+		return true;
+	mj_lock();
+	ok = n < 0 || mj_my_slot->connections == 0 ||
+		count_mail_connections() + n <= most;
+	if (ok)
+		mj_my_slot->connections += n;
+	mj_unlock();
+	return ok;
+}

@@ -22,6 +22,8 @@
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
+#include "rate.h"
+
 /* Bytes of the reason why a run was cancelled. */
 #define MJ_REASON_SIZE 160
 
@@ -99,6 +101,7 @@ typedef struct MjSlot
 								 * those that were asked */
 	TimestampTz idle_since;		 /* while MJ_SLOT_IDLE */
 	MjProgress progress;		 /* of the run at hand */
+	int connections;			 /* to the SMTP server */
 } MjSlot;
 
 /* What waits for a lock on the extension's tables. */
@@ -131,6 +134,7 @@ typedef struct MjDatabase
 	int failures;			/* scheduler exits in error, in a row */
 	TimestampTz not_before; /* no scheduler is started before */
 	TimestampTz last_start; /* of a scheduler */
+	MjBucket mail;			/* tokens of motionify_jobs.smtp_rate */
 } MjDatabase;
 
 /* A lane that wants executors. database 0 = free entry. */
@@ -228,6 +232,10 @@ extern MjDatabase *mj_database_enter(Oid oid);
 extern void mj_database_forget(Oid oid);
 extern void mj_database_resume_mail(Oid oid);
 extern bool mj_database_take_resume(Oid oid);
+
+/* mail of this database; each takes the lock */
+extern int64 mj_mail_take_token(double rate, int64 now_us);
+extern bool mj_mail_connections_add(int n, int most);
 
 /* lanes; lock held */
 extern MjLane *mj_lane_find(Oid database, int64 lane);

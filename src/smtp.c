@@ -6,7 +6,7 @@
  * libcurl does what is hard about a connection: name resolution, TLS,
  * STARTTLS, AUTH (CURLOPT_CONNECT_ONLY).  The dialogue on top is that of
  * smtp_dialogue, over curl_easy_send and curl_easy_recv, non-blocking.  Every
- * wait is the caller's.  What libcurl leaves open is closed here: that it goes
+ * wait is the caller's, who may have several connections in one loop.  What libcurl leaves open is closed here: that it goes
  * on unauthenticated if the server does not offer AUTH, and that a thread of
  * its resolver could take the process's signals.
  *
@@ -28,14 +28,16 @@
 #include "smtp.h"
 
 #define QUIT_TIMEOUT 1000  /* ms at most for a polite end */
-#define MAX_SECRET 512	   /* bytes of a secret kept to be masked */
+#define MAX_SECRET 6000	   /* bytes of a secret kept to be masked */
 #define MAX_SECRETS 3	   /* AUTH sends at most so many lines */
+#define MIN_MASKED 8	   /* bytes of a secret whose end was cut off */
 #define CHUNKS_PER_POLL 64 /* sends without a look at interrupts */
 
 /* What is learnt from libcurl's trace while it connects */
 typedef struct Watch
 {
 	MjReplyParser parser;
+	bool proxied; /* what comes is a proxy's answer, up to an empty line */
 	bool garbage; /* the parser gave up */
 	bool greeted; /* 220 */
 	bool starttls_sent;
@@ -56,6 +58,8 @@ struct MjSmtp
 	char *password;
 	char *ca_file;
 	char *helo;
+	char *proxy;
+	bool bearer; /* the password is a bearer token */
 	MjSmtpTls tls;
 	int timeout_ms;
 	MjSmtpWait wait;
@@ -66,6 +70,10 @@ struct MjSmtp
 	bool added;	   /* easy is in multi */
 	CURLcode code; /* of the connecting, once done */
 	bool done;
+	MjSmtpPhase phase;
+	bool smtps;
+	MjSmtpResult failure;		   /* why it could not be opened */
+	int64 deadline;				   /* of what is under way */
 	curl_socket_t socket;		   /* of the connection, once open */
 	MjSmtpFd fds[MJ_SMTP_MAX_FDS]; /* libcurl's while connecting */
 	int nfds;
@@ -211,6 +219,36 @@ mj_smtp_parse_url(const char *url, MjSmtpUrl *parsed, MjProblem *problem)
 	return ok;
 }
 
+/*
+ * Is this the URL of a proxy, without credentials?  Messages do not repeat it.
+ */
+bool
+mj_smtp_check_proxy(const char *url, MjProblem *problem)
+{
+	static const char *const schemes[] = { "http",	  "https",	"socks4",
+										   "socks4a", "socks5", "socks5h" };
+	CURLU *handle = curl_url();
+	char scheme[16];
+	bool ok = false;
+
+	if (handle == NULL)
+		return refuse(problem, "out of memory", NULL);
+	if (strstr(url, "://") != NULL &&
+		curl_url_set(handle, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) ==
+			CURLUE_OK &&
+		url_copy(handle, CURLUPART_SCHEME, scheme, sizeof(scheme)))
+		for (size_t i = 0; i < lengthof(schemes); i++)
+			ok |= strcmp(scheme, schemes[i]) == 0;
+	ok = ok && !url_has(handle, CURLUPART_USER) &&
+		!url_has(handle, CURLUPART_PASSWORD) &&
+		!url_has(handle, CURLUPART_PATH) && !url_has(handle, CURLUPART_QUERY) &&
+		!url_has(handle, CURLUPART_FRAGMENT);
+	curl_url_cleanup(handle);
+	return ok ||
+		refuse(problem, "proxy URL cannot be used",
+			   "Write http://host:port or socks5h://host:port, without user and password.");
+}
+
 static bool
 check_helo(const char *helo, MjProblem *problem)
 {
@@ -242,6 +280,13 @@ mj_smtp_check_config(const MjSmtpConfig *config, MjProblem *problem)
 					  NULL);
 	if (config->timeout_ms <= 0)
 		return refuse(problem, "SMTP timeout must be positive", NULL);
+	if (config->bearer && is_empty(config->user))
+		return refuse(problem,
+					  "SMTP bearer token is set, but the user is missing",
+					  NULL);
+	if (!is_empty(config->proxy) &&
+		!mj_smtp_check_proxy(config->proxy, problem))
+		return false;
 	return is_empty(config->helo) || check_helo(config->helo, problem);
 }
 
@@ -293,6 +338,11 @@ timer_callback(CURLM *multi, long timeout_ms, void *arg)
 static void
 watch_reply(Watch *watch, const char *bytes, size_t length)
 {
+	if (watch->proxied)
+	{
+		watch->proxied = bytes[0] != '\r' && bytes[0] != '\n';
+		return;
+	}
 	while (length > 0 && !watch->garbage)
 	{
 		size_t consumed;
@@ -388,6 +438,24 @@ debug_callback(CURL *easy, curl_infotype type, char *bytes, size_t length,
  */
 
 /*
+ * Overwrite a secret at the end of a text that was cut within it.
+ */
+static void
+mask_cut(char *text, const char *secret, size_t length)
+{
+	size_t total = strlen(text);
+	size_t n = Min(length - 1, total);
+
+	for (; n >= MIN_MASKED; n--)
+	{
+		if (memcmp(text + total - n, secret, n) != 0)
+			continue;
+		memset(text + total - n, '*', n);
+		return;
+	}
+}
+
+/*
  * Overwrite every occurrence of a secret.  (A short one would blank out half
  * of what the server says, and is no secret.)
  */
@@ -404,6 +472,7 @@ mask(char *text, const char *secret)
 		memset(at, '*', length);
 		at += length;
 	}
+	mask_cut(text, secret, length);
 }
 
 /*
@@ -628,6 +697,8 @@ mj_smtp_new(const MjSmtpConfig *config, MjSmtpWait wait, void *arg)
 	smtp->password = copy_string(config->password, &ok);
 	smtp->ca_file = copy_string(config->ca_file, &ok);
 	smtp->helo = copy_string(config->helo, &ok);
+	smtp->proxy = copy_string(config->proxy, &ok);
+	smtp->bearer = config->bearer;
 	smtp->tls = config->tls;
 	smtp->timeout_ms = config->timeout_ms;
 	smtp->wait = wait;
@@ -636,7 +707,6 @@ mj_smtp_new(const MjSmtpConfig *config, MjSmtpWait wait, void *arg)
 	smtp->socket = CURL_SOCKET_BAD;
 	mj_reply_init(&smtp->watch.parser);
 	mj_dialogue_init(&smtp->dialogue);
-	smtp->dialogue.state = MJ_DLG_CLOSED;
 	smtp->multi = curl_multi_init();
 	smtp->easy = curl_easy_init();
 	if (!ok || smtp->multi == NULL || smtp->easy == NULL)
@@ -688,6 +758,27 @@ set_url(MjSmtp *smtp, const MjSmtpUrl *parsed)
 }
 
 /*
+ * Options for AUTH.
+ */
+static CURLcode
+set_credentials(MjSmtp *smtp)
+{
+	CURL *easy = smtp->easy;
+	CURLcode code = CURLE_OK;
+
+	code |= curl_easy_setopt(easy, CURLOPT_USERNAME, smtp->user);
+	if (smtp->bearer)
+		code |= curl_easy_setopt(easy, CURLOPT_XOAUTH2_BEARER, smtp->password);
+	else
+		code |= curl_easy_setopt(easy, CURLOPT_PASSWORD, smtp->password);
+	code |= curl_easy_setopt(easy, CURLOPT_LOGIN_OPTIONS,
+							 smtp->bearer ? "AUTH=XOAUTH2" :
+											"AUTH=PLAIN;AUTH=LOGIN");
+	code |= curl_easy_setopt(easy, CURLOPT_SASL_IR, 1L);
+	return code;
+}
+
+/*
  * Options that concern who may be talked to, and how.
  */
 static CURLcode
@@ -717,17 +808,12 @@ set_security(MjSmtp *smtp)
 		code |= curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 	}
 	/* no proxy and no credentials from the environment */
-	code |= curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	code |=
+		curl_easy_setopt(easy, CURLOPT_PROXY, smtp->proxy ? smtp->proxy : "");
+	code |= curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+	code |= curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
 	code |= curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
-	if (smtp->user)
-	{
-		code |= curl_easy_setopt(easy, CURLOPT_USERNAME, smtp->user);
-		code |= curl_easy_setopt(easy, CURLOPT_PASSWORD, smtp->password);
-		code |= curl_easy_setopt(easy, CURLOPT_LOGIN_OPTIONS,
-								 "AUTH=PLAIN;AUTH=LOGIN");
-		code |= curl_easy_setopt(easy, CURLOPT_SASL_IR, 1L);
-	}
-	return code;
+	return smtp->user ? code | set_credentials(smtp) : code;
 }
 
 /*
@@ -814,65 +900,29 @@ look_for_end(MjSmtp *smtp)
 }
 
 /*
- * Wait for what libcurl waits for and tell it.  Returns what the caller's wait
- * did.
+ * Let libcurl go on, about whatever of its sockets is ready, and its timer.
  */
-static int
-connect_step(MjSmtp *smtp, int64 deadline)
+static void
+connect_step(MjSmtp *smtp)
 {
 	MjSmtpFd fds[MJ_SMTP_MAX_FDS];
 	int nfds = smtp->nfds;
-	int64 now = monotonic_ms();
-	int64 until = deadline;
-	int got;
 	bool ok = true;
 
-	if (smtp->wake_at >= 0)
-		until = Min(until, smtp->wake_at);
 	memcpy(fds, smtp->fds, sizeof(fds));
-	got = smtp->wait(smtp->wait_arg, fds, nfds, (long) Max(until - now, 0));
-	if (got < 0)
-		return got;
-	for (int i = 0; got > 0 && i < nfds && ok; i++)
+	for (int i = 0; i < nfds && ok; i++)
 		ok = drive(smtp, fds[i].fd);
 	if (ok && smtp->wake_at >= 0 && smtp->wake_at <= monotonic_ms())
 	{
 		smtp->wake_at = -1;
 		ok = drive(smtp, CURL_SOCKET_TIMEOUT);
 	}
+	look_for_end(smtp);
 	if (!ok)
 	{
 		smtp->done = true;
 		smtp->code = CURLE_FAILED_INIT;
 	}
-	return got;
-}
-
-/*
- * From name resolution to AUTH, with libcurl.
- */
-static bool
-connect_curl(MjSmtp *smtp, MjSmtpResult *result)
-{
-	int64 deadline = monotonic_ms() + smtp->timeout_ms;
-
-	drive(smtp, CURL_SOCKET_TIMEOUT);
-	look_for_end(smtp);
-	while (!smtp->done)
-	{
-		if (connect_step(smtp, deadline) < 0)
-			return fail(result, MJ_SMTP_ERR_INTERRUPTED,
-						"connecting to SMTP server was interrupted", "");
-		look_for_end(smtp);
-		if (smtp->watch.garbage)
-			/* libcurl would skip it and wait for something better */
-			return fail_garbage(smtp, result);
-		if (!smtp->done && monotonic_ms() >= deadline)
-			return fail_timeout(smtp, result);
-	}
-	if (smtp->code != CURLE_OK)
-		return fail_curl(smtp, result);
-	return true;
 }
 
 /*
@@ -880,13 +930,13 @@ connect_curl(MjSmtp *smtp, MjSmtpResult *result)
  * under conditions that its options do not cover, or might not some day.
  */
 static bool
-verify_connection(MjSmtp *smtp, bool smtps, MjSmtpResult *result)
+verify_connection(MjSmtp *smtp, MjSmtpResult *result)
 {
 	curl_easy_getinfo(smtp->easy, CURLINFO_ACTIVESOCKET, &smtp->socket);
 	if (smtp->socket == CURL_SOCKET_BAD)
 		return fail(result, MJ_SMTP_ERR_LOST,
 					"SMTP server closed the connection", "");
-	if (!smtps && smtp->tls == MJ_SMTP_TLS_REQUIRE &&
+	if (!smtp->smtps && smtp->tls == MJ_SMTP_TLS_REQUIRE &&
 		!smtp->watch.starttls_sent)
 		return fail(result, MJ_SMTP_ERR_TLS,
 					"could not secure the SMTP connection",
@@ -897,10 +947,61 @@ verify_connection(MjSmtp *smtp, bool smtps, MjSmtpResult *result)
 	return true;
 }
 
+/*
+ * Libcurl has connected: ask the server what it offers, for what libcurl's own
+ * EHLO brought is lost.
+ */
+static void
+say_hello(MjSmtp *smtp)
+{
+	char name[256];
+
+	helo_name(smtp, name, sizeof(name));
+	mj_dialogue_hello(&smtp->dialogue, name);
+	smtp->phase = MJ_SMTP_GREETING;
+	smtp->deadline = monotonic_ms() + smtp->timeout_ms;
+}
+
+/*
+ * From name resolution to AUTH, as far as it goes now.
+ */
+static void
+connect_on(MjSmtp *smtp)
+{
+	MjSmtpResult *failure = &smtp->failure;
+	bool ok = true;
+
+	connect_step(smtp);
+	if (smtp->watch.garbage)
+		/* libcurl would skip it and wait for something better */
+		ok = fail_garbage(smtp, failure);
+	else if (!smtp->done && monotonic_ms() >= smtp->deadline)
+		ok = fail_timeout(smtp, failure);
+	else if (smtp->done && smtp->code != CURLE_OK)
+		ok = fail_curl(smtp, failure);
+	else if (smtp->done)
+		ok = verify_connection(smtp, failure);
+	if (!ok)
+		smtp->phase = MJ_SMTP_CLOSED;
+	else if (smtp->done)
+		say_hello(smtp);
+}
+
 /* ------------------------------------------------------------------------
  * Talking
  * ------------------------------------------------------------------------
  */
+
+/*
+ * Something has moved: there is time again.  timeout_ms is the time for each
+ * reply to be complete, from the command's last byte on, and for anything to be
+ * taken by the network: a server that drips bytes wins nothing.
+ */
+static void
+note_progress(MjSmtp *smtp)
+{
+	smtp->deadline = monotonic_ms() + smtp->timeout_ms;
+}
 
 /*
  * Take in what has come, until there is no more: TLS may hold bytes that the
@@ -910,34 +1011,38 @@ static void
 pull(MjSmtp *smtp)
 {
 	MjDialogue *dialogue = &smtp->dialogue;
+	int replies = dialogue->nreplies;
+	bool more = true;
 	char buffer[4096];
 	size_t n;
 	CURLcode code;
 
-	while (dialogue->state != MJ_DLG_CLOSED)
+	while (more && !dialogue->closed)
 	{
 		code = curl_easy_recv(smtp->easy, buffer, sizeof(buffer), &n);
 		if (code == CURLE_AGAIN)
-			return;
+			break;
 		if (code != CURLE_OK || n == 0)
 			mj_dialogue_broken(dialogue, MJ_SMTP_ERR_LOST,
 							   "SMTP server closed the connection");
 		else
 			mj_dialogue_received(dialogue, buffer, n);
+		more = n == sizeof(buffer) || smtp->watch.tls_begun;
 	}
+	if (dialogue->nreplies != replies)
+		note_progress(smtp);
 }
 
 /*
- * Send what is due, as far as the network takes it now.  Returns the number
- * of bytes.
+ * Send what is due, as far as the network takes it now.
  */
-static size_t
+static void
 push(MjSmtp *smtp)
 {
 	MjDialogue *dialogue = &smtp->dialogue;
 	const char *bytes;
 	size_t length;
-	size_t total = 0;
+	bool moved = false;
 
 	for (int i = 0; i < CHUNKS_PER_POLL; i++)
 	{
@@ -959,89 +1064,56 @@ push(MjSmtp *smtp)
 			break;
 		}
 		mj_dialogue_sent(dialogue, n);
-		total += n;
+		moved = true;
 	}
-	return total;
+	if (moved)
+		note_progress(smtp);
 }
 
 /*
- * Wait until the socket is ready for what the dialogue wants next.
- */
-static int
-wait_ready(MjSmtp *smtp, int64 deadline)
-{
-	const char *bytes;
-	MjSmtpFd fd;
-
-	fd.fd = smtp->socket;
-	fd.events = MJ_SMTP_READ;
-	if (mj_dialogue_output(&smtp->dialogue, &bytes) > 0)
-		fd.events |= MJ_SMTP_WRITE;
-	return smtp->wait(smtp->wait_arg, &fd, 1,
-					  (long) Max(deadline - monotonic_ms(), 0));
-}
-
-/*
- * Move bytes until the dialogue is not busy any more.  timeout_ms is the time
- * for each reply to be complete, from the command's last byte on, and for
- * anything to be taken by the network: a server that drips bytes wins nothing.
+ * Give up what did not move in time; not before a last look, for this process
+ * may have been elsewhere.
  */
 static void
-converse(MjSmtp *smtp, int timeout_ms)
+look_at_clock(MjSmtp *smtp)
 {
 	MjDialogue *dialogue = &smtp->dialogue;
-	int64 deadline = monotonic_ms() + timeout_ms;
 
-	for (;;)
-	{
-		int replies = dialogue->nreplies;
-		size_t sent = push(smtp);
-		int got;
-
-		pull(smtp);
-		if (!mj_dialogue_busy(dialogue))
-			break;
-		if (sent > 0 || dialogue->nreplies != replies)
-			deadline = monotonic_ms() + timeout_ms;
-		got = wait_ready(smtp, deadline);
-		if (got < 0)
-			mj_dialogue_broken(dialogue, MJ_SMTP_ERR_INTERRUPTED,
-							   "sending was interrupted");
-		else if (got == 0 && monotonic_ms() >= deadline)
-			mj_dialogue_broken(dialogue, MJ_SMTP_ERR_TIMEOUT,
-							   "SMTP server did not answer in time");
-	}
+	if (!mj_dialogue_busy(dialogue) || monotonic_ms() < smtp->deadline)
+		return;
+	pull(smtp);
+	if (mj_dialogue_busy(dialogue) && monotonic_ms() >= smtp->deadline)
+		mj_dialogue_broken(dialogue, MJ_SMTP_ERR_TIMEOUT,
+						   "SMTP server did not answer in time");
 }
 
 /*
- * Ask the server what it offers: what libcurl's EHLO brought is lost.
+ * See whether the phase is over.
  */
-static bool
-say_hello(MjSmtp *smtp, MjSmtpResult *result)
+static void
+look_at_phase(MjSmtp *smtp)
 {
-	char name[256];
-
-	helo_name(smtp, name, sizeof(name));
-	mj_dialogue_init(&smtp->dialogue);
-	mj_dialogue_hello(&smtp->dialogue, name);
-	converse(smtp, smtp->timeout_ms);
-	*result = smtp->dialogue.result;
-	mask_result(smtp, result);
-	return mj_smtp_usable(smtp);
+	if (smtp->phase == MJ_SMTP_GREETING && !mj_dialogue_busy(&smtp->dialogue))
+	{
+		smtp->phase = smtp->dialogue.greeted ? MJ_SMTP_OPEN : MJ_SMTP_CLOSED;
+		smtp->failure = smtp->dialogue.result;
+		mask_result(smtp, &smtp->failure);
+	}
+	if (smtp->phase == MJ_SMTP_OPEN && smtp->dialogue.closed)
+		smtp->phase = MJ_SMTP_CLOSED;
 }
 
 /* ------------------------------------------------------------------------
- * Interface
+ * Interface: without waiting
  * ------------------------------------------------------------------------
  */
 
 /*
- * Connect, secure, log in.  Once per object.  True: ready for messages.  On
- * false the result says why; only mj_smtp_close is left then.  Waits up to
- * timeout_ms for all of it, and once more for the reply to EHLO.
+ * Begin to connect, secure and log in.  Once per object.  The phase tells how
+ * far it is, from here on.
  */
-bool
-mj_smtp_open(MjSmtp *smtp, MjSmtpResult *result)
+void
+mj_smtp_begin(MjSmtp *smtp)
 {
 	MjSmtpConfig config = { 0 };
 	MjSmtpUrl parsed;
@@ -1052,15 +1124,256 @@ mj_smtp_open(MjSmtp *smtp, MjSmtpResult *result)
 	config.password = smtp->password;
 	config.timeout_ms = smtp->timeout_ms;
 	config.helo = smtp->helo;
+	config.proxy = smtp->proxy;
+	config.bearer = smtp->bearer;
+	smtp->phase = MJ_SMTP_CLOSED;
 	if (!mj_smtp_check_config(&config, &problem) ||
 		!mj_smtp_parse_url(smtp->url, &parsed, &problem))
-		return fail(result, MJ_SMTP_ERR_CONFIG, problem.message,
-					problem.detail);
+	{
+		fail(&smtp->failure, MJ_SMTP_ERR_CONFIG, problem.message,
+			 problem.detail);
+		return;
+	}
+	smtp->smtps = parsed.tls;
+	smtp->watch.proxied =
+		smtp->proxy && pg_strncasecmp(smtp->proxy, "http", 4) == 0;
 	if (!set_options(smtp, &parsed))
-		return fail(result, MJ_SMTP_ERR_MEMORY,
-					"could not set up the SMTP connection", "");
-	return connect_curl(smtp, result) &&
-		verify_connection(smtp, parsed.tls, result) && say_hello(smtp, result);
+	{
+		fail(&smtp->failure, MJ_SMTP_ERR_MEMORY,
+			 "could not set up the SMTP connection", "");
+		return;
+	}
+	smtp->phase = MJ_SMTP_CONNECTING;
+	smtp->deadline = monotonic_ms() + smtp->timeout_ms;
+	drive(smtp, CURL_SOCKET_TIMEOUT);
+	connect_on(smtp);
+}
+
+/*
+ * Hear what has come, if any of the sockets may be readable.  In any phase.
+ */
+void
+mj_smtp_hear(MjSmtp *smtp)
+{
+	if (smtp->phase == MJ_SMTP_CONNECTING)
+		connect_on(smtp);
+	else if (smtp->phase != MJ_SMTP_CLOSED)
+		pull(smtp);
+	look_at_phase(smtp);
+}
+
+/*
+ * Say what is due, and see to the time-outs.  In any phase.
+ */
+void
+mj_smtp_say(MjSmtp *smtp)
+{
+	if (smtp->phase == MJ_SMTP_CONNECTING)
+		connect_on(smtp);
+	if (smtp->phase == MJ_SMTP_GREETING || smtp->phase == MJ_SMTP_OPEN)
+	{
+		push(smtp);
+		look_at_clock(smtp);
+	}
+	look_at_phase(smtp);
+}
+
+/*
+ * How far is it?
+ */
+MjSmtpPhase
+mj_smtp_phase(const MjSmtp *smtp)
+{
+	return smtp->phase;
+}
+
+/*
+ * Why it could not be opened; of a closed connection that never was open.
+ */
+const MjSmtpResult *
+mj_smtp_failure(const MjSmtp *smtp)
+{
+	return &smtp->failure;
+}
+
+/*
+ * The sockets to wait for, in fds[MJ_SMTP_MAX_FDS]; returns how many.
+ */
+int
+mj_smtp_fds(MjSmtp *smtp, MjSmtpFd *fds)
+{
+	const char *bytes;
+
+	if (smtp->phase == MJ_SMTP_CLOSED)
+		return 0;
+	if (smtp->phase == MJ_SMTP_CONNECTING)
+	{
+		memcpy(fds, smtp->fds, smtp->nfds * sizeof(MjSmtpFd));
+		return smtp->nfds;
+	}
+	fds[0].fd = smtp->socket;
+	fds[0].events = MJ_SMTP_READ;
+	if (mj_dialogue_output(&smtp->dialogue, &bytes) > 0)
+		fds[0].events |= MJ_SMTP_WRITE;
+	return 1;
+}
+
+/*
+ * In how many ms it wants to be called, whatever its sockets do; -1: need not.
+ */
+long
+mj_smtp_wait_ms(const MjSmtp *smtp)
+{
+	int64 until = smtp->deadline;
+
+	if (smtp->phase == MJ_SMTP_CLOSED ||
+		(smtp->phase == MJ_SMTP_OPEN && !mj_dialogue_busy(&smtp->dialogue)))
+		return -1;
+	if (smtp->phase == MJ_SMTP_CONNECTING && smtp->wake_at >= 0)
+		until = Min(until, smtp->wake_at);
+	return (long) Max(until - monotonic_ms(), 0);
+}
+
+/*
+ * For how many ms has nothing moved that is under way?
+ */
+long
+mj_smtp_still_ms(const MjSmtp *smtp)
+{
+	return (long) (monotonic_ms() - (smtp->deadline - smtp->timeout_ms));
+}
+
+/*
+ * Does the connection take a message, or another behind the one that is under
+ * way?
+ */
+bool
+mj_smtp_wants(const MjSmtp *smtp)
+{
+	return smtp->phase == MJ_SMTP_OPEN && mj_dialogue_wants(&smtp->dialogue);
+}
+
+/*
+ * Hand a message in; see mj_dialogue_message().
+ */
+void
+mj_smtp_put(MjSmtp *smtp, const MjEnvelope *envelope, void *tag)
+{
+	if (!mj_dialogue_busy(&smtp->dialogue))
+		note_progress(smtp);
+	mj_dialogue_message(&smtp->dialogue, envelope, tag);
+}
+
+/*
+ * What became of a message, each once; false: no more is known.
+ */
+bool
+mj_smtp_take(MjSmtp *smtp, void **tag, MjSmtpResult *result)
+{
+	if (!mj_dialogue_take(&smtp->dialogue, tag, result))
+		return false;
+	mask_result(smtp, result);
+	return true;
+}
+
+/*
+ * Give a message back that waits behind another; false: there is none.
+ */
+bool
+mj_smtp_take_back(MjSmtp *smtp, void **tag)
+{
+	return mj_dialogue_take_back(&smtp->dialogue, tag);
+}
+
+/*
+ * Is anything under way?
+ */
+bool
+mj_smtp_busy(const MjSmtp *smtp)
+{
+	return smtp->phase == MJ_SMTP_CONNECTING ||
+		smtp->phase == MJ_SMTP_GREETING || mj_dialogue_busy(&smtp->dialogue);
+}
+
+/*
+ * Give up what is under way, at once, for this process has to stop.
+ */
+void
+mj_smtp_interrupt(MjSmtp *smtp)
+{
+	if (smtp->phase == MJ_SMTP_CONNECTING)
+		fail(&smtp->failure, MJ_SMTP_ERR_INTERRUPTED,
+			 "connecting to SMTP server was interrupted", "");
+	else
+	{
+		mj_dialogue_broken(&smtp->dialogue, MJ_SMTP_ERR_INTERRUPTED,
+						   "sending was interrupted");
+		look_at_phase(smtp);
+	}
+	smtp->phase = MJ_SMTP_CLOSED;
+}
+
+/*
+ * Say good-bye if the connection is idle, and do not wait for the answer: it
+ * would say nothing new.
+ */
+void
+mj_smtp_leave(MjSmtp *smtp)
+{
+	if (!mj_smtp_usable(smtp))
+		return;
+	mj_dialogue_quit(&smtp->dialogue);
+	push(smtp);
+}
+
+/* ------------------------------------------------------------------------
+ * Interface: with the caller's wait
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * Wait until something may have moved; false if the wait was interrupted.
+ */
+static bool
+wait_for_any(MjSmtp *smtp)
+{
+	MjSmtpFd fds[MJ_SMTP_MAX_FDS];
+	int nfds = mj_smtp_fds(smtp, fds);
+
+	return smtp->wait(smtp->wait_arg, fds, nfds,
+					  Max(mj_smtp_wait_ms(smtp), 0)) >= 0;
+}
+
+/*
+ * Move bytes until nothing is under way any more.
+ */
+static void
+converse(MjSmtp *smtp)
+{
+	for (;;)
+	{
+		mj_smtp_say(smtp);
+		mj_smtp_hear(smtp);
+		if (!mj_smtp_busy(smtp))
+			return;
+		if (!wait_for_any(smtp))
+			mj_smtp_interrupt(smtp);
+	}
+}
+
+/*
+ * Connect, secure, log in.  Once per object.  True: ready for messages.  On
+ * false the result says why; only mj_smtp_close is left then.  Waits up to
+ * timeout_ms for all of it, and once more for the reply to EHLO.
+ */
+bool
+mj_smtp_open(MjSmtp *smtp, MjSmtpResult *result)
+{
+	mj_smtp_begin(smtp);
+	if (smtp->phase != MJ_SMTP_CLOSED)
+		converse(smtp);
+	*result = smtp->failure;
+	return mj_smtp_usable(smtp);
 }
 
 /*
@@ -1142,13 +1455,14 @@ mj_smtp_check(MjSmtp *smtp, MjSmtpStep *steps, MjSmtpResult *result)
 bool
 mj_smtp_send(MjSmtp *smtp, const MjEnvelope *envelope, MjSmtpResult *result)
 {
+	void *tag;
+
 	/* did the server say good-bye meanwhile? */
 	if (mj_smtp_usable(smtp))
-		pull(smtp);
-	mj_dialogue_message(&smtp->dialogue, envelope);
-	converse(smtp, smtp->timeout_ms);
-	*result = smtp->dialogue.result;
-	mask_result(smtp, result);
+		mj_smtp_hear(smtp);
+	mj_smtp_put(smtp, envelope, NULL);
+	converse(smtp);
+	(void) mj_smtp_take(smtp, &tag, result);
 	return result->outcome == MJ_SMTP_ACCEPTED;
 }
 
@@ -1168,10 +1482,7 @@ mj_smtp_usable(const MjSmtp *smtp)
 bool
 mj_smtp_in_doubt(const MjSmtp *smtp)
 {
-	const MjDialogue *dialogue = &smtp->dialogue;
-
-	return dialogue->dot_taken &&
-		(dialogue->state == MJ_DLG_BODY || dialogue->state == MJ_DLG_DOT);
+	return mj_dialogue_in_doubt(&smtp->dialogue);
 }
 
 /*
@@ -1182,8 +1493,10 @@ mj_smtp_quit(MjSmtp *smtp)
 {
 	if (!mj_smtp_usable(smtp))
 		return;
+	smtp->timeout_ms = Min(smtp->timeout_ms, QUIT_TIMEOUT);
+	note_progress(smtp);
 	mj_dialogue_quit(&smtp->dialogue);
-	converse(smtp, Min(smtp->timeout_ms, QUIT_TIMEOUT));
+	converse(smtp);
 }
 
 static void
@@ -1214,6 +1527,7 @@ mj_smtp_close(MjSmtp *smtp)
 	free_secret(smtp->password);
 	free(smtp->ca_file);
 	free(smtp->helo);
+	free(smtp->proxy);
 	explicit_bzero(smtp->watch.secrets, sizeof(smtp->watch.secrets));
 	free(smtp);
 }

@@ -3,16 +3,31 @@
  * smtp_dialogue.c
  *	  The SMTP dialogue as a state machine: bytes in, bytes out, no socket.
  *
+ * Two sides.  What is said follows from how far each message is: say_next().
+ * What a reply means follows from the command that it answers, which is the
+ * oldest one without a reply, and its first digit: the table below.
+ *
+ * Where the server announces PIPELINING, commands go out in groups, and the
+ * envelope of the next message goes out with the final dot of the one before
+ * (RFC 2920), so that a message costs one round trip:
+ *
+ *	content, dot, MAIL, RCPT, DATA --> <-- 250 250 250 354
+ *
+ * Without, each command waits for the reply to the last.
+ *
  * A message is all or nothing: the first recipient that is refused decides the
  * outcome of the whole, and RSET makes the connection ready for the next one.
- * (Delivering to the others would deliver to them again at a retry.)
+ * (Delivering to the others would deliver to them again at a retry.)  Nothing
+ * but the end of the connection could take back a DATA once it is answered by
+ * 354: so DATA is in the group of a message with one recipient, and waits for
+ * the recipients' replies where there are several.  If 354 comes although the
+ * one recipient was refused, an empty content is sent, to nobody.
  *
- *	READY --hello--> EHLO --> READY		EHLO --5xx--> HELO --> READY
- *	READY --message--> MAIL --> RCPT ... --> DATA --> BODY --> DOT --> READY
- *	MAIL, RCPT, DATA --4xx, 5xx--> RSET --> READY
- *	anything --421, not SMTP, broken--> CLOSED
+ * A message that is behind another was not offered before its own 354: if the
+ * connection ends, it is stale, and can be sent over another one.
  *
- * Follows RFC 5321, 1870 (SIZE), 6152 (8BITMIME), 2034 (enhanced codes).
+ * Follows RFC 5321, 1870 (SIZE), 2034 (enhanced codes), 2920 (PIPELINING), 6152
+ * (8BITMIME), 6531 (SMTPUTF8, for addresses).
  *
  * Layer: pure.
  *
@@ -20,29 +35,64 @@
  */
 #include "pure.h"
 
+#include "mb/pg_wchar.h"
 #include "smtp_dialogue.h"
 
-/* What a state waits for, and where it leads */
-typedef struct StateRule
-{
-	const char *verb;		 /* for messages */
-	char wanted;			 /* first digit of the good reply; 0: none, any
-								 * reply is wrong here */
-	MjDialogueState refused; /* after 4xx or 5xx */
-} StateRule;
+/* Room in out that any one command needs. */
+#define COMMAND_ROOM 1024
 
-static const StateRule rules[] = {
-	[MJ_DLG_READY] = { "", 0, MJ_DLG_CLOSED },
-	[MJ_DLG_EHLO] = { "EHLO", '2', MJ_DLG_CLOSED },
-	[MJ_DLG_HELO] = { "HELO", '2', MJ_DLG_CLOSED },
-	[MJ_DLG_MAIL] = { "MAIL FROM", '2', MJ_DLG_RSET },
-	[MJ_DLG_RCPT] = { "RCPT TO", '2', MJ_DLG_RSET },
-	[MJ_DLG_DATA] = { "DATA", '3', MJ_DLG_RSET },
-	[MJ_DLG_BODY] = { "the message", 0, MJ_DLG_CLOSED },
-	[MJ_DLG_DOT] = { "the message", '2', MJ_DLG_READY },
-	[MJ_DLG_RSET] = { "RSET", '2', MJ_DLG_CLOSED },
-	[MJ_DLG_QUIT] = { "QUIT", '2', MJ_DLG_CLOSED },
-	[MJ_DLG_CLOSED] = { "", 0, MJ_DLG_CLOSED },
+/* What a reply leads to */
+typedef enum Action
+{
+	GO_ON,		/* the next command's turn */
+	HELLO_OK,	/* the server is ready for messages */
+	HELLO_OLD,	/* try HELO */
+	HELLO_FAIL, /* it does not want to talk to us */
+	RCPT_OK,	/* a recipient is accepted */
+	SEND,		/* send the content */
+	SEND_VOID,	/* a dot only */
+	ACCEPT,		/* the message is accepted */
+	REFUSE,		/* it is refused; RSET is to follow */
+	REFUSE_ALL, /* it is refused with its content, nothing is to follow */
+	REFUSE_NOW, /* it is refused in its midst, and the connection of no use */
+	LEAVE,		/* the connection ends, which is nobody's fault */
+	BREAK		/* no reply that could be right */
+} Action;
+
+static const Action actions[][4] = {
+	/* command			 2xx		3xx		   4xx		   5xx */
+	[MJ_DLG_READY] = { LEAVE, LEAVE, LEAVE, LEAVE },
+	[MJ_DLG_EHLO] = { HELLO_OK, BREAK, HELLO_FAIL, HELLO_OLD },
+	[MJ_DLG_HELO] = { HELLO_OK, BREAK, HELLO_FAIL, HELLO_FAIL },
+	[MJ_DLG_MAIL] = { GO_ON, BREAK, REFUSE, REFUSE },
+	[MJ_DLG_RCPT] = { RCPT_OK, BREAK, REFUSE, REFUSE },
+	[MJ_DLG_DATA] = { BREAK, SEND, REFUSE, REFUSE },
+	[MJ_DLG_BODY] = { BREAK, BREAK, REFUSE_NOW, REFUSE_NOW },
+	[MJ_DLG_DOT] = { ACCEPT, BREAK, REFUSE_ALL, REFUSE_ALL },
+	[MJ_DLG_VOID_RCPT] = { RCPT_OK, BREAK, GO_ON, GO_ON },
+	[MJ_DLG_VOID_DATA] = { BREAK, SEND_VOID, GO_ON, GO_ON },
+	[MJ_DLG_VOID_DOT] = { GO_ON, BREAK, GO_ON, GO_ON },
+	[MJ_DLG_RSET] = { GO_ON, BREAK, LEAVE, LEAVE },
+	[MJ_DLG_QUIT] = { LEAVE, LEAVE, LEAVE, LEAVE },
+	[MJ_DLG_CLOSED] = { LEAVE, LEAVE, LEAVE, LEAVE },
+};
+
+/* Commands in words */
+static const char *const verbs[] = {
+	[MJ_DLG_READY] = "the beginning",
+	[MJ_DLG_EHLO] = "EHLO",
+	[MJ_DLG_HELO] = "HELO",
+	[MJ_DLG_MAIL] = "MAIL FROM",
+	[MJ_DLG_RCPT] = "RCPT TO",
+	[MJ_DLG_DATA] = "DATA",
+	[MJ_DLG_BODY] = "the message",
+	[MJ_DLG_DOT] = "the message",
+	[MJ_DLG_VOID_RCPT] = "RCPT TO",
+	[MJ_DLG_VOID_DATA] = "DATA",
+	[MJ_DLG_VOID_DOT] = "the end of a refused message",
+	[MJ_DLG_RSET] = "RSET",
+	[MJ_DLG_QUIT] = "QUIT",
+	[MJ_DLG_CLOSED] = "the end",
 };
 
 /* ------------------------------------------------------------------------
@@ -186,6 +236,95 @@ mj_reply_feed(MjReplyParser *parser, const char *bytes, size_t length,
 }
 
 /* ------------------------------------------------------------------------
+ * Where it stands
+ * ------------------------------------------------------------------------
+ */
+
+/* The oldest command without a reply; NULL if there is none. */
+static const MjPending *
+oldest(const MjDialogue *dialogue)
+{
+	return dialogue->npending > 0 ?
+		&dialogue->pending[dialogue->first_pending] :
+		NULL;
+}
+
+/* Does any command of a message wait for its reply? */
+static bool
+is_awaited(const MjDialogue *dialogue, const MjExchange *exchange)
+{
+	for (int i = 0; i < dialogue->npending; i++)
+	{
+		int at = (dialogue->first_pending + i) % MJ_DLG_WINDOW;
+
+		if (dialogue->pending[at].message == exchange->number)
+			return true;
+	}
+	return false;
+}
+
+/* Is there no more to come of a message? */
+static bool
+is_over(const MjDialogue *dialogue, const MjExchange *exchange)
+{
+	return exchange->decided && !exchange->void_dot &&
+		!is_awaited(dialogue, exchange);
+}
+
+/* The message that a command is about; NULL if it was taken back, or of none. */
+static MjExchange *
+exchange_of(MjDialogue *dialogue, const MjPending *pending)
+{
+	for (int i = 0; pending && i < dialogue->nexchanges; i++)
+		if (dialogue->exchanges[i].number == pending->message)
+			return &dialogue->exchanges[i];
+	return NULL;
+}
+
+/* The message that is under way, or is to be; NULL if there is none. */
+static MjExchange *
+current(const MjDialogue *dialogue)
+{
+	for (int i = 0; i < dialogue->nexchanges; i++)
+		if (!dialogue->exchanges[i].decided)
+			return (MjExchange *) &dialogue->exchanges[i];
+	return NULL;
+}
+
+/*
+ * What is awaited: the reply to the oldest command without one; or the end of
+ * the content, if that is not out.
+ */
+MjDialogueState
+mj_dialogue_state(const MjDialogue *dialogue)
+{
+	const MjPending *pending = oldest(dialogue);
+	const MjExchange *exchange = current(dialogue);
+
+	if (dialogue->closed)
+		return MJ_DLG_CLOSED;
+	if (pending == NULL)
+		return exchange && exchange->go ? MJ_DLG_BODY : MJ_DLG_READY;
+	if (pending->state == MJ_DLG_DOT && dialogue->sent < pending->end)
+		return MJ_DLG_BODY;
+	return pending->state;
+}
+
+/* The same, with what is void told apart. */
+static MjDialogueState
+state_of_reply(MjDialogue *dialogue)
+{
+	MjDialogueState state = mj_dialogue_state(dialogue);
+	const MjExchange *exchange = exchange_of(dialogue, oldest(dialogue));
+
+	if (exchange && exchange->decided && state == MJ_DLG_RCPT)
+		return MJ_DLG_VOID_RCPT;
+	if (exchange && exchange->decided && state == MJ_DLG_DATA)
+		return MJ_DLG_VOID_DATA;
+	return state;
+}
+
+/* ------------------------------------------------------------------------
  * Outcomes
  * ------------------------------------------------------------------------
  */
@@ -199,11 +338,11 @@ init_result(MjSmtpResult *result)
 }
 
 static void
-decide(MjDialogue *dialogue, MjSmtpOutcome outcome, MjSmtpError error)
+decide(MjExchange *exchange, MjSmtpOutcome outcome, MjSmtpError error)
 {
-	dialogue->result.outcome = outcome;
-	dialogue->result.error = error;
-	dialogue->decided = true;
+	exchange->result.outcome = outcome;
+	exchange->result.error = error;
+	exchange->decided = true;
 }
 
 /*
@@ -211,11 +350,50 @@ decide(MjDialogue *dialogue, MjSmtpOutcome outcome, MjSmtpError error)
  * enough for a lenient server to take the dot for the end.
  */
 static bool
-dot_may_be_seen(const MjDialogue *dialogue)
+dot_may_be_seen(const MjDialogue *dialogue, const MjExchange *exchange)
 {
-	return dialogue->state == MJ_DLG_DOT ||
-		(dialogue->state == MJ_DLG_BODY && dialogue->dot_taken &&
-		 dialogue->out_length - dialogue->out_at <= 2);
+	return exchange->said == MJ_DLG_DOT &&
+		dialogue->sent + 2 >= exchange->dot_end;
+}
+
+/*
+ * Was the message not even begun, or was it kept from that by something that is
+ * not its own: the one before it, or a kept connection that died idle?
+ */
+static bool
+is_stale(const MjExchange *exchange, MjSmtpError error)
+{
+	if (exchange->said == MJ_DLG_READY)
+		return true;
+	if (exchange->behind)
+		return !exchange->go;
+	return error == MJ_SMTP_ERR_LOST && exchange->number > 1 &&
+		!exchange->heard;
+}
+
+/* A message whose connection is of no more use gets its outcome. */
+static void
+decide_broken(MjDialogue *dialogue, MjExchange *exchange, MjSmtpError error,
+			  const char *message, const char *verb)
+{
+	MjSmtpResult *result = &exchange->result;
+	MjSmtpOutcome outcome = MJ_SMTP_LOST;
+
+	if (dot_may_be_seen(dialogue, exchange))
+		outcome = MJ_SMTP_UNCERTAIN;
+	else if (error == MJ_SMTP_ERR_INTERRUPTED)
+		outcome = MJ_SMTP_INTERRUPTED;
+	decide(exchange, outcome, error);
+	result->stale = outcome == MJ_SMTP_LOST && is_stale(exchange, error);
+	strlcpy(result->message, message, sizeof(result->message));
+	if (outcome == MJ_SMTP_UNCERTAIN)
+		strlcpy(
+			result->detail,
+			"The message was sent completely, but the server did not confirm it.",
+			sizeof(result->detail));
+	else
+		snprintf(result->detail, sizeof(result->detail), "This happened at %s.",
+				 verb);
 }
 
 /*
@@ -226,29 +404,24 @@ dot_may_be_seen(const MjDialogue *dialogue)
 void
 mj_dialogue_broken(MjDialogue *dialogue, MjSmtpError error, const char *message)
 {
-	MjSmtpOutcome outcome = MJ_SMTP_LOST;
-	bool busy = mj_dialogue_busy(dialogue);
+	MjDialogueState state = mj_dialogue_state(dialogue);
 
-	if (busy && !dialogue->decided)
+	if (state == MJ_DLG_EHLO || state == MJ_DLG_HELO)
 	{
-		if (dot_may_be_seen(dialogue))
-			outcome = MJ_SMTP_UNCERTAIN;
-		else if (error == MJ_SMTP_ERR_INTERRUPTED)
-			outcome = MJ_SMTP_INTERRUPTED;
-		/* a kept connection that died idle says nothing about the message */
-		dialogue->result.stale = error == MJ_SMTP_ERR_LOST &&
-			dialogue->state == MJ_DLG_MAIL && dialogue->nmessages > 1;
-		decide(dialogue, outcome, error);
-		snprintf(dialogue->result.message, sizeof(dialogue->result.message),
-				 "%s", message);
-		snprintf(
-			dialogue->result.detail, sizeof(dialogue->result.detail),
-			outcome == MJ_SMTP_UNCERTAIN ?
-				"The message was sent completely, but the server did not confirm it." :
-				"This happened at %s.",
-			rules[dialogue->state].verb);
+		dialogue->result.outcome = error == MJ_SMTP_ERR_INTERRUPTED ?
+			MJ_SMTP_INTERRUPTED :
+			MJ_SMTP_LOST;
+		dialogue->result.error = error;
+		strlcpy(dialogue->result.message, message,
+				sizeof(dialogue->result.message));
+		snprintf(dialogue->result.detail, sizeof(dialogue->result.detail),
+				 "This happened at %s.", verbs[state]);
 	}
-	dialogue->state = MJ_DLG_CLOSED;
+	for (int i = 0; i < dialogue->nexchanges; i++)
+		if (!dialogue->exchanges[i].decided)
+			decide_broken(dialogue, &dialogue->exchanges[i], error, message,
+						  verbs[state]);
+	dialogue->closed = true;
 }
 
 static void
@@ -261,74 +434,112 @@ bad_reply(MjDialogue *dialogue, const char *why)
 	mj_dialogue_broken(dialogue, MJ_SMTP_ERR_PROTOCOL, message);
 }
 
-/*
- * Record a refusal by the server, or one of ours in its form.
- */
+/* The server leaves: what is under way is lost with it. */
 static void
-decide_refused(MjDialogue *dialogue, const char *verb)
+leave(MjDialogue *dialogue)
 {
-	MjSmtpResult *result = &dialogue->result;
+	mj_dialogue_broken(dialogue, MJ_SMTP_ERR_LOST,
+					   "SMTP server closed the connection");
+}
 
-	decide(dialogue,
-		   result->reply.code >= 500 ? MJ_SMTP_PERMANENT : MJ_SMTP_TEMPORARY,
-		   MJ_SMTP_ERR_REFUSED);
-	if (dialogue->state == MJ_DLG_RCPT)
-		result->recipient = dialogue->rcpt;
+/* Note a refusal by the server in a result. */
+static void
+refuse_result(MjSmtpResult *result, const MjSmtpReply *reply, const char *verb)
+{
+	result->reply = *reply;
 	snprintf(result->message, sizeof(result->message),
-			 "SMTP server refused %s: %d %s", verb, result->reply.code,
-			 result->reply.text);
+			 "SMTP server refused %s: %d %s", verb, reply->code, reply->text);
+}
+
+/* A message is refused by the reply at hand. */
+static void
+refuse(MjDialogue *dialogue, MjExchange *exchange, MjDialogueState state,
+	   int rcpt)
+{
+	const MjSmtpReply *reply = &dialogue->parser.reply;
+
+	decide(exchange, reply->code >= 500 ? MJ_SMTP_PERMANENT : MJ_SMTP_TEMPORARY,
+		   MJ_SMTP_ERR_REFUSED);
+	refuse_result(&exchange->result, reply, verbs[state]);
+	if (state == MJ_DLG_RCPT)
+		exchange->result.recipient = rcpt;
 }
 
 /* ------------------------------------------------------------------------
- * Commands
+ * What is said
  * ------------------------------------------------------------------------
  */
 
 static void command(MjDialogue *dialogue, MjDialogueState state,
-					const char *fmt, ...) pg_attribute_printf(3, 4);
+					MjExchange *exchange, const char *fmt, ...)
+	pg_attribute_printf(4, 5);
 
-/*
- * Queue a command for output and enter the state that waits for its reply.
- */
-static void
-command(MjDialogue *dialogue, MjDialogueState state, const char *fmt, ...)
+static int
+room(const MjDialogue *dialogue)
 {
+	return (int) sizeof(dialogue->out) - dialogue->out_length;
+}
+
+/* What was just taken into out waits for a reply. */
+static void
+await(MjDialogue *dialogue, MjDialogueState state, MjExchange *exchange)
+{
+	int at = (dialogue->first_pending + dialogue->npending++) % MJ_DLG_WINDOW;
+
+	dialogue->pending[at].state = state;
+	dialogue->pending[at].message = exchange ? exchange->number : 0;
+	dialogue->pending[at].rcpt = exchange ? exchange->rcpt - 1 : -1;
+	dialogue->pending[at].end = dialogue->said;
+}
+
+/* Take bytes into out, which has the room. */
+static void
+say_bytes(MjDialogue *dialogue, const char *bytes, size_t length)
+{
+	memcpy(dialogue->out + dialogue->out_length, bytes, length);
+	dialogue->out_length += (int) length;
+	dialogue->said += length;
+}
+
+/* Say a command, about a message or none. */
+static void
+command(MjDialogue *dialogue, MjDialogueState state, MjExchange *exchange,
+		const char *fmt, ...)
+{
+	char line[COMMAND_ROOM];
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(dialogue->out, sizeof(dialogue->out), fmt, args);
+	vsnprintf(line, sizeof(line) - 2, fmt, args);
 	va_end(args);
-	strlcat(dialogue->out, "\r\n", sizeof(dialogue->out));
-	dialogue->out_at = 0;
-	dialogue->out_length = (int) strlen(dialogue->out);
-	dialogue->state = state;
+	strlcat(line, "\r\n", sizeof(line));
+	say_bytes(dialogue, line, strlen(line));
+	if (exchange)
+		exchange->said = state;
+	await(dialogue, state, exchange);
+}
+
+/* May another command go out before all are answered? */
+static bool
+may_say(const MjDialogue *dialogue)
+{
+	if (!dialogue->extensions.pipelining)
+		return dialogue->npending == 0;
+	return dialogue->npending < MJ_DLG_WINDOW;
 }
 
 static void
-command_mail(MjDialogue *dialogue)
+say_mail(MjDialogue *dialogue, MjExchange *exchange)
 {
-	const MjEnvelope *envelope = dialogue->envelope;
+	const MjEnvelope *envelope = exchange->envelope;
 	char size[40] = "";
 
 	if (dialogue->extensions.size)
 		snprintf(size, sizeof(size), " SIZE=%zu", envelope->length);
-	command(dialogue, MJ_DLG_MAIL, "MAIL FROM:<%s>%s%s", envelope->from, size,
-			dialogue->eightbit ? " BODY=8BITMIME" : "");
-}
-
-static void
-command_rcpt(MjDialogue *dialogue)
-{
-	command(dialogue, MJ_DLG_RCPT, "RCPT TO:<%s>",
-			dialogue->envelope->recipients[dialogue->rcpt]);
-}
-
-static void
-start_body(MjDialogue *dialogue)
-{
-	dialogue->out_at = 0;
-	dialogue->out_length = 0;
-	dialogue->state = MJ_DLG_BODY;
+	exchange->behind = exchange != current(dialogue);
+	command(dialogue, MJ_DLG_MAIL, exchange, "MAIL FROM:<%s>%s%s%s",
+			envelope->from, size, exchange->eightbit ? " BODY=8BITMIME" : "",
+			exchange->utf8 ? " SMTPUTF8" : "");
 }
 
 /*
@@ -336,32 +547,106 @@ start_body(MjDialogue *dialogue)
  * and at the end the final dot.
  */
 static void
-fill_body(MjDialogue *dialogue)
+say_content(MjDialogue *dialogue, MjExchange *exchange)
 {
-	const MjEnvelope *envelope = dialogue->envelope;
-	/* room for a doubled dot, and for the end */
-	int room = (int) sizeof(dialogue->out) - 8;
-	int n = 0;
+	const MjEnvelope *envelope = exchange->envelope;
 
-	while (n < room && dialogue->content_at < envelope->length)
+	exchange->said = MJ_DLG_BODY;
+	while (room(dialogue) > 8 && exchange->content_at < envelope->length)
 	{
-		char c = envelope->content[dialogue->content_at++];
+		const char *from = envelope->content + exchange->content_at;
+		size_t length = Min(envelope->length - exchange->content_at,
+							(size_t) room(dialogue) - 8);
+		const char *lf = memchr(from, '\n', length);
 
-		if (dialogue->line_start && c == '.')
-			dialogue->out[n++] = '.';
-		dialogue->out[n++] = c;
-		dialogue->line_start = c == '\n';
+		if (exchange->line_start && *from == '.')
+			say_bytes(dialogue, ".", 1);
+		if (lf)
+			length = lf - from + 1;
+		say_bytes(dialogue, from, length);
+		exchange->content_at += length;
+		exchange->line_start = lf != NULL;
 	}
-	if (dialogue->content_at == envelope->length)
+	if (exchange->content_at < envelope->length || room(dialogue) < 8)
+		return;
+	if (exchange->line_start)
+		say_bytes(dialogue, ".\r\n", 3);
+	else
+		say_bytes(dialogue, "\r\n.\r\n", 5);
+	exchange->said = MJ_DLG_DOT;
+	exchange->dot_end = dialogue->said;
+	await(dialogue, MJ_DLG_DOT, exchange);
+}
+
+/* Say what comes next for a message; false: nothing now. */
+static bool
+say_for(MjDialogue *dialogue, MjExchange *exchange)
+{
+	const MjEnvelope *envelope = exchange->envelope;
+	bool grouped =
+		dialogue->extensions.pipelining && envelope->nrecipients == 1;
+
+	if (exchange->go)
+		say_content(dialogue, exchange);
+	else if (exchange->said == MJ_DLG_DATA || !may_say(dialogue))
+		return false;
+	else if (exchange->said == MJ_DLG_READY)
+		say_mail(dialogue, exchange);
+	else if (exchange->rcpt < envelope->nrecipients)
 	{
-		const char *end = dialogue->line_start ? ".\r\n" : "\r\n.\r\n";
-
-		memcpy(dialogue->out + n, end, strlen(end));
-		n += (int) strlen(end);
-		dialogue->dot_taken = true;
+		exchange->rcpt++;
+		command(dialogue, MJ_DLG_RCPT, exchange, "RCPT TO:<%s>",
+				envelope->recipients[exchange->rcpt - 1]);
 	}
-	dialogue->out_at = 0;
-	dialogue->out_length = n;
+	else if (grouped || !is_awaited(dialogue, exchange))
+		command(dialogue, MJ_DLG_DATA, exchange, "DATA");
+	else
+		return false;
+	return true;
+}
+
+/* Say what a message that is decided still needs; false: nothing now. */
+static bool
+say_rest(MjDialogue *dialogue, MjExchange *exchange)
+{
+	if (!exchange->void_dot)
+		return false;
+	exchange->void_dot = false;
+	say_bytes(dialogue, ".\r\n", 3);
+	await(dialogue, MJ_DLG_VOID_DOT, exchange);
+	return true;
+}
+
+/* Say what comes next; false: nothing now. */
+static bool
+say_next(MjDialogue *dialogue)
+{
+	if (dialogue->reset_due)
+	{
+		if (!may_say(dialogue))
+			return false;
+		dialogue->reset_due = false;
+		command(dialogue, MJ_DLG_RSET, NULL, "RSET");
+		return true;
+	}
+	for (int i = 0; i < dialogue->nexchanges; i++)
+	{
+		MjExchange *exchange = &dialogue->exchanges[i];
+
+		if (exchange->decided)
+		{
+			if (!is_over(dialogue, exchange))
+				return say_rest(dialogue, exchange);
+		}
+		else if (exchange->said != MJ_DLG_DOT)
+			return !dialogue->condemned && say_for(dialogue, exchange);
+		else if (!dialogue->extensions.pipelining)
+			return false;
+	}
+	if (!dialogue->leaving || current(dialogue) || dialogue->npending > 0)
+		return false;
+	command(dialogue, MJ_DLG_QUIT, NULL, "QUIT");
+	return true;
 }
 
 /* ------------------------------------------------------------------------
@@ -408,98 +693,163 @@ take_extension(MjExtensions *extensions, const char *line)
 }
 
 /* ------------------------------------------------------------------------
- * Replies to commands
+ * What is heard
  * ------------------------------------------------------------------------
  */
 
+/* The server refuses to talk to us. */
+static void
+fail_hello(MjDialogue *dialogue, MjDialogueState state)
+{
+	dialogue->result.outcome = MJ_SMTP_LOST;
+	dialogue->result.error = MJ_SMTP_ERR_REFUSED;
+	refuse_result(&dialogue->result, &dialogue->parser.reply, verbs[state]);
+	dialogue->closed = true;
+}
+
+/* The server is ready for messages. */
+static void
+succeed_hello(MjDialogue *dialogue)
+{
+	dialogue->result.outcome = MJ_SMTP_ACCEPTED;
+	dialogue->result.reply = dialogue->parser.reply;
+	dialogue->greeted = true;
+}
+
 /*
- * The command under way succeeded: go on.
+ * The content may come although the message is refused: end it at once.  If
+ * there is somebody who would get that, there is only one way out.
  */
 static void
-advance(MjDialogue *dialogue)
+send_void(MjDialogue *dialogue, MjExchange *exchange)
 {
-	switch (dialogue->state)
+	exchange->reset = false;
+	exchange->void_dot = exchange->accepted == 0;
+	if (exchange->accepted > 0)
+		leave(dialogue);
+}
+
+/* Do what the table says.  The exchange is NULL if the reply is about none. */
+static void
+perform(MjDialogue *dialogue, Action action, MjExchange *exchange,
+		MjDialogueState state, int rcpt)
+{
+	switch (action)
 	{
-		case MJ_DLG_EHLO:
-		case MJ_DLG_HELO:
-		case MJ_DLG_DOT:
-			decide(dialogue, MJ_SMTP_ACCEPTED, MJ_SMTP_ERR_NONE);
-			dialogue->state = MJ_DLG_READY;
+		case GO_ON:
 			break;
-		case MJ_DLG_MAIL:
-			dialogue->rcpt = 0;
-			command_rcpt(dialogue);
+		case HELLO_OK:
+			succeed_hello(dialogue);
 			break;
-		case MJ_DLG_RCPT:
-			if (++dialogue->rcpt < dialogue->envelope->nrecipients)
-				command_rcpt(dialogue);
-			else
-				command(dialogue, MJ_DLG_DATA, "DATA");
+		case HELLO_OLD:
+			command(dialogue, MJ_DLG_HELO, NULL, "HELO %s", dialogue->helo);
 			break;
-		case MJ_DLG_DATA:
-			start_body(dialogue);
+		case HELLO_FAIL:
+			fail_hello(dialogue, state);
 			break;
-		case MJ_DLG_RSET:
-			dialogue->state = MJ_DLG_READY;
+		case RCPT_OK:
+			exchange->accepted++;
 			break;
-		default:
-			dialogue->state = MJ_DLG_CLOSED;
+		case SEND:
+			exchange->go = true;
+			break;
+		case SEND_VOID:
+			send_void(dialogue, exchange);
+			break;
+		case ACCEPT:
+			decide(exchange, MJ_SMTP_ACCEPTED, MJ_SMTP_ERR_NONE);
+			exchange->result.reply = dialogue->parser.reply;
+			break;
+		case REFUSE:
+			exchange->reset = true;
+			refuse(dialogue, exchange, state, rcpt);
+			break;
+		case REFUSE_ALL:
+			refuse(dialogue, exchange, state, rcpt);
+			break;
+		case REFUSE_NOW:
+			refuse(dialogue, exchange, state, rcpt);
+			leave(dialogue);
+			break;
+		case LEAVE:
+			leave(dialogue);
+			break;
+		case BREAK:
+			bad_reply(dialogue, "unexpected reply");
 			break;
 	}
 }
 
-/*
- * The command under way was refused with the reply in result.
- */
+/* A message is over: RSET may have to follow, or the end of the connection. */
 static void
-back_out(MjDialogue *dialogue)
+end_exchanges(MjDialogue *dialogue)
 {
-	const StateRule *rule = &rules[dialogue->state];
-	int code = dialogue->parser.reply.code;
-
-	if (dialogue->state == MJ_DLG_EHLO && code >= 500)
+	for (int i = 0; i < dialogue->nexchanges; i++)
 	{
-		command(dialogue, MJ_DLG_HELO, "HELO %s", dialogue->helo);
+		MjExchange *exchange = &dialogue->exchanges[i];
+
+		if (!is_over(dialogue, exchange))
+			break;
+		dialogue->reset_due |= exchange->reset;
+		exchange->reset = false;
+	}
+	if (dialogue->condemned && current(dialogue) == NULL)
+		dialogue->closed = true;
+}
+
+/* The oldest command is answered. */
+static void
+pop_pending(MjDialogue *dialogue)
+{
+	if (dialogue->npending == 0)
 		return;
-	}
-	if (!dialogue->decided)
-	{
-		decide_refused(dialogue, rule->verb);
-		/* without a message there is nothing to keep or to give up */
-		if (dialogue->envelope == NULL)
-			dialogue->result.outcome = MJ_SMTP_LOST;
-	}
-	if (code == 421 || rule->refused == MJ_DLG_CLOSED)
-		dialogue->state = MJ_DLG_CLOSED;
-	else if (rule->refused == MJ_DLG_RSET)
-		command(dialogue, MJ_DLG_RSET, "RSET");
-	else
-		dialogue->state = rule->refused;
+	dialogue->first_pending = (dialogue->first_pending + 1) % MJ_DLG_WINDOW;
+	dialogue->npending--;
 }
 
-/*
- * A complete reply is in the parser; "more" if bytes follow it.
- */
-static void
-take_reply(MjDialogue *dialogue, bool more)
+/* Is a reply one that no command can have caused? */
+static bool
+is_early(const MjDialogue *dialogue, MjDialogueState state)
 {
-	const StateRule *rule = &rules[dialogue->state];
-	const MjSmtpReply *reply = &dialogue->parser.reply;
-	bool early = dialogue->out_at < dialogue->out_length;
+	const MjPending *pending = oldest(dialogue);
+
+	if (state == MJ_DLG_BODY)
+		return false;
+	if (pending == NULL)
+		return current(dialogue) != NULL && dialogue->parser.reply.code != 421;
+	return dialogue->sent < pending->end;
+}
+
+/* A complete reply is in the parser. */
+static void
+take_reply(MjDialogue *dialogue)
+{
+	int code = dialogue->parser.reply.code;
+	MjDialogueState state = state_of_reply(dialogue);
+	const MjPending *pending = oldest(dialogue);
+	MjExchange *exchange = exchange_of(dialogue, pending);
 
 	dialogue->nreplies++;
-	if (!dialogue->decided)
-		dialogue->result.reply = *reply;
-	if (early && dialogue->state != MJ_DLG_BODY)
+	if (state == MJ_DLG_BODY)
+		exchange = current(dialogue);
+	if (is_early(dialogue, state))
+	{
 		bad_reply(dialogue, "reply without a command");
-	else if (rule->wanted == '0' + reply->code / 100)
-		advance(dialogue);
-	else if (reply->code >= 400)
-		back_out(dialogue);
-	else
-		bad_reply(dialogue, "unexpected reply");
-	if (more && mj_dialogue_busy(dialogue))
-		bad_reply(dialogue, "reply without a command");
+		return;
+	}
+	if (exchange == NULL && state >= MJ_DLG_MAIL && state <= MJ_DLG_VOID_DOT)
+	{
+		leave(dialogue); /* it was taken back: who answers is not listened to */
+		return;
+	}
+	if (exchange)
+		exchange->heard = true;
+	perform(dialogue, actions[state][code / 100 - 2], exchange, state,
+			pending ? pending->rcpt : -1);
+	if (code == 421 && !dialogue->closed)
+		leave(dialogue);
+	pop_pending(dialogue);
+	end_exchanges(dialogue);
 }
 
 /* ------------------------------------------------------------------------
@@ -516,37 +866,56 @@ mj_dialogue_init(MjDialogue *dialogue)
 	memset(dialogue, 0, offsetof(MjDialogue, out));
 	init_result(&dialogue->result);
 	mj_reply_init(&dialogue->parser);
-	dialogue->state = MJ_DLG_READY;
 }
 
 /*
  * Begin with EHLO, to learn what the server offers; helo is this host's name.
+ * What came of it is in the result of the dialogue when that is not busy.
  */
 void
 mj_dialogue_hello(MjDialogue *dialogue, const char *helo)
 {
-	init_result(&dialogue->result);
-	dialogue->decided = false;
-	dialogue->envelope = NULL;
-	memset(&dialogue->extensions, 0, sizeof(dialogue->extensions));
 	strlcpy(dialogue->helo, helo, sizeof(dialogue->helo));
-	command(dialogue, MJ_DLG_EHLO, "EHLO %s", dialogue->helo);
+	command(dialogue, MJ_DLG_EHLO, NULL, "EHLO %s", dialogue->helo);
 }
 
 /*
  * Could this address break out of its command?  Its syntax is mime's matter.
  */
 static bool
-is_safe_address(const char *address)
+is_safe_address(const char *address, bool *utf8)
 {
-	if (strlen(address) > 320)
+	size_t length = strlen(address);
+
+	if (length > 320)
 		return false;
 	for (const char *p = address; *p; p++)
 	{
-		if (*p <= 0x20 || *p >= 0x7f || *p == '<' || *p == '>')
+		if ((unsigned char) *p <= 0x20 || *p == 0x7f || *p == '<' || *p == '>')
 			return false;
+		*utf8 |= (unsigned char) *p >= 0x80;
 	}
-	return true;
+	return pg_encoding_verifymbstr(PG_UTF8, address, (int) length) ==
+		(int) length;
+}
+
+/* The first byte over 127, or the end. */
+static size_t
+ascii_length(const char *s, size_t length)
+{
+	size_t i = 0;
+
+	for (; i + sizeof(uint64) <= length; i += sizeof(uint64))
+	{
+		uint64 word;
+
+		memcpy(&word, s + i, sizeof(word));
+		if (word & UINT64CONST(0x8080808080808080))
+			break;
+	}
+	while (i < length && (unsigned char) s[i] < 0x80)
+		i++;
+	return i;
 }
 
 /*
@@ -556,121 +925,201 @@ is_safe_address(const char *address)
 static const char *
 scan_content(const MjEnvelope *envelope, bool *eightbit)
 {
-	const char *s = envelope->content;
-	size_t length = envelope->length;
+	const char *at = envelope->content;
+	const char *end = at + envelope->length;
 
-	*eightbit = false;
-	for (size_t i = 0; i < length; i++)
+	*eightbit = ascii_length(at, envelope->length) < envelope->length;
+	if (memchr(at, '\0', envelope->length) != NULL)
+		return "message contains a zero byte";
+	while (at < end)
 	{
-		if ((unsigned char) s[i] >= 0x80)
-			*eightbit = true;
-		else if (s[i] == '\0')
-			return "message contains a zero byte";
-		else if ((s[i] == '\r' && (i + 1 == length || s[i + 1] != '\n')) ||
-				 (s[i] == '\n' && (i == 0 || s[i - 1] != '\r')))
+		const char *lf = memchr(at, '\n', end - at);
+		const char *cr = memchr(at, '\r', (lf ? lf : end) - at);
+
+		if (lf ? cr != lf - 1 || lf == at : cr != NULL)
 			return "message contains a line end that is not CRLF";
+		at = lf ? lf + 1 : end;
 	}
 	return NULL;
 }
 
 static const char *
-check_envelope(const MjEnvelope *envelope, bool *eightbit)
+check_envelope(const MjEnvelope *envelope, bool *eightbit, bool *utf8)
 {
-	if (!is_safe_address(envelope->from))
+	*utf8 = false;
+	if (!is_safe_address(envelope->from, utf8))
 		return "invalid sender address";
 	if (envelope->nrecipients <= 0)
 		return "message has no recipient";
 	for (int i = 0; i < envelope->nrecipients; i++)
 	{
 		if (envelope->recipients[i][0] == '\0' ||
-			!is_safe_address(envelope->recipients[i]))
+			!is_safe_address(envelope->recipients[i], utf8))
 			return "invalid recipient address";
 	}
 	return scan_content(envelope, eightbit);
 }
 
 static void
-refuse_locally(MjDialogue *dialogue, int code, const char *enhanced,
+refuse_locally(MjExchange *exchange, int code, const char *enhanced,
 			   const char *why)
 {
-	MjSmtpReply *reply = &dialogue->result.reply;
+	MjSmtpReply *reply = &exchange->result.reply;
 
 	reply->code = code;
 	strlcpy(reply->enhanced, enhanced, sizeof(reply->enhanced));
 	snprintf(reply->text, sizeof(reply->text), "%s %s", enhanced, why);
-	decide(dialogue, MJ_SMTP_PERMANENT, MJ_SMTP_ERR_REFUSED);
-	strlcpy(dialogue->result.message, why, sizeof(dialogue->result.message));
+	decide(exchange, MJ_SMTP_PERMANENT, MJ_SMTP_ERR_REFUSED);
+	strlcpy(exchange->result.message, why, sizeof(exchange->result.message));
 }
 
 /*
  * Refuse what the server announced that it would refuse.
  */
-static bool
-fits_server(MjDialogue *dialogue)
+static void
+check_server(const MjDialogue *dialogue, MjExchange *exchange)
 {
 	const MjExtensions *extensions = &dialogue->extensions;
 
 	if (extensions->size_limit > 0 &&
-		dialogue->envelope->length > extensions->size_limit)
-		refuse_locally(dialogue, 552, "5.3.4",
+		exchange->envelope->length > extensions->size_limit)
+		refuse_locally(exchange, 552, "5.3.4",
 					   "message is larger than the SMTP server permits");
-	else if (dialogue->eightbit && !extensions->eightbitmime)
+	else if (exchange->eightbit && !extensions->eightbitmime)
 		refuse_locally(
-			dialogue, 554, "5.6.3",
+			exchange, 554, "5.6.3",
 			"message has 8-bit content, which the SMTP server does not take");
-	return !dialogue->decided;
+	else if (exchange->utf8 && !extensions->smtputf8)
+		refuse_locally(
+			exchange, 553, "5.6.7",
+			"address is not ASCII, which the SMTP server does not take");
 }
 
 /*
- * Begin a message.  The envelope must stay until the dialogue is not busy any
- * more; then result tells what became of it.  If it cannot even begin, the
- * dialogue is not busy after this.
+ * Does the connection take another message?  While one is under way only where
+ * its envelope can go out behind the dot of that, and not before the content's
+ * turn has come: until then others may be quicker.
+ */
+bool
+mj_dialogue_wants(const MjDialogue *dialogue)
+{
+	const MjExchange *exchange = current(dialogue);
+
+	if (dialogue->closed || !dialogue->greeted || dialogue->leaving ||
+		dialogue->condemned || dialogue->nexchanges == MJ_DLG_MESSAGES)
+		return false;
+	return exchange == NULL ||
+		(exchange->go && dialogue->extensions.pipelining);
+}
+
+/*
+ * Begin a message; mj_dialogue_wants() has said so, or the dialogue is not
+ * busy.  The envelope must stay until mj_dialogue_take() tells what became of
+ * it, or mj_dialogue_take_back() gives it back, both by its tag.  If it cannot
+ * even begin, it is decided after this.
  */
 void
-mj_dialogue_message(MjDialogue *dialogue, const MjEnvelope *envelope)
+mj_dialogue_message(MjDialogue *dialogue, const MjEnvelope *envelope, void *tag)
 {
+	MjExchange *exchange = &dialogue->exchanges[dialogue->nexchanges++];
 	const char *problem;
 
-	init_result(&dialogue->result);
-	dialogue->decided = false;
-	dialogue->envelope = envelope;
-	if (dialogue->state != MJ_DLG_READY)
+	Assert(dialogue->nexchanges <= MJ_DLG_MESSAGES);
+	memset(exchange, 0, offsetof(MjExchange, result));
+	init_result(&exchange->result);
+	exchange->number = ++dialogue->nmessages;
+	exchange->envelope = envelope;
+	exchange->tag = tag;
+	exchange->line_start = true;
+	if (dialogue->closed || !dialogue->greeted)
 	{
-		decide(dialogue, MJ_SMTP_LOST, MJ_SMTP_ERR_LOST);
-		dialogue->result.stale = true;
-		strlcpy(dialogue->result.message, "SMTP connection is closed",
-				sizeof(dialogue->result.message));
-		dialogue->state = MJ_DLG_CLOSED;
+		decide(exchange, MJ_SMTP_LOST, MJ_SMTP_ERR_LOST);
+		exchange->result.stale = true;
+		strlcpy(exchange->result.message, "SMTP connection is closed",
+				sizeof(exchange->result.message));
 		return;
 	}
-	problem = check_envelope(envelope, &dialogue->eightbit);
+	problem = check_envelope(envelope, &exchange->eightbit, &exchange->utf8);
 	if (problem)
 	{
-		decide(dialogue, MJ_SMTP_PERMANENT, MJ_SMTP_ERR_CONFIG);
-		strlcpy(dialogue->result.message, problem,
-				sizeof(dialogue->result.message));
-		return;
+		decide(exchange, MJ_SMTP_PERMANENT, MJ_SMTP_ERR_CONFIG);
+		strlcpy(exchange->result.message, problem,
+				sizeof(exchange->result.message));
 	}
-	if (!fits_server(dialogue))
-		return;
-	dialogue->nmessages++;
-	dialogue->content_at = 0;
-	dialogue->line_start = true;
-	dialogue->dot_taken = false;
-	command_mail(dialogue);
+	else
+		check_server(dialogue, exchange);
+}
+
+/* Forget a message. */
+static void
+remove_exchange(MjDialogue *dialogue, int i)
+{
+	dialogue->nexchanges--;
+	memmove(&dialogue->exchanges[i], &dialogue->exchanges[i + 1],
+			(dialogue->nexchanges - i) * sizeof(MjExchange));
+}
+
+/* Forget messages that are through and known to be. */
+static void
+retire(MjDialogue *dialogue)
+{
+	while (dialogue->nexchanges > 0 && dialogue->exchanges[0].taken &&
+		   (dialogue->closed || is_over(dialogue, &dialogue->exchanges[0])))
+		remove_exchange(dialogue, 0);
 }
 
 /*
- * Say good-bye, if the connection is idle; the result is of no interest.
+ * What became of a message, each once, in their order; false: no more is known.
+ */
+bool
+mj_dialogue_take(MjDialogue *dialogue, void **tag, MjSmtpResult *result)
+{
+	bool found = false;
+
+	for (int i = 0; i < dialogue->nexchanges && !found; i++)
+	{
+		MjExchange *exchange = &dialogue->exchanges[i];
+
+		if (exchange->taken)
+			continue;
+		if (!exchange->decided)
+			break;
+		*tag = exchange->tag;
+		*result = exchange->result;
+		exchange->taken = found = true;
+	}
+	retire(dialogue);
+	return found;
+}
+
+/*
+ * Give a message back that waits behind another, and is not offered; false:
+ * there is none.  If its envelope is out, the connection will be closed when the
+ * one before it is decided: that ends it for the server.
+ */
+bool
+mj_dialogue_take_back(MjDialogue *dialogue, void **tag)
+{
+	int i = dialogue->nexchanges - 1;
+	MjExchange *exchange = i >= 0 ? &dialogue->exchanges[i] : NULL;
+
+	if (exchange == NULL || exchange->decided || exchange->go ||
+		exchange == current(dialogue))
+		return false;
+	*tag = exchange->tag;
+	dialogue->condemned |= exchange->said != MJ_DLG_READY;
+	remove_exchange(dialogue, i);
+	return true;
+}
+
+/*
+ * Say good-bye, when all that is under way is through; the reply is of no
+ * interest.
  */
 void
 mj_dialogue_quit(MjDialogue *dialogue)
 {
-	if (dialogue->state != MJ_DLG_READY)
-		return;
-	dialogue->decided = true;
-	dialogue->envelope = NULL;
-	command(dialogue, MJ_DLG_QUIT, "QUIT");
+	dialogue->leaving = true;
 }
 
 /*
@@ -680,11 +1129,12 @@ mj_dialogue_quit(MjDialogue *dialogue)
 size_t
 mj_dialogue_output(MjDialogue *dialogue, const char **bytes)
 {
-	if (!mj_dialogue_busy(dialogue))
+	if (dialogue->closed)
 		return 0;
-	if (dialogue->state == MJ_DLG_BODY && !dialogue->dot_taken &&
-		dialogue->out_at == dialogue->out_length)
-		fill_body(dialogue);
+	if (dialogue->out_at == dialogue->out_length)
+		dialogue->out_at = dialogue->out_length = 0;
+	while (room(dialogue) >= COMMAND_ROOM && say_next(dialogue))
+		;
 	*bytes = dialogue->out + dialogue->out_at;
 	return dialogue->out_length - dialogue->out_at;
 }
@@ -693,10 +1143,8 @@ void
 mj_dialogue_sent(MjDialogue *dialogue, size_t length)
 {
 	dialogue->out_at += (int) length;
+	dialogue->sent += length;
 	Assert(dialogue->out_at <= dialogue->out_length);
-	if (dialogue->state == MJ_DLG_BODY && dialogue->dot_taken &&
-		dialogue->out_at == dialogue->out_length)
-		dialogue->state = MJ_DLG_DOT;
 }
 
 /*
@@ -706,27 +1154,23 @@ mj_dialogue_sent(MjDialogue *dialogue, size_t length)
 void
 mj_dialogue_received(MjDialogue *dialogue, const char *bytes, size_t length)
 {
-	while (length > 0 && dialogue->state != MJ_DLG_CLOSED)
+	while (length > 0 && !dialogue->closed)
 	{
 		size_t consumed;
-		MjReplyStatus status;
+		MjReplyStatus status =
+			mj_reply_feed(&dialogue->parser, bytes, length, &consumed);
 
-		if (dialogue->state == MJ_DLG_READY)
-		{
-			dialogue->state = MJ_DLG_CLOSED;
-			break;
-		}
-		status = mj_reply_feed(&dialogue->parser, bytes, length, &consumed);
 		bytes += consumed;
 		length -= consumed;
 		if (status == MJ_REPLY_BAD)
 			bad_reply(dialogue, dialogue->parser.complaint);
-		if (dialogue->state == MJ_DLG_EHLO && dialogue->parser.nlines > 1 &&
+		if (mj_dialogue_state(dialogue) == MJ_DLG_EHLO &&
+			dialogue->parser.nlines > 1 &&
 			dialogue->parser.reply.code / 100 == 2 && status != MJ_REPLY_MORE)
 			take_extension(&dialogue->extensions, dialogue->parser.line_text);
 		if (status == MJ_REPLY_DONE)
 		{
-			take_reply(dialogue, length > 0);
+			take_reply(dialogue);
 			mj_reply_init(&dialogue->parser);
 		}
 	}
@@ -738,14 +1182,31 @@ mj_dialogue_received(MjDialogue *dialogue, const char *bytes, size_t length)
 bool
 mj_dialogue_busy(const MjDialogue *dialogue)
 {
-	return dialogue->state != MJ_DLG_READY && dialogue->state != MJ_DLG_CLOSED;
+	if (dialogue->closed)
+		return false;
+	return dialogue->npending > 0 || current(dialogue) != NULL ||
+		dialogue->reset_due || dialogue->leaving ||
+		dialogue->out_at < dialogue->out_length;
 }
 
 /*
- * Can the connection take another message?
+ * Is the connection idle, and can it take a message?
  */
 bool
 mj_dialogue_usable(const MjDialogue *dialogue)
 {
-	return dialogue->state == MJ_DLG_READY;
+	return !dialogue->closed && dialogue->greeted &&
+		!mj_dialogue_busy(dialogue);
+}
+
+/*
+ * Is the reply to a final dot awaited?  Until it comes nobody knows whether the
+ * server has taken the message.
+ */
+bool
+mj_dialogue_in_doubt(const MjDialogue *dialogue)
+{
+	const MjExchange *exchange = current(dialogue);
+
+	return !dialogue->closed && exchange && dot_may_be_seen(dialogue, exchange);
 }

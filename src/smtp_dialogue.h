@@ -65,8 +65,8 @@ typedef struct MjSmtpResult
 	MjSmtpError error;
 	MjSmtpReply reply; /* the one that decided, if any */
 	int recipient;	   /* index of the refused one, or -1 */
-	bool stale;		   /* the connection was dead before this message
-								 * began: repeat at once on a new one */
+	bool stale;		   /* it was not offered, for something that is not
+								 * its own: repeat at once on another connection */
 	char message[256]; /* what went wrong: lower case, no full stop */
 	char detail[512];  /* more of it, or empty: full sentences */
 } MjSmtpResult;
@@ -101,16 +101,20 @@ typedef struct MjReplyParser
 	const char *complaint; /* why MJ_REPLY_BAD */
 } MjReplyParser;
 
+/* What is awaited: the oldest command without a reply, or the lack of one */
 typedef enum MjDialogueState
 {
-	MJ_DLG_READY, /* no command under way */
+	MJ_DLG_READY, /* nothing is awaited */
 	MJ_DLG_EHLO,
 	MJ_DLG_HELO, /* only if EHLO is refused */
 	MJ_DLG_MAIL,
 	MJ_DLG_RCPT,
 	MJ_DLG_DATA,
 	MJ_DLG_BODY, /* the content goes out */
-	MJ_DLG_DOT,	 /* waiting for the reply to the dot */
+	MJ_DLG_DOT,
+	MJ_DLG_VOID_RCPT, /* of a message that was refused meanwhile */
+	MJ_DLG_VOID_DATA,
+	MJ_DLG_VOID_DOT,
 	MJ_DLG_RSET,
 	MJ_DLG_QUIT,
 	MJ_DLG_CLOSED /* this connection is of no more use */
@@ -129,25 +133,68 @@ typedef struct MjExtensions
 	char list[512]; /* keywords, separated by a blank */
 } MjExtensions;
 
+/* Messages in one dialogue: one under way, and one whose envelope is behind it */
+#define MJ_DLG_MESSAGES 2
+
+/* Commands that may wait for their replies */
+#define MJ_DLG_WINDOW 100
+
+/* A command that waits for its reply */
+typedef struct MjPending
+{
+	MjDialogueState state; /* that of the command */
+	uint32 message;		   /* number of the message; 0: none */
+	int rcpt;			   /* which recipient */
+	uint64 end;			   /* where it ends in the stream of what is said */
+} MjPending;
+
+/* A message under way */
+typedef struct MjExchange
+{
+	uint32 number; /* from 1 on this connection */
+	const MjEnvelope *envelope;
+	void *tag;
+	bool eightbit;		  /* the content has bytes over 127 */
+	bool utf8;			  /* an address has */
+	bool behind;		  /* was begun before the one ahead was decided */
+	MjDialogueState said; /* the last command that was said; READY: none */
+	int rcpt;			  /* recipients that were named */
+	int accepted;		  /* of them */
+	bool heard;			  /* a reply was about this message */
+	bool go;			  /* the server waits for the content */
+	bool line_start;	  /* the next byte of it starts a line */
+	size_t content_at;	  /* bytes of it that were taken into out */
+	uint64 dot_end;		  /* where the final dot ends in the stream */
+	bool decided;		  /* result tells the outcome */
+	bool reset;			  /* RSET has to follow */
+	bool void_dot;		  /* nothing but a dot has to follow */
+	bool taken;			  /* the caller knows the outcome */
+	MjSmtpResult result;
+} MjExchange;
+
 typedef struct MjDialogue
 {
-	MjDialogueState state;
+	bool greeted; /* EHLO was answered well */
+	bool closed;
+	bool leaving;	/* QUIT when all is through */
+	bool condemned; /* to be closed when the message under way is decided */
 	MjReplyParser parser;
 	MjExtensions extensions;
-	const MjEnvelope *envelope; /* while a message is under way */
 	char helo[256];
-	int rcpt;		   /* the recipient under way */
-	size_t content_at; /* bytes of the content taken into out */
-	bool line_start;   /* the next content byte starts a line */
-	bool dot_taken;	   /* the final dot is in out, or sent */
-	bool eightbit;	   /* the content has bytes over 127 */
-	bool decided;	   /* result tells the outcome */
-	int nmessages;	   /* begun on this connection */
-	int nreplies;	   /* complete replies seen: a mark of progress */
-	int out_at;		   /* sent bytes of out */
+	MjSmtpResult result; /* of EHLO */
+	int nexchanges;
+	MjExchange exchanges[MJ_DLG_MESSAGES]; /* in order */
+	int npending;
+	int first_pending;
+	MjPending pending[MJ_DLG_WINDOW]; /* a ring */
+	bool reset_due;
+	uint32 nmessages; /* on this connection */
+	int nreplies;	  /* complete replies seen: a mark of progress */
+	uint64 said;	  /* bytes taken into out, ever */
+	uint64 sent;	  /* of them */
+	int out_at;		  /* sent bytes of out */
 	int out_length;
 	char out[16 * 1024];
-	MjSmtpResult result;
 } MjDialogue;
 
 extern void mj_reply_init(MjReplyParser *parser);
@@ -158,8 +205,12 @@ extern void mj_smtp_printable(char *to, size_t size, const char *from,
 
 extern void mj_dialogue_init(MjDialogue *dialogue);
 extern void mj_dialogue_hello(MjDialogue *dialogue, const char *helo);
+extern bool mj_dialogue_wants(const MjDialogue *dialogue);
 extern void mj_dialogue_message(MjDialogue *dialogue,
-								const MjEnvelope *envelope);
+								const MjEnvelope *envelope, void *tag);
+extern bool mj_dialogue_take(MjDialogue *dialogue, void **tag,
+							 MjSmtpResult *result);
+extern bool mj_dialogue_take_back(MjDialogue *dialogue, void **tag);
 extern void mj_dialogue_quit(MjDialogue *dialogue);
 extern size_t mj_dialogue_output(MjDialogue *dialogue, const char **bytes);
 extern void mj_dialogue_sent(MjDialogue *dialogue, size_t length);
@@ -167,7 +218,9 @@ extern void mj_dialogue_received(MjDialogue *dialogue, const char *bytes,
 								 size_t length);
 extern void mj_dialogue_broken(MjDialogue *dialogue, MjSmtpError error,
 							   const char *message);
+extern MjDialogueState mj_dialogue_state(const MjDialogue *dialogue);
 extern bool mj_dialogue_busy(const MjDialogue *dialogue);
 extern bool mj_dialogue_usable(const MjDialogue *dialogue);
+extern bool mj_dialogue_in_doubt(const MjDialogue *dialogue);
 
 #endif /* MJ_SMTP_DIALOGUE_H */

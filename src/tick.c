@@ -375,6 +375,9 @@ find_lanes(TimestampTz now, MjTick *tick)
 	{
 		MjLaneDemand lane = tick->lanes[i];
 
+		/* one executor has all connections, and keeps the rates */
+		if (lane.lane == MJ_LANE_MAIL)
+			lane.ready = Min(lane.ready, 1);
 		if (lane.lane == MJ_LANE_MAIL ||
 			mj_access_role_can_run((Oid) lane.lane, "", &problem))
 			tick->lanes[tick->nlanes++] = lane;

@@ -18,9 +18,9 @@ MAIL_CFLAGS := -g -O1 -std=gnu99 -DFRONTEND -DUSE_ASSERT_CHECKING=1 \
 MAIL_LIBS := -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) \
 	-lpgcommon -lpgport -lpthread -lm
 MAIL_HEADERS := $(addprefix src/,pure.h mime.h smtp_dialogue.h smtp.h \
-	smtp_verdict.h address.h mailfile.h) $(addprefix test/unit/,mail_tap.h)
+	smtp_verdict.h address.h mailfile.h rate.h) $(addprefix test/unit/,mail_tap.h)
 
-MAIL_TESTS := build/mime_test build/smtp_dialogue_test build/smtp_verdict_test
+MAIL_TESTS := build/mime_test build/smtp_dialogue_test build/rate_test build/smtp_verdict_test
 MAIL_DRIVERS := build/mime_driver build/smtp_driver
 MAIL_FUZZ := build/smtp_reply_fuzz build/mime_fuzz
 
@@ -37,6 +37,10 @@ build/smtp_dialogue_test: test/unit/smtp_dialogue_test.c src/smtp_dialogue.c $(M
 	$(CC) $(MAIL_CFLAGS) $(MAIL_SANITIZE) -o $@ $(filter %.c,$^) $(MAIL_LIBS)
 
 build/smtp_verdict_test: test/unit/smtp_verdict_test.c src/smtp_verdict.c src/address.c $(MAIL_HEADERS)
+	@mkdir -p build
+	$(CC) $(MAIL_CFLAGS) $(MAIL_SANITIZE) -o $@ $(filter %.c,$^) $(MAIL_LIBS)
+
+build/rate_test: test/unit/rate_test.c src/rate.c $(MAIL_HEADERS)
 	@mkdir -p build
 	$(CC) $(MAIL_CFLAGS) $(MAIL_SANITIZE) -o $@ $(filter %.c,$^) $(MAIL_LIBS)
 
@@ -65,6 +69,7 @@ unit-mail: unit-mail-build
 	build/mime_test
 	build/smtp_dialogue_test
 	build/smtp_verdict_test
+	build/rate_test
 	$(PYTHON) test/unit/mail_bytes.py build/mime_driver
 	$(PYTHON) test/unit/smtp_live.py build/smtp_driver
 

@@ -12,7 +12,9 @@
 #include "smtp_dialogue.h"
 
 static MjDialogue dialogue;
-static char said[256 * 1024]; /* all that the dialogue sent */
+static MjSmtpResult result;	   /* of EHLO, or the last message that ended */
+static const char *ended = ""; /* its tag */
+static char said[256 * 1024];  /* all that the dialogue sent */
 static size_t nsaid;
 
 static const char *const rcpt_one[] = { "c@d" };
@@ -154,6 +156,18 @@ listen(size_t step)
 	}
 }
 
+/* Take what is known of messages. */
+static void
+collect(void)
+{
+	void *tag;
+
+	if (dialogue.nmessages == 0)
+		result = dialogue.result;
+	while (mj_dialogue_take(&dialogue, &tag, &result))
+		ended = tag;
+}
+
 /* The server answers; each answer after all was said that could be. */
 static void
 answer(const char *const *answers, size_t step)
@@ -170,6 +184,7 @@ answer(const char *const *answers, size_t step)
 		}
 	}
 	listen(step);
+	collect();
 }
 
 #define ANSWER(step, ...) \
@@ -197,21 +212,25 @@ begin(const char *const *recipients, int nrecipients, const char *content)
 	envelope.nrecipients = nrecipients;
 	envelope.content = content;
 	envelope.length = strlen(content);
-	mj_dialogue_message(&dialogue, &envelope);
+	collect();
+	mj_dialogue_message(&dialogue, &envelope, "");
 }
 
 static void
 check(MjSmtpOutcome outcome, MjSmtpError error, MjDialogueState state,
 	  const char *name)
 {
-	bool same = dialogue.result.outcome == outcome &&
-		dialogue.result.error == error && dialogue.state == state;
+	bool same;
+
+	collect();
+	same = result.outcome == outcome && result.error == error &&
+		mj_dialogue_state(&dialogue) == state;
 
 	tap_ok(same, name);
 	if (!same)
 		printf("# outcome %d (%d), error %d (%d), state %d (%d): %s\n",
-			   dialogue.result.outcome, outcome, dialogue.result.error, error,
-			   dialogue.state, state, dialogue.result.message);
+			   result.outcome, outcome, result.error, error,
+			   mj_dialogue_state(&dialogue), state, result.message);
 }
 
 static void
@@ -264,7 +283,7 @@ test_message(size_t step)
 		   "DATA\r\n"
 		   "S: x\r\n\r\n..\r\n...a\r\nb.\r\n.\r\n",
 		   "what is said");
-	tap_is(dialogue.result.reply.text, "2.0.0 queued as 123", "its reply");
+	tap_is(result.reply.text, "2.0.0 queued as 123", "its reply");
 
 	nsaid = 0;
 	begin(rcpt_one, 1, "");
@@ -278,7 +297,8 @@ test_message(size_t step)
 	mj_dialogue_quit(&dialogue);
 	ANSWER(step, "221 bye\r\n");
 	tap_is(said, "QUIT\r\n", "the end");
-	tap_is_int(dialogue.state, MJ_DLG_CLOSED, "the end is the end");
+	tap_is_int(mj_dialogue_state(&dialogue), MJ_DLG_CLOSED,
+			   "the end is the end");
 }
 
 /* Content over several buffers, all dots, comes out doubled. */
@@ -310,9 +330,9 @@ test_refusals(void)
 		   "250 reset\r\n");
 	check(MJ_SMTP_PERMANENT, MJ_SMTP_ERR_REFUSED, MJ_DLG_READY,
 		  "recipient refused: the connection stays");
-	tap_is_int(dialogue.result.recipient, 1, "which recipient");
-	tap_is(dialogue.result.reply.enhanced, "5.1.1", "the enhanced code");
-	tap_is(dialogue.result.message,
+	tap_is_int(result.recipient, 1, "which recipient");
+	tap_is(result.reply.enhanced, "5.1.1", "the enhanced code");
+	tap_is(result.message,
 		   "SMTP server refused RCPT TO: 550 5.1.1 no such user", "in words");
 	tap_is(said,
 		   "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nRSET\r\n",
@@ -322,7 +342,7 @@ test_refusals(void)
 	ANSWER(100, "452 4.2.2 full\r\n", "250 ok\r\n");
 	check(MJ_SMTP_TEMPORARY, MJ_SMTP_ERR_REFUSED, MJ_DLG_READY,
 		  "sender refused for now");
-	tap_is_int(dialogue.result.recipient, -1, "no recipient");
+	tap_is_int(result.recipient, -1, "no recipient");
 	begin(rcpt_one, 1, "x\r\n");
 	ANSWER(100, "250 ok\r\n", "250 ok\r\n", "554 no\r\n", "250 ok\r\n");
 	check(MJ_SMTP_PERMANENT, MJ_SMTP_ERR_REFUSED, MJ_DLG_READY, "DATA refused");
@@ -337,7 +357,7 @@ test_refusals(void)
 		  "421 ends the connection");
 	begin(rcpt_one, 1, "x\r\n");
 	check(MJ_SMTP_LOST, MJ_SMTP_ERR_LOST, MJ_DLG_CLOSED, "after the end");
-	tap_ok(dialogue.result.stale, "which is not the message's fault");
+	tap_ok(result.stale, "which is not the message's fault");
 
 	start("250 hello\r\n");
 	begin(rcpt_one, 1, "x\r\n");
@@ -350,7 +370,7 @@ static void
 test_local(void)
 {
 	static const char *const bad[] = { "", "c@d>\r\nDATA", "c d@e", "<c@d>",
-									   "c@d\xc3\xbc" };
+									   "c@d\xfc" };
 
 	start("250-hello\r\n250 SIZE 10\r\n");
 	begin(rcpt_one, 1, "12345678\r\n");
@@ -360,7 +380,7 @@ test_local(void)
 	begin(rcpt_one, 1, "123456789\r\n");
 	check(MJ_SMTP_PERMANENT, MJ_SMTP_ERR_REFUSED, MJ_DLG_READY,
 		  "size that does not fit");
-	tap_is(dialogue.result.reply.enhanced, "5.3.4", "its enhanced code");
+	tap_is(result.reply.enhanced, "5.3.4", "its enhanced code");
 	begin(rcpt_one, 1, "\xc3\xbc\r\n");
 	check(MJ_SMTP_PERMANENT, MJ_SMTP_ERR_REFUSED, MJ_DLG_READY,
 		  "8-bit content without 8BITMIME");
@@ -399,6 +419,7 @@ break_after(int n, size_t unsent, MjSmtpError error)
 
 	start("250 hello\r\n");
 	begin(rcpt_one, 1, "x\r\n");
+	listen(100);
 	for (int i = 0; i < n; i++)
 		ANSWER(100, answers[i]);
 	if (unsent > 0)
@@ -425,7 +446,7 @@ test_broken(void)
 		break_after(i, 0, MJ_SMTP_ERR_LOST);
 		check(MJ_SMTP_LOST, MJ_SMTP_ERR_LOST, MJ_DLG_CLOSED,
 			  "lost before the content");
-		tap_ok(!dialogue.result.stale, "a new connection is not stale");
+		tap_ok(!result.stale, "a new connection is not stale");
 		break_after(i, 0, MJ_SMTP_ERR_TIMEOUT);
 		check(MJ_SMTP_LOST, MJ_SMTP_ERR_TIMEOUT, MJ_DLG_CLOSED,
 			  "timed out before the content");
@@ -465,7 +486,7 @@ test_stale(void)
 	listen(100);
 	mj_dialogue_broken(&dialogue, MJ_SMTP_ERR_LOST, "it broke");
 	check(MJ_SMTP_LOST, MJ_SMTP_ERR_LOST, MJ_DLG_CLOSED, "lost at MAIL");
-	tap_ok(dialogue.result.stale, "of a second message: stale");
+	tap_ok(result.stale, "of a second message: stale");
 
 	start("250 hello\r\n");
 	begin(rcpt_one, 1, "x\r\n");
@@ -474,7 +495,8 @@ test_stale(void)
 	check(MJ_SMTP_ACCEPTED, MJ_SMTP_ERR_NONE, MJ_DLG_CLOSED,
 		  "a farewell between messages");
 	begin(rcpt_one, 1, "x\r\n");
-	tap_ok(dialogue.result.stale, "makes the next one stale");
+	collect();
+	tap_ok(result.stale, "makes the next one stale");
 }
 
 static void
@@ -517,6 +539,310 @@ test_mismatch(void)
 		  "refused in the middle of the content");
 }
 
+/* ------------------------------------------------------------------------
+ * Groups
+ * ------------------------------------------------------------------------
+ */
+
+#define PIPELINING "250-hello\r\n250 PIPELINING\r\n"
+#define ENVELOPE "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"
+
+static const MjEnvelope one = { "a@b", rcpt_one, 1, "1\r\n", 3 };
+static const MjEnvelope two = { "a@b", rcpt_one, 1, "2\r\n", 3 };
+static const MjEnvelope several = { "a@b", rcpt_three, 3, "3\r\n", 3 };
+
+/* What is said now is this. */
+static void
+says(const char *wanted, const char *name)
+{
+	nsaid = 0;
+	said[0] = '\0';
+	listen(10000);
+	tap_is(said, wanted, name);
+}
+
+static void
+hears(const char *reply)
+{
+	mj_dialogue_received(&dialogue, reply, strlen(reply));
+}
+
+static void
+hand(const MjEnvelope *envelope, const char *tag)
+{
+	mj_dialogue_message(&dialogue, envelope, (void *) tag);
+}
+
+/* The next message that ended is this one, and ended so. */
+static void
+ends(const char *tag, MjSmtpOutcome outcome, bool stale, const char *name)
+{
+	void *got = "none";
+	bool same;
+
+	memset(&result, 0, sizeof(result));
+	same = mj_dialogue_take(&dialogue, &got, &result) &&
+		strcmp(got, tag) == 0 && result.outcome == outcome &&
+		result.stale == stale;
+	tap_ok(same, name);
+	if (!same)
+		printf("# %s: outcome %d (%d), stale %d (%d): %s\n", (char *) got,
+			   result.outcome, outcome, result.stale, stale, result.message);
+}
+
+static void
+ends_nothing(const char *name)
+{
+	void *got;
+
+	tap_ok(!mj_dialogue_take(&dialogue, &got, &result), name);
+}
+
+/* Two messages, the second behind the dot of the first. */
+static void
+start_two(void)
+{
+	start(PIPELINING);
+	hand(&one, "1");
+	listen(10000);
+	hears("250 ok\r\n250 ok\r\n354 go\r\n");
+	hand(&two, "2");
+	listen(10000);
+}
+
+static void
+test_groups(void)
+{
+	start(PIPELINING);
+	tap_ok(mj_dialogue_wants(&dialogue), "an idle connection takes a message");
+	hand(&one, "1");
+	says(ENVELOPE, "the envelope is a group");
+	tap_ok(!mj_dialogue_wants(&dialogue), "no other one before the content");
+	hears("250 ok\r\n250 ok\r\n354 go\r\n");
+	tap_ok(mj_dialogue_wants(&dialogue), "but with it");
+	hand(&two, "2");
+	says("1\r\n.\r\n" ENVELOPE, "the dot is in a group with the next envelope");
+	tap_ok(!mj_dialogue_wants(&dialogue), "two are enough");
+	hears("250 one\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+	ends("1", MJ_SMTP_ACCEPTED, false, "the first is accepted");
+	tap_is(result.reply.text, "one", "by its own reply");
+	ends_nothing("not the second");
+	says("2\r\n.\r\n", "its content");
+	hand(&several, "3");
+	says("MAIL FROM:<a@b>\r\n"
+		 "RCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nRCPT TO:<g@h>\r\n",
+		 "an envelope may also come behind the dot; several recipients");
+	hears("250 two\r\n250 ok\r\n250 ok\r\n250 ok\r\n");
+	says("", "of which one is not answered");
+	ends("2", MJ_SMTP_ACCEPTED, false, "the second is accepted");
+	hears("250 ok\r\n");
+	says("DATA\r\n", "DATA comes when all are");
+	hears("354 go\r\n");
+	says("3\r\n.\r\n", "and the content");
+	hears("250 three\r\n");
+	ends("3", MJ_SMTP_ACCEPTED, false, "the third is accepted");
+	mj_dialogue_quit(&dialogue);
+	says("QUIT\r\n", "the end");
+}
+
+static void
+test_refused_in_group(void)
+{
+	start(PIPELINING);
+	hand(&one, "1");
+	listen(10000);
+	hears("250 ok\r\n550 5.1.1 who?\r\n");
+	ends("1", MJ_SMTP_PERMANENT, false, "a recipient is refused");
+	hand(&two, "2");
+	says("", "DATA is to be answered first");
+	hears("503 no recipients\r\n");
+	says("RSET\r\n" ENVELOPE, "RSET is in a group with the next envelope");
+	hears("250 reset\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+	says("2\r\n.\r\n", "the connection stays");
+	hears("250 ok\r\n");
+	ends("2", MJ_SMTP_ACCEPTED, false, "the second is accepted");
+
+	start_two();
+	hears("452 4.2.2 full\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+	ends("1", MJ_SMTP_TEMPORARY, false, "the content is refused");
+	says("2\r\n.\r\n", "the next one is not");
+	hears("250 ok\r\n");
+	ends("2", MJ_SMTP_ACCEPTED, false, "and accepted");
+
+	start_two();
+	hears("250 ok\r\n451 later\r\n503 no sender\r\n503 no recipient\r\n");
+	ends("1", MJ_SMTP_ACCEPTED, false, "the first is accepted");
+	ends("2", MJ_SMTP_TEMPORARY, false, "the second by its first reply");
+	tap_is_int(result.reply.code, 451, "which is MAIL's");
+	says("RSET\r\n", "RSET also without a next one");
+	hears("250 reset\r\n");
+	tap_ok(mj_dialogue_usable(&dialogue), "the connection is idle");
+
+	start(PIPELINING);
+	hand(&several, "1");
+	listen(10000);
+	hears("250 ok\r\n250 ok\r\n550 5.1.1 who?\r\n");
+	ends("1", MJ_SMTP_PERMANENT, false, "one of several is refused");
+	tap_is_int(result.recipient, 1, "which one");
+	hears("250 ok\r\n");
+	says("RSET\r\n", "RSET, and no DATA");
+}
+
+static void
+test_void(void)
+{
+	start(PIPELINING);
+	hand(&one, "1");
+	listen(10000);
+	hears("250 ok\r\n550 5.1.1 who?\r\n354 go\r\n");
+	ends("1", MJ_SMTP_PERMANENT, false, "refused, but DATA is answered by 354");
+	hand(&two, "2");
+	says(".\r\n", "nothing is sent, to nobody");
+	hears("554 no valid recipients\r\n");
+	says(ENVELOPE, "and the next one is begun");
+	hears("250 ok\r\n250 ok\r\n354 go\r\n");
+	says("2\r\n.\r\n", "sent");
+	hears("250 ok\r\n");
+	ends("2", MJ_SMTP_ACCEPTED, false, "and accepted");
+
+	start(PIPELINING);
+	hand(&one, "1");
+	listen(10000);
+	hears("550 no\r\n250 ok\r\n354 go\r\n");
+	ends("1", MJ_SMTP_PERMANENT, false,
+		 "refused, but there is somebody who would get it");
+	says("", "nothing more is said");
+	tap_is_int(mj_dialogue_state(&dialogue), MJ_DLG_CLOSED,
+			   "the connection is given up");
+}
+
+/* One reply too many or too few, at each place of a group. */
+static void
+test_shifted(void)
+{
+	static const char *const parts[] = { "250 one\r\n", "250 ok\r\n",
+										 "250 ok\r\n", "354 go\r\n" };
+
+	for (int missing = 1; missing <= 2; missing++)
+	{
+		start_two();
+		for (int i = 0; i < 4; i++)
+			if (i != missing)
+				hears(parts[i]);
+		ends("1", MJ_SMTP_ACCEPTED, false, "a reply is missing: the first");
+		ends("2", MJ_SMTP_LOST, true, "the second was not offered");
+		says("", "its content is kept back");
+	}
+	for (int more = 0; more <= 2; more++)
+	{
+		start_two();
+		for (int i = 0; i < 4; i++)
+		{
+			hears(parts[i]);
+			if (i == more)
+				hears("250 once more\r\n");
+		}
+		ends("1", MJ_SMTP_ACCEPTED, false, "a reply too many: the first");
+		tap_is(result.reply.text, "one", "has its own");
+		ends("2", MJ_SMTP_LOST, true, "the second was not offered");
+		says("", "its content is kept back");
+	}
+	start_two();
+	hears("354 go\r\n");
+	ends("1", MJ_SMTP_UNCERTAIN, false, "354 to the dot: nobody knows");
+	ends("2", MJ_SMTP_LOST, true, "the second was not offered");
+}
+
+/* The connection ends after n replies to the group behind the first dot. */
+static void
+test_broken_group(MjSmtpError error)
+{
+	static const char *const parts[] = { "250 one\r\n", "250 ok\r\n",
+										 "250 ok\r\n", "354 go\r\n" };
+	bool interrupted = error == MJ_SMTP_ERR_INTERRUPTED;
+	MjSmtpOutcome lost = interrupted ? MJ_SMTP_INTERRUPTED : MJ_SMTP_LOST;
+
+	for (int n = 0; n <= 4; n++)
+	{
+		start_two();
+		for (int i = 0; i < n; i++)
+			hears(parts[i]);
+		tap_ok(mj_dialogue_in_doubt(&dialogue) == (n == 0),
+			   "only the first is in doubt");
+		mj_dialogue_broken(&dialogue, error, "it broke");
+		ends("1", n == 0 ? MJ_SMTP_UNCERTAIN : MJ_SMTP_ACCEPTED, false,
+			 "the first, when it broke");
+		ends("2", lost, !interrupted && n < 4,
+			 "the second is offered by its own 354");
+		ends_nothing("no more");
+	}
+}
+
+static void
+test_take_back(void)
+{
+	void *tag = "none";
+
+	start(PIPELINING);
+	hand(&one, "1");
+	tap_ok(!mj_dialogue_take_back(&dialogue, &tag),
+		   "what is under way is not given back");
+	listen(10000);
+	hears("250 ok\r\n250 ok\r\n354 go\r\n");
+	hand(&two, "2");
+	tap_ok(mj_dialogue_take_back(&dialogue, &tag), "what waits is");
+	tap_is(tag, "2", "which");
+	says("1\r\n.\r\n", "as if it had not been");
+	hand(&two, "2");
+	says(ENVELOPE, "also if its envelope is out");
+	tap_ok(mj_dialogue_take_back(&dialogue, &tag), "it is given back");
+	tap_ok(!mj_dialogue_take_back(&dialogue, &tag), "once");
+	tap_ok(!mj_dialogue_wants(&dialogue), "no other one comes");
+	hears("250 one\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+	ends("1", MJ_SMTP_ACCEPTED, false, "the first is accepted");
+	ends_nothing("the second is not heard of");
+	says("", "nor is its content said");
+	tap_is_int(mj_dialogue_state(&dialogue), MJ_DLG_CLOSED,
+			   "the connection is closed");
+}
+
+static void
+test_window(void)
+{
+	static const char *rcpt[MJ_DLG_WINDOW * 3];
+	MjEnvelope many = { "a@b", rcpt, MJ_DLG_WINDOW * 3, "x\r\n", 3 };
+	int answered = 0;
+
+	for (int i = 0; i < MJ_DLG_WINDOW * 3; i++)
+		rcpt[i] = "somebody.with.a.long.name.indeed.he.has@example.com";
+	start(PIPELINING);
+	hand(&many, "1");
+	for (; answered < 10000 && !dialogue.exchanges[0].go; answered++)
+	{
+		listen(10000);
+		hears(strstr(said, "DATA\r\n") ? "354 go\r\n" : "250 ok\r\n");
+	}
+	tap_is_int(answered, MJ_DLG_WINDOW * 3 + 2,
+			   "as many replies as commands, however many recipients");
+	listen(10000);
+	hears("250 ok\r\n");
+	ends("1", MJ_SMTP_ACCEPTED, false, "it is accepted");
+}
+
+static void
+test_utf8(void)
+{
+	static const char *const rcpt[] = { "b\xc3\xbc@d" };
+
+	start("250-hello\r\n250 SMTPUTF8\r\n");
+	begin(rcpt, 1, "x\r\n");
+	says("MAIL FROM:<a@b> SMTPUTF8\r\n", "an address with SMTPUTF8");
+	start("250 hello\r\n");
+	begin(rcpt, 1, "x\r\n");
+	check(MJ_SMTP_PERMANENT, MJ_SMTP_ERR_REFUSED, MJ_DLG_READY, "and without");
+	tap_is(result.reply.enhanced, "5.6.7", "its enhanced code");
+}
+
 int
 main(void)
 {
@@ -532,5 +858,15 @@ main(void)
 	test_broken();
 	test_stale();
 	test_mismatch();
+	test_groups();
+	test_refused_in_group();
+	test_void();
+	test_shifted();
+	test_broken_group(MJ_SMTP_ERR_LOST);
+	test_broken_group(MJ_SMTP_ERR_TIMEOUT);
+	test_broken_group(MJ_SMTP_ERR_INTERRUPTED);
+	test_take_back();
+	test_window();
+	test_utf8();
 	return tap_done();
 }
