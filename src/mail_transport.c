@@ -67,8 +67,7 @@
 /* A connection, and how the wait event set knows it. */
 typedef struct Connection
 {
-	MjSmtp *smtp; /* NULL: none */
-	bool was_open;
+	MjSmtp *smtp;  /* NULL: none */
 	int in_hand;   /* parcels */
 	int64 idle_us; /* since when */
 	int nfds;
@@ -432,10 +431,13 @@ note_failure(MjTransport *transport, const MjSmtpResult *failure)
 {
 	int i;
 
-	transport->reopen_us = now_us() + REOPEN_US;
 	for (i = 0; i < transport->max_connections; i++)
 		if (transport->connections[i].smtp != NULL)
+		{
+			transport->reopen_us = now_us() + REOPEN_US;
 			return;
+		}
+	transport->reopen_us = 0;
 	if (failure->outcome != MJ_SMTP_INTERRUPTED)
 		mj_trouble_from_result(failure, &transport->trouble);
 }
@@ -445,16 +447,13 @@ static void
 reap(MjTransport *transport, Connection *connection)
 {
 	MjSmtpResult failure;
-	bool was_open = connection->was_open;
 
-	if (mj_smtp_phase(connection->smtp) == MJ_SMTP_OPEN)
-		connection->was_open = true;
 	if (mj_smtp_phase(connection->smtp) != MJ_SMTP_CLOSED)
 		return;
 	collect(transport, connection);
 	failure = *mj_smtp_failure(connection->smtp);
 	drop_connection(transport, connection);
-	if (!was_open)
+	if (failure.outcome != MJ_SMTP_ACCEPTED) /* it never was open */
 		note_failure(transport, &failure);
 }
 
