@@ -134,7 +134,9 @@ static const struct
 	{ "unsuppress", MAILER | OPERATOR },
 	{ "resend", OPERATOR },
 	{ "resume_mail", OPERATOR },
+	{ "attachment", MAILER },
 	{ "deliver_mail", MAILER },
+	{ "preview_mail", MAILER | OPERATOR },
 };
 
 /* The bit of a level; raises 22023 with the names of all. */

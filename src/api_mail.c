@@ -24,6 +24,7 @@
 #include "utils/tuplestore.h"
 
 #include "api_mail.h"
+#include "api_message.h"
 #include "argument.h"
 #include "clock.h"
 #include "guc.h"
@@ -59,6 +60,8 @@ enum
 	ARG_SEND_AT,
 	ARG_PRIORITY,
 	ARG_SOURCE_KEY,
+	ARG_ATTACHMENTS,
+	ARG_UNSUBSCRIBE,
 	ARG_EXPIRES_AT
 };
 
@@ -138,6 +141,9 @@ take_arguments(FunctionCallInfo fcinfo, MjMail *mail)
 	mail->cc = mj_argument_text(fcinfo, ARG_CC);
 	mail->bcc = mj_argument_text(fcinfo, ARG_BCC);
 	mail->source_key = mj_argument_text(fcinfo, ARG_SOURCE_KEY);
+	mail->unsubscribe = mj_argument_text(fcinfo, ARG_UNSUBSCRIBE);
+	if (!PG_ARGISNULL(ARG_ATTACHMENTS))
+		mj_message_take_attachments(PG_GETARG_DATUM(ARG_ATTACHMENTS), mail);
 	mail->headers_isnull = PG_ARGISNULL(ARG_HEADERS);
 	if (!mail->headers_isnull)
 		mail->headers = PG_GETARG_DATUM(ARG_HEADERS);

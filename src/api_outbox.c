@@ -113,7 +113,7 @@ mj_api_resend(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("jobs.resend()");
 	require_operator("send mail again");
 	mail_id = PG_GETARG_INT64(0);
-	if (!mj_mail_find(mail_id, &run_id, &ended_as))
+	if (!mj_mail_find_end(mail_id, &run_id, &ended_as))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("mail " INT64_FORMAT " does not exist", mail_id),

@@ -280,7 +280,7 @@ mj_mail_next_expiry(void)
  * if there is no such mail.
  */
 bool
-mj_mail_find(int64 mail_id, int64 *run_id, const char **ended_as)
+mj_mail_find_end(int64 mail_id, int64 *run_id, const char **ended_as)
 {
 	MjScope scope;
 	MjParams params = { 0 };

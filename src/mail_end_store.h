@@ -49,7 +49,8 @@ extern void mj_mail_write_entries(int64 worker_id, const MjMailEntry *entries,
 								  int n, bool *written);
 extern int mj_mail_expire(TimestampTz now);
 extern TimestampTz mj_mail_next_expiry(void);
-extern bool mj_mail_find(int64 mail_id, int64 *run_id, const char **ended_as);
+extern bool mj_mail_find_end(int64 mail_id, int64 *run_id,
+							 const char **ended_as);
 extern bool mj_mail_reopen(int64 mail_id, const char *message_id,
 						   TimestampTz now);
 

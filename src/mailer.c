@@ -40,6 +40,7 @@
 #include "mail_flow.h"
 #include "mail_record.h"
 #include "mail_session.h"
+#include "mail_signer.h"
 #include "mail_store.h"
 #include "mail_transport.h"
 #include "mailer.h"
@@ -147,14 +148,14 @@ commit_work(bool in_spi)
  * ------------------------------------------------------------------------
  */
 
-/* Addresses in the settings are checked before they can spoil a mail. */
+/* Addresses and key in the settings are checked before they can spoil a mail. */
 static bool
 check_defaults(MjMailTrouble *trouble)
 {
 	MjProblem problem;
 
 	if (mj_mail_check_defaults(&problem))
-		return true;
+		return mj_mail_signer_check(trouble);
 	trouble->sqlstate = ERRCODE_INVALID_PARAMETER_VALUE;
 	trouble->problem = problem;
 	return false;
