@@ -46,6 +46,7 @@ typedef struct Summary
 	int accepted;
 	int withheld;		   /* not offered */
 	const char *throttled; /* reply of a server that wants less; NULL: none */
+	const char *closing;   /* that says good-bye */
 } Summary;
 
 /* ------------------------------------------------------------------------
@@ -385,11 +386,16 @@ summarise(const MjMailEnd *end, const MjMailEntry *entry, Summary *summary)
 		summary->withheld++;
 	else if (end->result.outcome == MJ_SMTP_ACCEPTED)
 		summary->accepted++;
+	else if (entry->smtp_code == 421)
+		summary->closing = entry->words;
 	else if (mj_smtp_is_throttled(&end->result))
 		summary->throttled = entry->words;
 }
 
-/* Tell the flow. */
+/*
+ * Tell the flow.  A server that takes mails, and then says good-bye, as many do
+ * after some on a connection, does not want less.
+ */
 static void
 tell_flow(const Summary *summary, const MjMailTrouble *trouble)
 {
@@ -399,6 +405,8 @@ tell_flow(const Summary *summary, const MjMailTrouble *trouble)
 		(void) mj_flow_failed(trouble, now);
 	else if (summary->throttled != NULL)
 		(void) mj_flow_throttled(summary->throttled, now);
+	else if (summary->closing != NULL && summary->accepted == 0)
+		(void) mj_flow_throttled(summary->closing, now);
 	else if (summary->accepted > 0)
 		mj_flow_succeeded(now);
 }

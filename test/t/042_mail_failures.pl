@@ -112,6 +112,14 @@ sub wait_status
     return poll_until($node, "SELECT status FROM jobs.outbox WHERE mail_id = $id", $status);
 }
 
+# Connections that are kept are closed: the next mail goes over a new one.
+sub reconnect
+{
+    sql('SELECT jobs.reload()');
+    wait_for(sub { !worker_pids($node, 'executor') }, 'no executor is left');
+    return;
+}
+
 # The server is well again, and its time has come.
 sub recover
 {
@@ -125,6 +133,7 @@ sub recover
 sub fails
 {
     my ($name, $at, $state, $copies, $why, $sqlstate) = @_;
+    reconnect() if grep { /greeting|EHLO/ } keys %$at;
     behave(%$at);
     my $id = send_mail($name);
     wait_for_end($id);
@@ -196,6 +205,7 @@ pauses('EHLO: endless line', { EHLO => 'endless' }, '08006', qr/protocol|not ans
 pauses('EHLO: byte drip', { EHLO => 'drip' }, '08006', qr/not answer|protocol/);
 
 # good-bye at the greeting: again at once, and nothing counts
+reconnect();
 behave(greeting => { do => '421 4.3.2 too many connections', times => 1 });
 $id = send_mail('greeting: 421');
 wait_status($id, 'sent');
@@ -371,6 +381,7 @@ sub connections { my %peers = map { $_->{peer} => 1 } $server->events; return sc
 
 sub next_try { return sql('SELECT extract(epoch FROM next_try_at - jobs.clock())::integer FROM jobs.mail_transport'); }
 
+reconnect();
 behave(greeting => '554 5.3.2 no service');
 my $log_from = -s $node->logfile;
 sql(q{SELECT jobs.send_mail('a@example.com', 'paused', 'text') FROM generate_series(1, 20)});
@@ -451,8 +462,8 @@ ok($mail->{tls} && $mail->{auth} eq 'robot', 'TLS and AUTH');
 sub pauses_secured
 {
     my ($name, $begin, $end, $why) = @_;
+    reconnect();
     $begin->();
-    sql('SELECT jobs.reload()');
     $id = send_mail($name);
     wait_for_end($id);
     is(state($id), 'queued|0||retry', "$name: it stays as it is");
@@ -475,8 +486,8 @@ pauses_secured('AUTH refused', sub { behave(AUTH => '535 5.7.8 credentials inval
 pauses_secured('AUTH: too weak', sub { behave(AUTH => '534 5.7.9 mechanism too weak') }, $well, qr/log in.*534/);
 pauses_secured('AUTH not offered', sub { $server->behave({ offer => [ 'PIPELINING', 'STARTTLS' ] }) }, $well, qr/log in/);
 pauses_secured('no password', sub { chmod 0644, $password_file }, sub { chmod 0600, $password_file }, qr/group or world access/);
+reconnect();
 behave(AUTH => { do => '454 4.7.0 temporary authentication failure', times => 1 });
-sql('SELECT jobs.reload()');
 $id = send_mail('AUTH: later');
 wait_status($id, 'sent');
 is(state($id), 'sent|1|250|', 'AUTH refused for now: tried again at once');
