@@ -27,7 +27,7 @@
  * connection ends, it is stale, and can be sent over another one.
  *
  * Follows RFC 5321, 1870 (SIZE), 2034 (enhanced codes), 2920 (PIPELINING), 6152
- * (8BITMIME), 6531 (SMTPUTF8, for addresses).
+ * (8BITMIME), 6531 (SMTPUTF8).
  *
  * Layer: pure.
  *
@@ -943,9 +943,25 @@ scan_content(const MjEnvelope *envelope, bool *eightbit)
 	return NULL;
 }
 
+/* Has the head of the content bytes over 127?  Addresses that are not ASCII. */
+static bool
+has_utf8_head(const MjEnvelope *envelope)
+{
+	const char *content = envelope->content;
+	const char *cr = memchr(content, '\r', envelope->length);
+	const char *end = content + envelope->length;
+
+	while (cr && cr + 4 <= end && memcmp(cr, "\r\n\r\n", 4) != 0)
+		cr = memchr(cr + 1, '\r', end - cr - 1);
+	return cr && cr + 4 <= end &&
+		ascii_length(content, cr - content) < (size_t) (cr - content);
+}
+
 static const char *
 check_envelope(const MjEnvelope *envelope, bool *eightbit, bool *utf8)
 {
+	const char *problem;
+
 	*utf8 = false;
 	if (!is_safe_address(envelope->from, utf8))
 		return "invalid sender address";
@@ -957,7 +973,9 @@ check_envelope(const MjEnvelope *envelope, bool *eightbit, bool *utf8)
 			!is_safe_address(envelope->recipients[i], utf8))
 			return "invalid recipient address";
 	}
-	return scan_content(envelope, eightbit);
+	problem = scan_content(envelope, eightbit);
+	*utf8 |= *eightbit && has_utf8_head(envelope);
+	return problem;
 }
 
 static void

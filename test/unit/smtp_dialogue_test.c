@@ -841,6 +841,14 @@ test_utf8(void)
 	begin(rcpt, 1, "x\r\n");
 	check(MJ_SMTP_PERMANENT, MJ_SMTP_ERR_REFUSED, MJ_DLG_READY, "and without");
 	tap_is(result.reply.enhanced, "5.6.7", "its enhanced code");
+
+	start("250-hello\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n");
+	begin(rcpt_one, 1, "Reply-To: b\xc3\xbc@d\r\n\r\nx\r\n");
+	says("MAIL FROM:<a@b> BODY=8BITMIME SMTPUTF8\r\n",
+		 "an address in a header");
+	start("250-hello\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n");
+	begin(rcpt_one, 1, "To: a\r\n\r\n\xc3\xbc\r\n");
+	says("MAIL FROM:<a@b> BODY=8BITMIME\r\n", "a body only");
 }
 
 int
