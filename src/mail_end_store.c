@@ -164,7 +164,7 @@ static MjStatement reopen_statement = {
 	" due_at, trigger, attempt)"
 	" SELECT m.run_id, 0, 0, 'ready', coalesce(l.priority, 0), $3,"
 	" coalesce(l.due_at, m.created_at), 'retry',"
-	" coalesce(l.attempt, m.attempts) FROM m LEFT JOIN l USING (run_id)",
+	" greatest(coalesce(l.attempt, m.attempts), 1) FROM m LEFT JOIN l USING (run_id)",
 	3,
 	{ INT8OID, TEXTOID, TIMESTAMPTZOID }
 };

@@ -171,15 +171,8 @@ test_folds(void)
 {
 	test_fold("Ada@Example.COM", "ada@example.com");
 	test_fold("ada+x.y@example.com", "ada+x.y@example.com");
-	test_fold("\"Ada\"@example.com", "ada@example.com");
-	test_fold("\"A.b\"@example.com", "a.b@example.com");
-	test_fold("\"a b\"@example.com", "\"a b\"@example.com");
-	test_fold("\"a@b\"@example.com", "\"a@b\"@example.com");
-	test_fold("\".a\"@example.com", "\".a\"@example.com");
-	test_fold("\"a.\"@example.com", "\"a.\"@example.com");
-	test_fold("\"\"@example.com", "\"\"@example.com");
-	test_fold("\"a\\\"b\"@example.com", "\"a\\\"b\"@example.com");
-	test_fold("\"", "\"");
+	test_fold("Zo\xc3\x8b@xn--mnchen-3ya.example",
+			  "zo\xc3\x8b@xn--mnchen-3ya.example");
 	test_fold("", "");
 }
 
