@@ -396,6 +396,25 @@ list_recipients(const MjMailContent *content, const char **recipients,
 	return n;
 }
 
+/* How many recipients a message has at most: there is a comma between two. */
+static int
+most_recipients(const MjMessage *message)
+{
+	const MjAddressList *lists[] = { &message->to, &message->cc,
+									 &message->bcc };
+	int n = 0;
+	int i;
+
+	for (i = 0; i < lengthof(lists); i++)
+	{
+		const char *s = lists[i]->nitems ? lists[i]->items[0] : NULL;
+
+		for (; s != NULL; s = strchr(s + 1, ','))
+			n++;
+	}
+	return Min(n, MJ_MIME_MAX_RECIPIENTS);
+}
+
 /*
  * The recipients of a mail in the order of its envelope, where it is not
  * redirected; returns how many, 0 if they are not what they must be.  Needs a
@@ -413,7 +432,7 @@ mj_mail_recipients(const MjMail *mail, const char ***addresses)
 	set_list(&message->bcc, &content.bcc, mail->bcc);
 	content.suppressed = mail->suppressed;
 	content.nsuppressed = mail->nsuppressed;
-	*addresses = palloc(MJ_MIME_MAX_RECIPIENTS * sizeof(char *));
+	*addresses = palloc(Max(most_recipients(message), 1) * sizeof(char *));
 	return Max(0, list_recipients(&content, *addresses, &problem));
 }
 

@@ -11,6 +11,7 @@
 
 #include "common/pg_prng.h"
 #include "utils/elog.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "address.h"
@@ -107,6 +108,25 @@ log_outcome(int64 mail_id, const MjMailEntry *entry)
  * ------------------------------------------------------------------------
  */
 
+/* The recipients of a mail, folded; returns how many. */
+static int
+folded_recipients(const MjMail *mail, const char ***addresses)
+{
+	int n = mj_mail_recipients(mail, addresses);
+	int i;
+
+	for (i = 0; i < n; i++)
+	{
+		const char *address = (*addresses)[i];
+		size_t size = strlen(address) + 1;
+		char *folded = palloc(size);
+
+		mj_address_fold(address, folded, size);
+		(*addresses)[i] = folded;
+	}
+	return n;
+}
+
 /*
  * Which of the recipients of a mail are suppressed: sets suppressed and
  * nsuppressed.  False if none is left.  In a transaction.
@@ -117,20 +137,47 @@ mj_mail_suppress(MjMail *mail)
 	const char **addresses;
 	const char **found;
 	int n;
-	int i;
 
 	mail->nsuppressed = 0;
-	n = mj_mail_recipients(mail, &addresses);
-	for (i = 0; i < n; i++)
-	{
-		char *folded = palloc(MJ_MIME_MAX_ADDRESS + 1);
-
-		mj_address_fold(addresses[i], folded, MJ_MIME_MAX_ADDRESS + 1);
-		addresses[i] = folded;
-	}
+	n = folded_recipients(mail, &addresses);
 	mail->nsuppressed = mj_suppression_find(addresses, n, &found);
 	mail->suppressed = found;
 	return mail->nsuppressed == 0 || mj_mail_recipients(mail, &addresses) > 0;
+}
+
+/*
+ * Are any recipients of some mails suppressed?  Mostly none is, so it is asked
+ * once for all.
+ */
+static bool
+any_suppressed(const MjMail *mails, int n)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "motionify_jobs recipients",
+							  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	int room = 64;
+	const char **all = palloc(room * sizeof(char *));
+	const char **found;
+	int count = 0;
+	int i;
+
+	for (i = 0; i < n; i++)
+	{
+		const char **addresses;
+		int more =
+			mails[i].mail_id ? folded_recipients(&mails[i], &addresses) : 0;
+
+		while (count + more > room)
+			all = repalloc(all, (room *= 2) * sizeof(char *));
+		if (more > 0)
+			memcpy(all + count, addresses, more * sizeof(char *));
+		count += more;
+	}
+	i = mj_suppression_find(all, count, &found);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return i > 0;
 }
 
 /* A mail that has nobody left to go to has ended. */
@@ -159,13 +206,18 @@ fill_suppressed(MjMailEntry *entry, const MjRun *run, const MjMail *mail)
 int
 mj_mail_screen(int64 worker_id, MjRun *runs, MjMail *mails, int n)
 {
-	MjMailEntry *entries = palloc(n * sizeof(MjMailEntry));
-	MjRun *ended = palloc(n * sizeof(MjRun));
-	bool *written = palloc(n * sizeof(bool));
+	MjMailEntry *entries;
+	MjRun *ended;
+	bool *written;
 	int nended = 0;
 	int left = 0;
 	int i;
 
+	if (!any_suppressed(mails, n))
+		return n;
+	entries = palloc(n * sizeof(MjMailEntry));
+	ended = palloc(n * sizeof(MjRun));
+	written = palloc(n * sizeof(bool));
 	for (i = 0; i < n; i++)
 		if (mails[i].mail_id == 0 || mj_mail_suppress(&mails[i]))
 		{
