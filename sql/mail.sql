@@ -272,3 +272,102 @@ ROLLBACK;
 SELECT jobs.revoke_usage('regress_mj_mailer', 'mailer');
 DROP ROLE regress_mj_nobody;
 DROP ROLE regress_mj_mailer;
+
+-- suppressed addresses: folded, and looked at when a mail is queued
+SELECT jobs.suppress(NULL);
+SELECT jobs.suppress('');
+SELECT jobs.suppress('nobody');
+SELECT jobs.suppress('a@example.com, b@example.com');
+SELECT jobs.suppress(E'a@example.com\nb');
+SELECT jobs.unsuppress(NULL);
+SELECT jobs.unsuppress('nobody');
+BEGIN;
+SELECT jobs.suppress('Bob <Bob@Example.COM>');
+SELECT jobs.suppress('bob@example.com', 'again');
+SELECT jobs.suppress('ann@example.com', 'asked us to');
+SELECT address, replace(reason, current_user, 'me') AS reason, source, role = current_user AS mine, mail_id
+FROM jobs.mail_suppression ORDER BY address;
+SELECT jobs.send_mail('BOB@example.com', 'nobody left', 'text') AS mail_id \gset
+SELECT status, attempts, next_attempt_at, smtp_reply, sent_at FROM jobs.outbox WHERE mail_id = :mail_id;
+SELECT count(*) FROM jobs.queue WHERE lane = 0;
+SELECT status, error FROM jobs.mail_attempts WHERE mail_id = :mail_id;
+SELECT h.status, h.error, h.attempt FROM jobs.history h JOIN jobs.outbox USING (run_id) WHERE mail_id = :mail_id;
+SELECT jobs.send_mail('Bob <bob@example.com>', 'copies', 'text', cc => 'ANN@example.com, c@example.com') AS other_id \gset
+SELECT status FROM jobs.outbox WHERE mail_id = :other_id;
+SELECT jobs.unsuppress('BOB@EXAMPLE.com');
+SELECT jobs.unsuppress('bob@example.com');
+SELECT jobs.resend(:mail_id);
+SELECT status, attempts FROM jobs.outbox WHERE mail_id = :mail_id;
+SELECT q.state, q.trigger, q.attempt, q.failures FROM jobs.queue q JOIN jobs.mail USING (run_id) WHERE mail_id = :mail_id;
+SELECT jobs.cancel(run_id) FROM jobs.outbox WHERE mail_id = :other_id;
+SELECT status, smtp_reply LIKE 'cancelled by role%' AS by_role FROM jobs.outbox WHERE mail_id = :other_id;
+SELECT jobs.retry(run_id) FROM jobs.outbox WHERE mail_id = :other_id;
+ROLLBACK;
+
+-- expiry
+SELECT jobs.send_mail('a@example.com', 'subject', 'text', expires_at => 'infinity');
+BEGIN;
+SELECT jobs.send_mail('a@example.com', 'expires', 'text', expires_at => now() + interval '1 day') IS NOT NULL AS queued;
+SELECT status, expires_at = now() + interval '1 day' AS tomorrow FROM jobs.outbox WHERE subject = 'expires';
+SELECT jobs.send_mail('a@example.com', 'expired', 'text', expires_at => '2001-01-01') IS NOT NULL AS queued;
+SELECT q.state FROM jobs.queue q JOIN jobs.mail m USING (run_id) WHERE m.subject = 'expired';
+ROLLBACK;
+
+-- sending again
+SELECT jobs.resend(NULL);
+SELECT jobs.resend(0);
+BEGIN;
+SELECT jobs.send_mail('a@example.com', 'again', 'text') AS mail_id \gset
+SELECT jobs.resend(:mail_id);
+SELECT message_id FROM jobs.outbox WHERE mail_id = :mail_id \gset
+DELETE FROM jobs.queue WHERE lane = 0;
+UPDATE jobs.mail SET ended_as = 'failed', ended_at = now(), attempts = 3 WHERE mail_id = :mail_id;
+SELECT jobs.resend(:mail_id);
+SELECT status, attempts, message_id = :'message_id' AS same FROM jobs.outbox WHERE mail_id = :mail_id;
+DELETE FROM jobs.queue WHERE lane = 0;
+UPDATE jobs.mail SET ended_as = 'sent', ended_at = now() WHERE mail_id = :mail_id;
+SELECT jobs.resend(:mail_id);
+SELECT status, message_id = :'message_id' AS same FROM jobs.outbox WHERE mail_id = :mail_id;
+ROLLBACK;
+
+-- the transport
+SELECT state, since, reason, sqlstate, next_try_at, level FROM jobs.mail_transport;
+SELECT jobs.resume_mail();
+SELECT ok, detail FROM jobs.doctor() WHERE check_name = 'mail transport';
+BEGIN;
+UPDATE jobs.mail_transport_state SET state = 'paused', since = now(), next_try_at = now() + interval '1 hour', reason = 'no reason', sqlstate = '08001', level = 1;
+SELECT jobs.send_mail('a@example.com', 'waits', 'text') IS NOT NULL AS queued;
+SELECT status, next_attempt_at = now() + interval '1 hour' AS next FROM jobs.outbox WHERE subject = 'waits';
+SELECT ok, detail LIKE 'Mail is paused since %, and tried again at %: no reason' AS said FROM jobs.doctor() WHERE check_name = 'mail transport';
+ROLLBACK;
+
+-- the server's id
+SELECT jobs.mail_server_id('250 2.0.0 Ok: queued as 4F1Bq81Zz9'), jobs.mail_server_id('250 ok'), jobs.mail_server_id(NULL);
+
+-- who may
+CREATE ROLE regress_mj_mailer;
+CREATE ROLE regress_mj_operator;
+SELECT jobs.grant_usage('regress_mj_mailer', 'mailer'), jobs.grant_usage('regress_mj_operator', 'operator');
+BEGIN;
+SELECT jobs.send_mail('a@example.com', 'of another role', 'text') AS mail_id \gset
+SELECT jobs.cancel(run_id) FROM jobs.outbox WHERE mail_id = :mail_id;
+SET LOCAL ROLE regress_mj_mailer;
+SELECT jobs.suppress('z@example.com');
+SELECT address, role FROM jobs.mail_suppression;
+SELECT count(*) FROM jobs.mail_attempts;
+SELECT state FROM jobs.mail_transport;
+SAVEPOINT s;
+SELECT jobs.resend(:mail_id);
+ROLLBACK TO s;
+SELECT jobs.resume_mail();
+ROLLBACK TO s;
+INSERT INTO jobs.mail_suppression VALUES ('y@example.com', 'why', now(), 'role', 'me');
+ROLLBACK TO s;
+SET LOCAL ROLE regress_mj_operator;
+SELECT count(*) FROM jobs.mail_attempts;
+SELECT jobs.resend(:mail_id);
+SELECT jobs.unsuppress('z@example.com');
+SELECT jobs.resume_mail();
+ROLLBACK;
+SELECT jobs.revoke_usage('regress_mj_mailer', 'mailer'), jobs.revoke_usage('regress_mj_operator', 'operator');
+DROP ROLE regress_mj_mailer, regress_mj_operator;

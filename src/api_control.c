@@ -155,7 +155,7 @@ check_retry(int64 run_id, const MjOutcome *outcome, int64 job_id, MjJob *job)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("a mail cannot be sent again by jobs.retry()"),
-				 errhint("Queue it again: jobs.send_mail().")));
+				 errhint("jobs.resend() sends a mail again.")));
 	if (!mj_job_by_id(job_id, job))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

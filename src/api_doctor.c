@@ -293,6 +293,16 @@ check_mail(MjDoctor *doctor)
 }
 
 static void
+check_transport(MjDoctor *doctor)
+{
+	char *detail = NULL;
+	char *hint = NULL;
+	bool ok = mj_mail_flow_is_well(&detail, &hint);
+
+	add_row(doctor, ok, detail, hint);
+}
+
+static void
 check_failures(MjDoctor *doctor)
 {
 	MjJobFailures *failures;
@@ -328,6 +338,7 @@ static const struct
 	{ "paused", check_paused },
 	{ "groups", check_groups },
 	{ "mail", check_mail },
+	{ "mail transport", check_transport },
 	{ "failures", check_failures },
 };
 
@@ -386,6 +397,7 @@ mj_api_reload(PG_FUNCTION_ARGS)
 		entry->reloads++;
 		entry->failures = 0;
 		entry->not_before = 0; /* what kept schedulers away may be mended */
+		entry->resume_mail = true;
 	}
 	mj_unlock();
 	mj_worker_yield_database(MyDatabaseId);

@@ -28,8 +28,10 @@
 #include "argument.h"
 #include "clock.h"
 #include "guc.h"
+#include "history_store.h"
 #include "job_store.h"
 #include "mail_content.h"
+#include "mail_record.h"
 #include "mail_store.h"
 #include "mail_template.h"
 #include "mailer.h"
@@ -62,7 +64,8 @@ enum
 	ARG_ATTACHMENTS,
 	ARG_UNSUBSCRIBE,
 	ARG_TEMPLATE,
-	ARG_DATA
+	ARG_DATA,
+	ARG_EXPIRES_AT
 };
 
 /* ------------------------------------------------------------------------
@@ -205,6 +208,19 @@ take_send_at(FunctionCallInfo fcinfo, TimestampTz now)
 	return Max(send_at, now);
 }
 
+/* When it is too late to send it; 0: never. */
+static TimestampTz
+take_expires_at(FunctionCallInfo fcinfo)
+{
+	TimestampTz expires_at = mj_argument_instant(fcinfo, ARG_EXPIRES_AT);
+
+	if (TIMESTAMP_NOT_FINITE(expires_at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("expires_at must be finite")));
+	return expires_at;
+}
+
 /* Raise what is wrong with a mail, 22004, 22023 or 55000. */
 static void
 check_mail(const MjMail *mail, TimestampTz send_at)
@@ -228,23 +244,54 @@ check_mail(const MjMail *mail, TimestampTz send_at)
 		mj_mail_raise(ERRCODE_INVALID_PARAMETER_VALUE, &problem);
 }
 
-/* Queue the run of a mail, and wake who sends it at commit. */
+/* The run of a mail: when it is due, and until when. */
 static void
-queue_run(const MjMail *mail, TimestampTz send_at, int32 priority)
+take_run(FunctionCallInfo fcinfo, const MjMail *mail, MjRun *run)
 {
-	MjRun run = { 0 };
+	memset(run, 0, sizeof(MjRun));
+	run->lane = MJ_LANE_MAIL;
+	run->priority =
+		PG_ARGISNULL(ARG_PRIORITY) ? 0 : PG_GETARG_INT32(ARG_PRIORITY);
+	run->run_at = take_send_at(fcinfo, mail->created_at);
+	run->due_at = run->run_at;
+	run->expires_at = take_expires_at(fcinfo);
+	run->trigger = "queue";
+	run->args_isnull = true;
+}
 
-	run.run_id = mail->run_id;
-	run.lane = MJ_LANE_MAIL;
-	run.priority = priority;
-	run.run_at = send_at;
-	run.due_at = send_at;
-	run.trigger = "queue";
-	run.args_isnull = true;
-	run.state = send_at <= mail->created_at ? "ready" : "waiting";
-	(void) mj_queue_insert(&run);
-	mj_xact_wake(send_at,
-				 send_at <= mail->created_at ? MJ_LANE_MAIL : MJ_LANE_NONE);
+/*
+ * Queue the run of a mail, and wake who sends it at commit.  One that has
+ * expired waits, so that nobody sends it before the scheduler ends it.
+ */
+static void
+queue_run(const MjMail *mail, MjRun *run)
+{
+	bool late = run->expires_at != 0 && run->expires_at <= mail->created_at;
+	bool now = run->run_at <= mail->created_at && !late;
+
+	run->state = now ? "ready" : "waiting";
+	(void) mj_queue_insert(run);
+	mj_xact_wake(late ? 0 : run->run_at, now ? MJ_LANE_MAIL : MJ_LANE_NONE);
+	if (run->expires_at != 0)
+		mj_xact_wake(run->expires_at, MJ_LANE_NONE);
+}
+
+/* A mail that has nobody to go to is kept, and has ended. */
+static void
+end_suppressed(const MjMail *mail, const MjRun *run)
+{
+	MjRunOwner owner = { 0 };
+	MjOutcome outcome = { 0 };
+
+	owner.job = MJ_MAIL_JOB_NAME;
+	owner.role = mail->role;
+	owner.role_oid = mail->role_oid;
+	outcome.status = "skipped";
+	outcome.rows_isnull = true;
+	outcome.error = MJ_MAIL_SUPPRESSED;
+	outcome.finished_at = mail->created_at;
+	mj_mail_end(mail->run_id, "suppressed", 0, MJ_MAIL_SUPPRESSED);
+	(void) mj_history_insert(run, &owner, &outcome);
 }
 
 /*
@@ -255,29 +302,31 @@ Datum
 mj_api_send_mail(PG_FUNCTION_ARGS)
 {
 	MjMail mail;
-	TimestampTz send_at;
+	MjRun run;
 	int64 existing;
 
 	PreventCommandIfReadOnly("jobs.send_mail()");
 	require_preload();
 	require_configured();
 	take_arguments(fcinfo, &mail);
-	send_at = take_send_at(fcinfo, mail.created_at);
-	check_mail(&mail, send_at);
+	take_run(fcinfo, &mail, &run);
+	check_mail(&mail, run.run_at);
 	if (mail.source_key != NULL &&
 		(existing = mj_mail_find_source_key(mail.role_oid, mail.source_key)) !=
 			0)
 		PG_RETURN_INT64(existing);
 	mail.mail_id = mj_mail_next_id();
-	mail.run_id = mj_queue_next_run_id();
+	mail.run_id = run.run_id = mj_queue_next_run_id();
 	mail.message_id =
 		mj_mail_message_id(mail.mail_id,
 						   mail.sender ? mail.sender : mj_mail_from);
 	if (!mj_mail_insert(&mail))
 		PG_RETURN_INT64(
 			mj_mail_find_source_key(mail.role_oid, mail.source_key));
-	queue_run(&mail, send_at,
-			  PG_ARGISNULL(ARG_PRIORITY) ? 0 : PG_GETARG_INT32(ARG_PRIORITY));
+	if (mj_mail_suppress(&mail))
+		queue_run(&mail, &run);
+	else
+		end_suppressed(&mail, &run);
 	PG_RETURN_INT64(mail.mail_id);
 }
 

@@ -14,5 +14,6 @@
 
 extern void mj_mail_raise(int sqlstate, const MjProblem *problem);
 extern bool mj_mail_probe(char **detail, char **hint);
+extern bool mj_mail_flow_is_well(char **detail, char **hint);
 
 #endif /* MJ_API_MAIL_H */

@@ -3,6 +3,8 @@
  * expiry_store.c
  *	  The expiry: runs of jobs.queue that have not started in time.
  *
+ * Mails are another matter, see mail_end_store.c.
+ *
  * Layer: stores.
  *
  *-------------------------------------------------------------------------
@@ -18,6 +20,7 @@
 static MjStatement end_expired = {
 	"WITH gone AS (DELETE FROM jobs.queue WHERE run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE expires_at <= $1 AND attempt = 0"
+	"  AND lane <> 0"
 	"  ORDER BY expires_at LIMIT " CppAsString2(
 		MJ_EXPIRY_LIMIT) "  FOR UPDATE SKIP LOCKED)) RETURNING *)"
 						 " INSERT INTO jobs.run_log (run_id, attempt, job_id, job, job_group, role,"
@@ -35,7 +38,7 @@ static MjStatement end_expired = {
 
 static MjStatement next_expiry = {
 	"SELECT expires_at FROM jobs.queue"
-	" WHERE expires_at IS NOT NULL AND attempt = 0"
+	" WHERE expires_at IS NOT NULL AND attempt = 0 AND lane <> 0"
 	" ORDER BY expires_at LIMIT 1",
 	0
 };

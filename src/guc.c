@@ -65,6 +65,7 @@ char *mj_dkim_selector = NULL;
 char *mj_dkim_domain = NULL;
 int mj_mail_max_attempts = 3;
 int mj_mail_retry_delay_s = 120;
+int mj_mail_on_uncertain = MJ_UNCERTAIN_RESEND;
 
 static const struct config_enum_entry log_runs_options[] = {
 	{ "none", MJ_LOG_NONE, false },
@@ -77,6 +78,12 @@ static const struct config_enum_entry log_runs_options[] = {
 static const struct config_enum_entry tls_options[] = {
 	{ "require", MJ_TLS_REQUIRE, false },
 	{ "off", MJ_TLS_OFF, false },
+	{ NULL, 0, false }
+};
+
+static const struct config_enum_entry uncertain_options[] = {
+	{ "resend", MJ_UNCERTAIN_RESEND, false },
+	{ "hold", MJ_UNCERTAIN_HOLD, false },
 	{ NULL, 0, false }
 };
 
@@ -364,8 +371,16 @@ define_mail_settings(void)
 			   "Failed attempts after which a mail is given up.",
 			   &mj_mail_max_attempts, 3, 1, 1000, PGC_SUSET, 0);
 	define_int("motionify_jobs.mail_retry_delay",
-			   "Wait before a mail is tried again.", &mj_mail_retry_delay_s,
-			   120, 1, 7 * 86400, PGC_SUSET, GUC_UNIT_S);
+			   "Wait before a mail is tried again, the first time.",
+			   &mj_mail_retry_delay_s, 120, 1, 7 * 86400, PGC_SUSET,
+			   GUC_UNIT_S);
+	DefineCustomEnumVariable(
+		"motionify_jobs.mail_on_uncertain",
+		"What becomes of a mail of which nobody knows whether the server has it.",
+		"resend: it is sent again, with the same Message-ID; hold: not before "
+		"jobs.resend().",
+		&mj_mail_on_uncertain, MJ_UNCERTAIN_RESEND, uncertain_options,
+		PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 /* Settings of messages, by database. */

@@ -26,6 +26,13 @@ typedef enum MjTlsMode
 	MJ_TLS_OFF		/* plain text; loopback or smtp_allow_plaintext */
 } MjTlsMode;
 
+/* What becomes of uncertain mails (motionify_jobs.mail_on_uncertain). */
+typedef enum MjUncertain
+{
+	MJ_UNCERTAIN_RESEND, /* again, with the same Message-ID */
+	MJ_UNCERTAIN_HOLD	 /* ended, until jobs.resend() */
+} MjUncertain;
+
 /* What the password file holds (motionify_jobs.smtp_auth). */
 typedef enum MjAuthMode
 {
@@ -72,6 +79,7 @@ extern char *mj_dkim_selector;
 extern char *mj_dkim_domain; /* '' = the sender's */
 extern int mj_mail_max_attempts;
 extern int mj_mail_retry_delay_s; /* seconds */
+extern int mj_mail_on_uncertain;  /* MjUncertain */
 
 extern void mj_guc_init(void);
 extern bool mj_guc_list_has(const char *list, const char *item);

@@ -16,6 +16,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "address.h"
 #include "guc.h"
 #include "mail_content.h"
 #include "mail_signer.h"
@@ -121,6 +122,7 @@ redirect_content(MjMailContent *content, const char *to)
 
 	message->original_to = pnstrdup(content->to, length);
 	content->to = to;
+	content->nsuppressed = 0;
 	message->cc.nitems = 0;
 	message->bcc.nitems = 0;
 }
@@ -180,6 +182,8 @@ mj_mail_content(const MjMail *mail, TimestampTz date, bool redirect,
 	message->unsubscribe = utf8_body(mail->unsubscribe);
 	message->message_id = mail->message_id;
 	message->date = (int64) timestamptz_to_time_t(date);
+	content->suppressed = mail->suppressed;
+	content->nsuppressed = mail->nsuppressed;
 	if (!mail->headers_isnull && !take_headers(mail->headers, message, problem))
 		return NULL;
 	if (mail->nattachments > 0)
@@ -327,49 +331,125 @@ mj_mail_message_id(int64 mail_id, const char *sender)
 					(unsigned long long) noise[1], (long long) mail_id, domain);
 }
 
-/* Add an address to the envelope unless it is there. */
-static void
-add_recipient(MjEnvelope *envelope, const char **recipients,
-			  const char *address)
+/* Is an address among some that are folded? */
+static bool
+is_suppressed(const char *address, const char *const *suppressed,
+			  int nsuppressed)
 {
+	char folded[MJ_MIME_MAX_ADDRESS + 1];
 	int i;
 
-	for (i = 0; i < envelope->nrecipients; i++)
-		if (strcmp(recipients[i], address) == 0)
-			return;
-	recipients[envelope->nrecipients++] = pstrdup(address);
+	if (nsuppressed == 0)
+		return false;
+	mj_address_fold(address, folded, sizeof(folded));
+	for (i = 0; i < nsuppressed; i++)
+		if (strcmp(suppressed[i], folded) == 0)
+			return true;
+	return false;
 }
 
-/* The envelope: addresses of to, cc and bcc, each once. */
-static bool
-fill_envelope(const MjMessage *message, MjEnvelope *envelope,
-			  MjProblem *problem)
+/* Add an address to a list of n unless it is there; returns the new n. */
+static int
+add_recipient(const char **recipients, int n, const char *address)
 {
-	const MjAddressList *lists[] = { &message->to, &message->cc,
-									 &message->bcc };
-	const char **recipients = palloc(MJ_MIME_MAX_RECIPIENTS * sizeof(char *));
-	MjMailbox *mailbox = palloc(sizeof(MjMailbox));
 	int i;
 
-	if (!mj_mime_parse_mailbox("from", message->from, mailbox, problem))
-		return false;
-	envelope->from = pstrdup(mailbox->address);
-	envelope->recipients = recipients;
+	for (i = 0; i < n; i++)
+		if (strcmp(recipients[i], address) == 0)
+			return n;
+	recipients[n] = pstrdup(address);
+	return n + 1;
+}
+
+/*
+ * The recipients of a message, each once and but for those that are
+ * suppressed, into recipients[MJ_MIME_MAX_RECIPIENTS]; returns how many, or -1
+ * with a problem.
+ */
+static int
+list_recipients(const MjMailContent *content, const char **recipients,
+				MjProblem *problem)
+{
+	const MjMessage *message = &content->message;
+	const MjAddressList *lists[] = { &message->to, &message->cc,
+									 &message->bcc };
+	MjMailbox *mailbox = palloc(sizeof(MjMailbox));
+	int n = 0;
+	int i;
+
 	for (i = 0; i < lengthof(lists); i++)
 	{
 		const char *cursor = lists[i]->nitems ? lists[i]->items[0] : "";
 		int got;
 
-		while (envelope->nrecipients < MJ_MIME_MAX_RECIPIENTS &&
+		while (n < MJ_MIME_MAX_RECIPIENTS &&
 			   (got = mj_mime_next_mailbox("to", &cursor, mailbox, problem)) !=
 				   0)
 		{
 			if (got < 0)
-				return false;
-			add_recipient(envelope, recipients, mailbox->address);
+				return -1;
+			if (!is_suppressed(mailbox->address, content->suppressed,
+							   content->nsuppressed))
+				n = add_recipient(recipients, n, mailbox->address);
 		}
 	}
-	return true;
+	return n;
+}
+
+/* How many recipients a message has at most: there is a comma between two. */
+static int
+most_recipients(const MjMessage *message)
+{
+	const MjAddressList *lists[] = { &message->to, &message->cc,
+									 &message->bcc };
+	int n = 0;
+	int i;
+
+	for (i = 0; i < lengthof(lists); i++)
+	{
+		const char *s = lists[i]->nitems ? lists[i]->items[0] : NULL;
+
+		for (; s != NULL; s = strchr(s + 1, ','))
+			n++;
+	}
+	return Min(n, MJ_MIME_MAX_RECIPIENTS);
+}
+
+/*
+ * The recipients of a mail in the order of its envelope, where it is not
+ * redirected; returns how many, 0 if they are not what they must be.  Needs a
+ * transaction.
+ */
+int
+mj_mail_recipients(const MjMail *mail, const char ***addresses)
+{
+	MjMailContent content = { 0 };
+	MjMessage *message = &content.message;
+	MjProblem problem;
+
+	set_list(&message->to, &content.to, mail->recipient);
+	set_list(&message->cc, &content.cc, mail->cc);
+	set_list(&message->bcc, &content.bcc, mail->bcc);
+	content.suppressed = mail->suppressed;
+	content.nsuppressed = mail->nsuppressed;
+	*addresses = palloc(Max(most_recipients(message), 1) * sizeof(char *));
+	return Max(0, list_recipients(&content, *addresses, &problem));
+}
+
+/* The envelope: addresses of to, cc and bcc, each once. */
+static bool
+fill_envelope(const MjMailContent *content, MjEnvelope *envelope,
+			  MjProblem *problem)
+{
+	const char **recipients = palloc(MJ_MIME_MAX_RECIPIENTS * sizeof(char *));
+	MjMailbox *mailbox = palloc(sizeof(MjMailbox));
+
+	if (!mj_mime_parse_mailbox("from", content->message.from, mailbox, problem))
+		return false;
+	envelope->from = pstrdup(mailbox->address);
+	envelope->recipients = recipients;
+	envelope->nrecipients = list_recipients(content, recipients, problem);
+	return envelope->nrecipients >= 0;
 }
 
 /*
@@ -385,7 +465,7 @@ mj_mail_draft(const MjMailContent *content, MjMailDraft *draft,
 	memset(draft, 0, sizeof(*draft));
 	initStringInfo(&draft->bytes);
 	if (!mj_mime_render(message, &draft->bytes, problem) ||
-		!fill_envelope(message, &draft->envelope, problem))
+		!fill_envelope(content, &draft->envelope, problem))
 		return false;
 	mj_mail_signer_sign(&draft->bytes, draft->envelope.from, message->date);
 	draft->envelope.content = draft->bytes.data;

@@ -22,6 +22,8 @@ typedef struct MjMailContent
 	const char *to;
 	const char *cc;
 	const char *bcc;
+	const char *const *suppressed; /* as in MjMail; none if redirected */
+	int nsuppressed;
 } MjMailContent;
 
 /* A mail that is ready to be sent; freed with its memory context. */
@@ -35,6 +37,7 @@ extern MjMailContent *mj_mail_content(const MjMail *mail, TimestampTz date,
 									  bool redirect, MjProblem *problem);
 extern bool mj_mail_check(const MjMail *mail, TimestampTz date,
 						  MjProblem *problem);
+extern int mj_mail_recipients(const MjMail *mail, const char ***addresses);
 extern char *mj_mail_message_id(int64 mail_id, const char *sender);
 extern bool mj_mail_check_defaults(MjProblem *problem);
 extern bool mj_mail_draft(const MjMailContent *content, MjMailDraft *draft,

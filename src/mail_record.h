@@ -30,9 +30,13 @@ typedef struct MjMailEnd
 	TimestampTz ended_at;
 } MjMailEnd;
 
+/* Why a mail is not sent that has nobody left to go to. */
+#define MJ_MAIL_SUPPRESSED "all recipients are suppressed"
+
+extern bool mj_mail_suppress(MjMail *mail);
+extern int mj_mail_screen(int64 worker_id, MjRun *runs, MjMail *mails, int n);
 extern void mj_mail_record(MjMailEnd *const *ends, int count,
 						   const MjMailTrouble *trouble);
 extern int mj_mail_reply_code(const MjSmtpResult *result);
-extern TimestampTz mj_mail_retry_time(void);
 
 #endif /* MJ_MAIL_RECORD_H */

@@ -23,6 +23,7 @@
 #include "mail_session.h"
 #include "mailfile.h"
 #include "secret_file.h"
+#include "smtp_verdict.h"
 #include "worker.h"
 
 #define PASSWORD_FILE "SMTP password file"
@@ -88,6 +89,7 @@ mj_trouble_from_result(const MjSmtpResult *result, MjMailTrouble *trouble)
 {
 	memset(trouble, 0, sizeof(*trouble));
 	trouble->sqlstate = mj_sqlstate_from_result(result);
+	trouble->throttled = mj_smtp_is_throttled(result);
 	strlcpy(trouble->problem.message, result->message,
 			sizeof(trouble->problem.message));
 	strlcpy(trouble->problem.detail, result->detail,
@@ -268,6 +270,22 @@ mj_session_describe_settings(void)
 					url.tls || mj_smtp_tls != MJ_TLS_OFF ? "TLS required" :
 														   "plain text",
 					*mj_smtp_user ? "user " : "no user", mj_smtp_user);
+}
+
+/* Where mail goes: host and port, or the directory; NULL: nowhere. */
+char *
+mj_session_host(void)
+{
+	MjSmtpUrl url;
+	MjProblem problem;
+
+	if (mj_smtp_url == NULL || *mj_smtp_url == '\0')
+		return NULL;
+	if (mj_session_to_directory())
+		return pstrdup(mj_smtp_url);
+	if (!mj_smtp_parse_url(mj_smtp_url, &url, &problem))
+		return NULL;
+	return psprintf("%s:%d", url.host, url.port);
 }
 
 /* ------------------------------------------------------------------------

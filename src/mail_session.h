@@ -34,6 +34,7 @@ typedef struct MjMailSession
 
 extern bool mj_session_check_settings(MjMailTrouble *trouble);
 extern char *mj_session_describe_settings(void);
+extern char *mj_session_host(void);
 extern bool mj_session_open(MjMailSession *session, MjMailTrouble *trouble);
 extern int mj_session_check(MjMailSession *session, MjMailStep *steps);
 extern void mj_session_send(MjMailSession *session, const MjMailDraft *draft,

@@ -73,6 +73,16 @@ static MjStatement load_bodies_statement = {
 	.types = { INT8OID },
 };
 
+static MjStatement update_sent_statement = {
+	.sql = "UPDATE jobs.mail m SET ended_as = 'sent', attempts = attempts + 1,"
+		   " ended_at = e.at, smtp_code = nullif(e.code, 0),"
+		   " smtp_reply = e.reply"
+		   " FROM unnest($1, $2, $3, $4) AS e (run_id, at, code, reply)"
+		   " WHERE m.run_id = e.run_id AND m.ended_as IS NULL",
+	.nparams = 4,
+	.types = { INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, TEXTARRAYOID },
+};
+
 static MjStatement load_attachments_statement = {
 	.sql = "SELECT a.filename, a.content_type, a.content_id, a.content"
 		   " FROM jobs.mail_attachment a WHERE a.mail_id = $1"
@@ -92,25 +102,6 @@ static MjStatement find_statement = {
 	.types = { INT8OID },
 };
 
-static MjStatement update_statement = {
-	.sql = "UPDATE jobs.mail SET ended_as = $2, attempts = attempts + $4,"
-		   " ended_at = CASE WHEN $2 IS NOT NULL THEN $3 END,"
-		   " smtp_code = $5, smtp_reply = $6"
-		   " WHERE run_id = $1 AND ended_as IS NULL",
-	.nparams = 6,
-	.types = { INT8OID, TEXTOID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID },
-};
-
-static MjStatement update_sent_statement = {
-	.sql = "UPDATE jobs.mail m SET ended_as = 'sent', attempts = attempts + 1,"
-		   " ended_at = e.at, smtp_code = nullif(e.code, 0),"
-		   " smtp_reply = e.reply"
-		   " FROM unnest($1, $2, $3, $4) AS e (run_id, at, code, reply)"
-		   " WHERE m.run_id = e.run_id AND m.ended_as IS NULL",
-	.nparams = 4,
-	.types = { INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, TEXTARRAYOID },
-};
-
 static MjStatement end_statement = {
 	.sql = "UPDATE jobs.mail SET ended_as = $2, ended_at = $3,"
 		   " smtp_code = coalesce($4, smtp_code),"
@@ -121,9 +112,8 @@ static MjStatement end_statement = {
 };
 
 /*
- * Ready; running; to be promoted; put back without having been offered, which
- * no history tells of.  Each is limited by itself, so that a long queue is not
- * read whole.
+ * Ready; running; to be promoted.  Each is limited by itself, so that a long
+ * queue is not read whole.
  */
 static MjStatement due_statement = {
 	.sql =
@@ -136,16 +126,10 @@ static MjStatement due_statement = {
 		" UNION ALL "
 		"(SELECT run_id, failures, priority FROM jobs.queue"
 		" WHERE lane = 0 AND state = 'waiting' AND run_at <= $1"
-		" ORDER BY run_at LIMIT $2)"
-		" UNION ALL "
-		"(SELECT run_id, failures, priority FROM jobs.queue q"
-		" WHERE lane = 0 AND state = 'waiting' AND run_at > $1 AND run_at <= $3"
-		" AND attempt > 0 AND NOT EXISTS (SELECT FROM jobs.run_log l"
-		" WHERE l.run_id = q.run_id AND l.attempt = q.attempt)"
 		" ORDER BY run_at LIMIT $2)) AS due"
 		" ORDER BY priority, run_id LIMIT $2",
-	.nparams = 3,
-	.types = { TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID },
+	.nparams = 2,
+	.types = { TIMESTAMPTZOID, INT4OID },
 };
 
 static MjStatement hasten_statement = {
@@ -157,20 +141,14 @@ static MjStatement hasten_statement = {
 	.types = { INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID },
 };
 
-/* A mail that waits for later, with as many failures as before, was put back. */
 static MjStatement progress_statement = {
-	.sql =
-		"SELECT count(*) FILTER (WHERE m.ended_as = 'sent'),"
-		" count(*) FILTER (WHERE q.state = 'ready'"
-		" OR q.state = 'waiting' AND q.run_at <= $3),"
-		" count(*) FILTER (WHERE q.state = 'running'),"
-		" count(*) FILTER (WHERE q.state = 'waiting' AND q.run_at > $3"
-		" AND q.failures = due.failures),"
-		" min(m.smtp_reply) FILTER (WHERE q.state = 'waiting' AND q.run_at > $3"
-		" AND q.failures = due.failures)"
-		" FROM unnest($1, $2) AS due (run_id, failures)"
-		" LEFT JOIN jobs.mail m ON m.run_id = due.run_id"
-		" LEFT JOIN jobs.queue q ON q.run_id = due.run_id",
+	.sql = "SELECT count(*) FILTER (WHERE m.ended_as = 'sent'),"
+		   " count(*) FILTER (WHERE q.state = 'ready'"
+		   " OR q.state = 'waiting' AND q.run_at <= $3),"
+		   " count(*) FILTER (WHERE q.state = 'running')"
+		   " FROM unnest($1, $2) AS due (run_id, failures)"
+		   " LEFT JOIN jobs.mail m ON m.run_id = due.run_id"
+		   " LEFT JOIN jobs.queue q ON q.run_id = due.run_id",
 	.nparams = 3,
 	.types = { INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID },
 };
@@ -420,30 +398,9 @@ mj_mail_find(int64 mail_id, MjMail *mail, TimestampTz *due_at)
 		(!mail->bodies_missing || mj_mail_load_bodies(mail));
 }
 
-/* Write how an attempt ended.  A mail that has ended stays as it is. */
+/* Note that mails were sent, many at once.  What has ended stays as it is. */
 void
-mj_mail_update(const MjMailState *state)
-{
-	MjScope scope;
-	MjParams params = { 0 };
-
-	mj_store_enter(&scope);
-	mj_param_int64(&params, state->run_id);
-	mj_param_text(&params, state->ended_as);
-	mj_param_time(&params, state->at);
-	mj_param_int32(&params, state->counted ? 1 : 0);
-	param_code(&params, state->smtp_code);
-	mj_param_text(&params, state->smtp_reply);
-	mj_store_run(&update_statement, &params);
-	mj_store_leave(&scope);
-}
-
-/*
- * As mj_mail_update(), of mails that were sent, many at once: only run_id, at,
- * smtp_code and smtp_reply, which is not NULL, are looked at.
- */
-void
-mj_mail_update_sent(const MjMailState *states, int count)
+mj_mail_update_sent(const MjMailSent *sent, int count)
 {
 	MjScope scope;
 	MjParams params = { 0 };
@@ -456,10 +413,10 @@ mj_mail_update_sent(const MjMailState *states, int count)
 		columns[i] = palloc(count * sizeof(Datum));
 	for (i = 0; i < count; i++)
 	{
-		columns[0][i] = Int64GetDatum(states[i].run_id);
-		columns[1][i] = TimestampTzGetDatum(states[i].at);
-		columns[2][i] = Int32GetDatum(states[i].smtp_code);
-		columns[3][i] = CStringGetTextDatum(states[i].smtp_reply);
+		columns[0][i] = Int64GetDatum(sent[i].run_id);
+		columns[1][i] = TimestampTzGetDatum(sent[i].at);
+		columns[2][i] = Int32GetDatum(sent[i].smtp_code);
+		columns[3][i] = CStringGetTextDatum(sent[i].smtp_reply);
 	}
 	mj_store_enter(&scope);
 	mj_param_array(&params, columns[0], count, INT8OID);
@@ -493,13 +450,11 @@ mj_mail_end(int64 run_id, const char *ended_as, int smtp_code,
 }
 
 /*
- * The mails that are due: ready, being sent by somebody, or put back until
- * `deferred` because they could not even be offered; at most max_mails, into
- * due[max_mails].  Returns how many.
+ * The mails that are due: ready, or being sent by somebody; at most max_mails,
+ * into due[max_mails].  Returns how many.
  */
 int
-mj_mail_due(TimestampTz now, TimestampTz deferred, int max_mails,
-			MjDueMail *due)
+mj_mail_due(TimestampTz now, int max_mails, MjDueMail *due)
 {
 	MjScope scope;
 	MjParams params = { 0 };
@@ -509,7 +464,6 @@ mj_mail_due(TimestampTz now, TimestampTz deferred, int max_mails,
 	mj_store_enter(&scope);
 	mj_param_time(&params, now);
 	mj_param_int32(&params, max_mails);
-	mj_param_time(&params, deferred);
 	rows = mj_store_run(&due_statement, &params);
 	for (i = 0; i < rows; i++)
 	{
@@ -569,8 +523,6 @@ mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
 	progress->sent = mj_row_int64(0, 1);
 	progress->claimable = mj_row_int64(0, 2);
 	progress->in_flight = mj_row_int64(0, 3);
-	progress->unreachable = mj_row_int64(0, 4);
-	progress->reply = mj_row_text(&scope, 0, 5);
 	mj_store_leave(&scope);
 }
 

@@ -55,18 +55,19 @@ typedef struct MjMail
 	int nattachments;
 	const MjMailAttachment *attachments;
 	bool bodies_missing; /* these and the bodies: too long for the batch */
+	/* recipients that are left out, folded; see address.h */
+	const char *const *suppressed;
+	int nsuppressed;
 } MjMail;
 
-/* How an attempt, or the whole mail, ended. */
-typedef struct MjMailState
+/* A mail that was sent. */
+typedef struct MjMailSent
 {
 	int64 run_id;
-	const char *ended_as;	/* NULL: the run goes on */
-	bool counted;			/* the attempt counts in jobs.mail.attempts */
-	int smtp_code;			/* 0: none */
-	const char *smtp_reply; /* may be NULL */
 	TimestampTz at;
-} MjMailState;
+	int smtp_code; /* 0: none */
+	const char *smtp_reply;
+} MjMailSent;
 
 /* A mail that deliver_mail() has to see through. */
 typedef struct MjDueMail
@@ -79,10 +80,8 @@ typedef struct MjDueMail
 typedef struct MjMailProgress
 {
 	int64 sent;
-	int64 claimable;   /* ready, for anybody */
-	int64 in_flight;   /* running elsewhere */
-	int64 unreachable; /* put back, with no attempt counted */
-	char *reply;	   /* smtp_reply of one of those, or NULL */
+	int64 claimable; /* ready, for anybody */
+	int64 in_flight; /* running elsewhere */
 } MjMailProgress;
 
 extern int64 mj_mail_next_id(void);
@@ -92,12 +91,10 @@ extern bool mj_mail_insert(const MjMail *mail);
 extern int mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails);
 extern bool mj_mail_load_bodies(MjMail *mail);
 extern bool mj_mail_find(int64 mail_id, MjMail *mail, TimestampTz *due_at);
-extern void mj_mail_update(const MjMailState *state);
-extern void mj_mail_update_sent(const MjMailState *states, int count);
+extern void mj_mail_update_sent(const MjMailSent *sent, int count);
 extern void mj_mail_end(int64 run_id, const char *ended_as, int smtp_code,
 						const char *smtp_reply);
-extern int mj_mail_due(TimestampTz now, TimestampTz deferred, int max_mails,
-					   MjDueMail *due);
+extern int mj_mail_due(TimestampTz now, int max_mails, MjDueMail *due);
 extern void mj_mail_hasten(const MjDueMail *due, int ndue, TimestampTz now);
 extern void mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
 							 MjMailProgress *progress);

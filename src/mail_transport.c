@@ -84,6 +84,7 @@ struct MjTransport
 	bool to_directory;
 	char directory[MAXPGPATH];
 	int max_connections;
+	int allowed_connections; /* at most that are opened now */
 	Connection *connections;
 	dlist_head waiting;
 	int nwaiting;
@@ -520,10 +521,11 @@ open_wanted(MjTransport *transport)
 	if (transport->stopping || transport->limited_us != 0 ||
 		now < transport->reopen_us)
 		return;
-	while (transport->trouble.sqlstate == 0 && opening < transport->nwaiting &&
-		   n < transport->max_connections &&
-		   (n < wanted || is_impatient(transport, now)) &&
-		   open_connection(transport))
+	while (
+		transport->trouble.sqlstate == 0 && opening < transport->nwaiting &&
+		n < Min(transport->max_connections, transport->allowed_connections) &&
+		(n < wanted || is_impatient(transport, now)) &&
+		open_connection(transport))
 	{
 		n++;
 		opening++;
@@ -776,6 +778,7 @@ mj_transport_begin(MjTransport *transport, MjPrepare prepare, void *arg)
 	transport->prepare = prepare;
 	transport->arg = arg;
 	transport->stopping = false;
+	transport->allowed_connections = mj_smtp_max_connections;
 	memset(&transport->trouble, 0, sizeof(MjMailTrouble));
 	if (transport->settings == NULL ||
 		strcmp(settings, transport->settings) != 0)
@@ -785,6 +788,13 @@ mj_transport_begin(MjTransport *transport, MjPrepare prepare, void *arg)
 		transport->to_directory)
 		(void) mj_session_open_directory(transport->directory,
 										 &transport->trouble);
+}
+
+/* Open no more than so many connections; those that are there stay. */
+void
+mj_transport_allow(MjTransport *transport, int connections)
+{
+	transport->allowed_connections = connections;
 }
 
 /* Write the next mail into the directory. */

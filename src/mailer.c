@@ -36,6 +36,8 @@
 #include "fault.h"
 #include "guc.h"
 #include "mail_content.h"
+#include "mail_end_store.h"
+#include "mail_flow.h"
 #include "mail_record.h"
 #include "mail_session.h"
 #include "mail_signer.h"
@@ -44,6 +46,7 @@
 #include "mailer.h"
 #include "queue_store.h"
 #include "shmem.h"
+#include "smtp_verdict.h"
 #include "worker.h"
 #include "xact.h"
 
@@ -93,7 +96,6 @@ typedef struct Mailing
 	bool alone;	   /* at hand is one that was in hand in a crash */
 	bool held_up;  /* somebody has locked the tables */
 	int claimed;
-	int accepted;
 	int losses;		  /* in a row */
 	bool interrupted; /* the rest was not offered for that */
 	int nended;		  /* not recorded */
@@ -106,9 +108,6 @@ static MjTransport *kept_transport = NULL;
 
 /* Mails that this process claimed and has not recorded. */
 static int outstanding = 0;
-
-/* The executor said that mail is not being delivered. */
-static bool trouble_logged = false;
 
 /* ------------------------------------------------------------------------
  * Transactions
@@ -217,8 +216,11 @@ domain_of(const MjMail *mail)
 	return pnstrdup(at + 1, strcspn(at + 1, " \t\r\n>,;\""));
 }
 
-/* Read the mails of the runs that were claimed, and put them in. */
-static void
+/*
+ * Read the mails of the runs that were claimed, end those that are not to be
+ * sent, and put the others in.  Returns how many these are.
+ */
+static int
 load_items(Mailing *mailing, MailClaim *claim, MjRun *runs, int count)
 {
 	int64 *run_ids = palloc(count * sizeof(int64));
@@ -229,6 +231,7 @@ load_items(Mailing *mailing, MailClaim *claim, MjRun *runs, int count)
 	for (i = 0; i < count; i++)
 		run_ids[i] = runs[i].run_id;
 	mj_mail_load(run_ids, count, mails);
+	count = mj_mail_screen(mailing->worker_id, runs, mails, count);
 	for (i = 0; i < count; i++)
 	{
 		memset(&items[i], 0, sizeof(MailItem));
@@ -243,6 +246,7 @@ load_items(Mailing *mailing, MailClaim *claim, MjRun *runs, int count)
 	claim->left = count;
 	for (i = 0; i < count; i++)
 		mj_transport_put(mailing->transport, &items[i].parcel, false);
+	return count;
 }
 
 /* What is claimed next, and what came of it. */
@@ -251,28 +255,59 @@ typedef struct ClaimWork
 	Mailing *mailing;
 	MailClaim *claim;
 	int size;
-	MjRun *runs;
-	int count;
+	bool full; /* there were as many, there may be more */
+	int count; /* that are to be sent */
 } ClaimWork;
 
-/* Claim due mails.  In a transaction. */
+/* Claim due mails, at most so many.  False if there are none. */
+static bool
+claim_some(ClaimWork *work, int most, TimestampTz now)
+{
+	Mailing *mailing = work->mailing;
+	bool has_none =
+		mailing->nended == 0 && mj_transport_in_hand(mailing->transport) == 0;
+	MjRun *runs = palloc(most * sizeof(MjRun));
+	int count =
+		mj_queue_claim_mails(mailing->worker_id, now, most, has_none, runs);
+
+	work->full = count == most;
+	if (count == 0)
+		return false;
+	qsort(runs, count, sizeof(MjRun), compare_runs);
+	mailing->alone = runs[0].crashes > 0;
+	work->count = load_items(mailing, work->claim, runs, count);
+	return true;
+}
+
+/*
+ * Claim due mails, as far as the flow permits.  Those that end as they are
+ * claimed do not count.  In a transaction.
+ */
 static void
 claim_mails(void *arg)
 {
 	ClaimWork *work = arg;
-	Mailing *mailing = work->mailing;
-	bool has_none =
-		mailing->nended == 0 && mj_transport_in_hand(mailing->transport) == 0;
+	MjTransport *transport = work->mailing->transport;
+	TimestampTz now = mj_clock_now();
+	MjFlowPermit permit;
 
-	work->runs = palloc(work->size * sizeof(MjRun));
-	work->count = mj_queue_claim_mails(mailing->worker_id, mj_clock_now(),
-									   work->size, has_none, work->runs);
+	work->count = 0;
+	work->full = false;
+	(void) mj_mail_expire(now);
+	mj_flow_ask(work->size, mj_smtp_max_connections, work->mailing->in_spi, now,
+				&permit);
+	mj_transport_allow(transport, permit.connections);
+	while (permit.mails > 0 && claim_some(work, permit.mails, now) &&
+		   work->count == 0)
+		;
 	if (work->count == 0)
 		return;
-	qsort(work->runs, work->count, sizeof(MjRun), compare_runs);
-	mailing->alone = work->runs[0].crashes > 0;
-	load_items(mailing, work->claim, work->runs, work->count);
-	check_defaults(mj_transport_trouble(mailing->transport));
+	if (permit.is_trial)
+	{
+		mj_flow_begin_trial(now);
+		work->full = false;
+	}
+	check_defaults(mj_transport_trouble(transport));
 }
 
 /* The transaction of a claim; false when somebody holds the executor up. */
@@ -306,7 +341,7 @@ claim_more(Mailing *mailing, int size)
 	work.claim->context = context;
 	mailing->held_up = !try_claim(mailing, &work);
 	MemoryContextSwitchTo(old);
-	mailing->more = !mailing->held_up && work.count == size;
+	mailing->more = !mailing->held_up && work.full;
 	if (mailing->held_up || work.count == 0)
 	{
 		MemoryContextDelete(context);
@@ -489,26 +524,12 @@ prepare_parcel(void *arg, MjParcel *parcel)
 	return false;
 }
 
-/*
- * Did the server refuse whoever sends, not the mail?  530, 534 and 538 ask for
- * a login or for TLS (RFC 4954, RFC 3207).
- */
-static bool
-sender_is_refused(const MjSmtpResult *result)
-{
-	int code = mj_mail_reply_code(result);
-
-	return code == 530 || code == 534 || code == 538;
-}
-
 /* Note what became of a mail that was offered, for the next ones. */
 static void
 note_result(Mailing *mailing, const MjSmtpResult *result)
 {
 	MjMailTrouble *trouble = mj_transport_trouble(mailing->transport);
 
-	if (result->outcome == MJ_SMTP_ACCEPTED)
-		mailing->accepted++;
 	if (result->outcome != MJ_SMTP_LOST && result->outcome != MJ_SMTP_UNCERTAIN)
 		mailing->losses = 0;
 	else if (++mailing->losses >= MAX_LOSSES && trouble->sqlstate == 0)
@@ -526,7 +547,8 @@ take_item(Mailing *mailing, MailItem *item)
 {
 	MjParcel *parcel = &item->parcel;
 
-	if (parcel->offered && sender_is_refused(&parcel->result))
+	if (parcel->offered &&
+		mj_smtp_verdict(&parcel->result) == MJ_VERDICT_HOPELESS)
 	{
 		mj_trouble_from_result(&parcel->result,
 							   mj_transport_trouble(mailing->transport));
@@ -657,26 +679,6 @@ do_mailing(Mailing *mailing, MjTransport *transport)
 	MemoryContextSwitchTo(old);
 }
 
-/* Say once that mail is not being delivered, and once that it is again. */
-static void
-log_trouble(const Mailing *mailing)
-{
-	const MjMailTrouble *trouble = mj_transport_trouble(mailing->transport);
-	const MjProblem *problem = &trouble->problem;
-
-	if (trouble->sqlstate != 0 && !trouble_logged)
-		ereport(LOG,
-				(errcode(trouble->sqlstate),
-				 errmsg("mail is not being delivered: %s", problem->message),
-				 problem->detail[0] ? errdetail("%s", problem->detail) : 0,
-				 problem->hint[0] ? errhint("%s", problem->hint) : 0));
-	else if (mailing->accepted > 0 && trouble_logged)
-		ereport(LOG, (errmsg("mail is being delivered again")));
-	else
-		return;
-	trouble_logged = trouble->sqlstate != 0;
-}
-
 /* Begin with what an earlier call could not end. */
 static void
 recover_leftovers(const Mailing *mailing)
@@ -723,7 +725,6 @@ mj_mailer_run(int64 worker_id)
 	if (outstanding > 0)
 		recover_leftovers(mailing);
 	do_mailing(mailing, have_kept_transport());
-	log_trouble(mailing);
 	claimed = mailing->claimed == 0 && mailing->held_up ? -1 : mailing->claimed;
 	MemoryContextDelete(mailing->context);
 	return claimed;
@@ -840,8 +841,8 @@ deliver_claimable(Delivery *delivery)
 }
 
 /*
- * Find what is due.  Mail that had to be put back because none could be sent
- * is tried now: whoever calls may have repaired it, and must hear if not.
+ * Find what is due.  Mail that waits because none could be sent is tried now:
+ * whoever calls may have repaired it, and must hear if not.
  */
 static void
 find_due(Delivery *delivery)
@@ -850,8 +851,7 @@ find_due(Delivery *delivery)
 
 	begin_work(true);
 	mj_mailer_put_back_leftovers(delivery->worker_id);
-	delivery->ndue =
-		mj_mail_due(now, mj_mail_retry_time(), delivery->left, delivery->due);
+	delivery->ndue = mj_mail_due(now, delivery->left, delivery->due);
 	mj_mail_hasten(delivery->due, delivery->ndue, now);
 	commit_work(true);
 }
@@ -969,16 +969,5 @@ mj_mailer_deliver(int64 worker_id, int max_mails)
 	if (delivery.ndue == 0)
 		return 0;
 	send_and_see(&delivery);
-	if (delivery.progress.unreachable > 0)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_CONNECTION_FAILURE),
-			 errmsg("%lld mails could not be sent",
-					(long long) delivery.progress.unreachable),
-			 delivery.progress.reply ?
-				 errdetail("%s", delivery.progress.reply) :
-				 0,
-			 errhint(
-				 "jobs.check_mail() shows which step fails; mail stays queued until then.")));
 	return delivery.progress.sent;
 }

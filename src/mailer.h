@@ -22,7 +22,8 @@
 /* Why no mail could be sent at all: settings, connection, TLS, AUTH. */
 typedef struct MjMailTrouble
 {
-	int sqlstate; /* 0: there is none */
+	int sqlstate;	/* 0: there is none */
+	bool throttled; /* the server only wants less of us */
 	MjProblem problem;
 } MjMailTrouble;
 

@@ -28,13 +28,14 @@ static MjStatement next_run_id_statement = {
 
 static MjStatement insert_statement = {
 	"INSERT INTO jobs.queue (run_id, job_id, lane, state, priority, run_at,"
-	" due_at, trigger, missed, args, gated, concurrency_key)"
-	" SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12"
+	" due_at, trigger, missed, args, gated, concurrency_key, expires_at)"
+	" SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"
 	" WHERE NOT EXISTS (SELECT FROM jobs.run_log WHERE run_id = $1)"
 	" ON CONFLICT (run_id) DO NOTHING",
-	12,
+	13,
 	{ INT8OID, INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
-	  TIMESTAMPTZOID, TEXTOID, INT4OID, JSONBOID, BOOLOID, TEXTOID }
+	  TIMESTAMPTZOID, TEXTOID, INT4OID, JSONBOID, BOOLOID, TEXTOID,
+	  TIMESTAMPTZOID }
 };
 
 /* Their run ids are in the order of the arrays.  An empty key is none. */
@@ -269,7 +270,8 @@ static MjStatement running_statement = {
 
 /*
  * The lanes that have ready runs for executors, by a loose index scan, and how many each has,
- * counted only as far as an executor for each could matter.
+ * counted only as far as an executor for each could matter.  That of mails is
+ * none while no mail may be sent.
  */
 static MjStatement lanes_statement = {
 	"WITH RECURSIVE l (lane) AS ("
@@ -280,8 +282,10 @@ static MjStatement lanes_statement = {
 	"  FROM l WHERE l.lane IS NOT NULL)"
 	" SELECT l.lane, (SELECT pg_catalog.count(*) FROM (SELECT FROM jobs.queue q"
 	"  WHERE q.state = 'ready' AND q.lane = l.lane LIMIT 64) r)"
-	" FROM l WHERE l.lane IS NOT NULL",
-	0
+	" FROM l WHERE l.lane IS NOT NULL AND (l.lane <> 0 OR NOT EXISTS ("
+	"  SELECT FROM jobs.mail_transport_state WHERE next_try_at > $1))",
+	1,
+	{ TIMESTAMPTZOID }
 };
 
 static MjStatement next_waiting_statement = {
@@ -375,6 +379,7 @@ mj_queue_insert(const MjRun *run)
 	mj_param_datum(&params, run->args, run->args_isnull);
 	mj_param_bool(&params, run->gated);
 	mj_param_text(&params, run->concurrency_key);
+	mj_param_time(&params, run->expires_at);
 	mj_xact_ready(run->priority, run->run_id);
 	return run_for_count(&insert_statement, &params) == 1;
 }
@@ -756,16 +761,18 @@ mj_queue_running(int64 worker_id, MjRun **runs)
 	return n;
 }
 
-/* The lanes that have ready runs for executors. */
+/* The lanes that have ready runs for executors now. */
 int
-mj_queue_lanes(MjLaneDemand **lanes)
+mj_queue_lanes(TimestampTz now, MjLaneDemand **lanes)
 {
 	MjScope scope;
+	MjParams params = { 0 };
 	uint64 n;
 	uint64 i;
 
 	mj_store_enter(&scope);
-	n = mj_store_run(&lanes_statement, NULL);
+	mj_param_time(&params, now);
+	n = mj_store_run(&lanes_statement, &params);
 	*lanes = MemoryContextAlloc(scope.caller, Max(n, 1) * sizeof(MjLaneDemand));
 	for (i = 0; i < n; i++)
 	{

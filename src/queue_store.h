@@ -65,6 +65,7 @@ typedef struct MjRun
 	int64 worker_id; /* while running */
 	int32 pid;
 	TimestampTz started_at;
+	TimestampTz expires_at; /* for mj_queue_insert(), not read; 0: never */
 	/* of a leased run, as lease_store.h reads it; else none */
 	const pg_uuid_t *token; /* NULL: no lease */
 	const char *worker;		/* may be NULL */
@@ -114,7 +115,7 @@ extern int mj_queue_read_runs(MjScope *scope, uint64 n, MjRun **runs);
 /* the scheduler */
 extern int mj_queue_take_overlapping(TimestampTz now, MjRun **runs);
 extern int mj_queue_promote(TimestampTz now);
-extern int mj_queue_lanes(MjLaneDemand **lanes);
+extern int mj_queue_lanes(TimestampTz now, MjLaneDemand **lanes);
 extern TimestampTz mj_queue_next_waiting(void);
 
 #endif /* MJ_QUEUE_STORE_H */

@@ -177,6 +177,37 @@ mj_runlog_refused(const MjRun *run, const MjRunOwner *owner,
 	mj_runlog_report(run, owner, &outcome);
 }
 
+/*
+ * Who had a mail in hand died, or left it: nobody knows whether it was sent.
+ * Is it to be held, until somebody says what becomes of it?
+ */
+static bool
+is_to_be_held(const MjRun *run)
+{
+	return run->lane == MJ_LANE_MAIL &&
+		mj_mail_on_uncertain == MJ_UNCERTAIN_HOLD;
+}
+
+/* Hold such a mail. */
+static void
+hold_mail(const MjRun *run)
+{
+	MjRunOwner owner;
+	MjOutcome outcome = { 0 };
+
+	find_owner(run, &owner);
+	outcome.status = "uncertain";
+	outcome.rows_isnull = true;
+	outcome.sqlstate = "57P02";
+	outcome.error = "the process that had the mail in hand ended";
+	outcome.error_detail =
+		"It may have been sent; jobs.resend() sends it again.";
+	outcome.finished_at = mj_clock_now();
+	finish(run, &owner, &outcome);
+	mj_mail_end(run->run_id, "uncertain", 0, outcome.error);
+	mj_runlog_report(run, &owner, &outcome);
+}
+
 /* Attempts of a run that ended neither as a failure nor as a crash. */
 static int
 interruptions(const MjRun *run)
@@ -195,6 +226,11 @@ mj_runlog_interrupted(const MjRun *run, const char *why)
 	MjRunOwner owner;
 	MjOutcome outcome = { 0 };
 
+	if (is_to_be_held(run))
+	{
+		hold_mail(run);
+		return;
+	}
 	if (interruptions(run) > MJ_MAX_INTERRUPTIONS)
 	{
 		mj_runlog_crashed(run);
@@ -252,6 +288,11 @@ mj_runlog_crashed(const MjRun *run)
 	MjRun next = *run;
 	MjOutcome outcome = { 0 };
 
+	if (is_to_be_held(run))
+	{
+		hold_mail(run);
+		return;
+	}
 	if (!can_pause(run, next.crashes + 1))
 		return; /* its job is locked; the next sweep */
 	find_owner(run, &owner);

@@ -514,6 +514,39 @@ mj_database_enter(Oid oid)
 	return entry;
 }
 
+/*
+ * Mail of a database that waits because none could be sent is to be tried: the
+ * scheduler's next tick sees to that, now.
+ */
+void
+mj_database_resume_mail(Oid oid)
+{
+	MjDatabase *entry;
+
+	mj_lock();
+	entry = mj_database_find(oid);
+	if (entry != NULL)
+		entry->resume_mail = true;
+	mj_unlock();
+	mj_wake_database(oid, 0);
+}
+
+/* Was that asked for?  For the scheduler, which does it: not again. */
+bool
+mj_database_take_resume(Oid oid)
+{
+	MjDatabase *entry;
+	bool asked;
+
+	mj_lock();
+	entry = mj_database_find(oid);
+	asked = entry != NULL && entry->resume_mail;
+	if (asked)
+		entry->resume_mail = false;
+	mj_unlock();
+	return asked;
+}
+
 /* Free a database's entry and its lanes.  Lock held. */
 void
 mj_database_forget(Oid oid)

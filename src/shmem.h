@@ -122,6 +122,7 @@ typedef struct MjDatabase
 	bool copy_reported;		/* that it is a copy was logged */
 	int held_up;			/* MjHeldUp bits: was logged, and is not over */
 	uint32 reloads;			/* calls of jobs.reload() */
+	bool resume_mail;		/* mail that may not be sent is to be tried */
 	bool held;				/* runs wait for others to end */
 	bool batches;			/* batches wait for their runs to end */
 	bool drained;			/* no run is started, see jobs.drain() */
@@ -229,6 +230,8 @@ extern MjDatabase *mj_database_find(Oid oid);
 extern bool mj_database_is_closed(Oid oid);
 extern MjDatabase *mj_database_enter(Oid oid);
 extern void mj_database_forget(Oid oid);
+extern void mj_database_resume_mail(Oid oid);
+extern bool mj_database_take_resume(Oid oid);
 
 /* mail of this database; each takes the lock */
 extern int64 mj_mail_take_token(double rate, int64 now_us);

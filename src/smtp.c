@@ -25,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base64.h"
+
 #include "smtp.h"
 
 #define QUIT_TIMEOUT 1000  /* ms at most for a polite end */
@@ -476,8 +478,29 @@ mask(char *text, const char *secret)
 }
 
 /*
+ * Overwrite a password as another mechanism would have encoded it: alone.
+ */
+static void
+mask_encoded(char *text, const char *password)
+{
+	char encoded[MAX_SECRET];
+	int length = (int) strlen(password);
+
+	if (pg_b64_enc_len(length) >= (int) sizeof(encoded))
+		return;
+	/* the type of bytes is not the same in all server versions */
+	length = pg_b64_encode((const void *) password, length, encoded,
+						   sizeof(encoded) - 1);
+	if (length < 0)
+		return;
+	encoded[length] = '\0';
+	mask(text, encoded);
+	explicit_bzero(encoded, sizeof(encoded));
+}
+
+/*
  * The user's password must not come back in an error, even if the server says
- * it, as it was or as AUTH encoded it.
+ * it, as it was or as AUTH encodes it.
  */
 static void
 mask_secrets(const MjSmtp *smtp, char *text)
@@ -491,6 +514,7 @@ mask_secrets(const MjSmtp *smtp, char *text)
 						  strlen(smtp->password));
 		mask(text, shown);
 		explicit_bzero(shown, sizeof(shown));
+		mask_encoded(text, smtp->password);
 	}
 	for (int i = 0; i < smtp->watch.nsecrets; i++)
 		mask(text, smtp->watch.secrets[i]);

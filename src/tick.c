@@ -32,6 +32,7 @@
 #include "job_store.h"
 #include "lapse.h"
 #include "lease_store.h"
+#include "mail_end_store.h"
 #include "mail_store.h"
 #include "retention_store.h"
 #include "runlog.h"
@@ -39,6 +40,7 @@
 #include "store.h"
 #include "throttle_store.h"
 #include "tick.h"
+#include "flow_store.h"
 #include "worker.h"
 #include "xact.h"
 
@@ -365,7 +367,7 @@ static void
 find_lanes(TimestampTz now, MjTick *tick)
 {
 	MjRoleProblem problem;
-	int n = mj_queue_lanes(&tick->lanes);
+	int n = mj_queue_lanes(now, &tick->lanes);
 	int i;
 
 	tick->nlanes = 0;
@@ -410,6 +412,15 @@ add_upcoming_lanes(MjTick *tick, TimestampTz now)
 	}
 }
 
+/* When a run or a mail expires, or mail that waits for the server is tried. */
+static TimestampTz
+next_end(TimestampTz now)
+{
+	TimestampTz expiry = Min(mj_expiry_next(), mj_mail_next_expiry());
+
+	return Min(expiry, mj_flow_next_try(now));
+}
+
 /*
  * When the tables are to be looked at next, if nothing is committed before.
  * There is more to do at once if one tick could not take all.
@@ -417,7 +428,7 @@ add_upcoming_lanes(MjTick *tick, TimestampTz now)
 static TimestampTz
 next_due(TimestampTz now, bool more)
 {
-	TimestampTz waiting = Min(mj_queue_next_waiting(), mj_expiry_next());
+	TimestampTz waiting = Min(mj_queue_next_waiting(), next_end(now));
 	TimestampTz due = mj_job_next_due(now);
 
 	if (more)
@@ -445,6 +456,9 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	more = mj_due_fire(now, MJ_DUE_LIMIT);
 	more |= mj_due_follow(now);
 	more |= mj_expiry_end(now) >= MJ_EXPIRY_LIMIT;
+	more |= mj_mail_expire(now) >= MJ_MAIL_EXPIRE_LIMIT;
+	if (mj_database_take_resume(MyDatabaseId))
+		(void) mj_flow_hasten(now);
 	skip_overlapping(now);
 	more |= mj_queue_promote(now) >= MJ_PROMOTE_LIMIT;
 	tick->held =

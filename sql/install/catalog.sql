@@ -231,7 +231,7 @@ COMMENT ON COLUMN jobs.queue.note IS 'its own words';
 COMMENT ON COLUMN jobs.queue.enqueued IS 'made by jobs.enqueue() and its like: no overlap makes it skipped';
 COMMENT ON COLUMN jobs.queue.dedupe_key IS 'one run of a job and key; gone when it starts, unless dedupe_to_end';
 COMMENT ON COLUMN jobs.queue.dedupe_to_end IS 'whether dedupe_key stays until the run has ended';
-COMMENT ON COLUMN jobs.queue.expires_at IS 'a run that has not started by then never does';
+COMMENT ON COLUMN jobs.queue.expires_at IS 'a run that has not started by then never does; a mail that was not sent by then is not sent';
 COMMENT ON COLUMN jobs.queue.throttle_key IS 'what it is throttled together with, if its job has a throttle';
 
 CREATE INDEX queue_ready_idx ON jobs.queue (lane, priority, run_id) WHERE state = 'ready';
@@ -251,6 +251,8 @@ CREATE INDEX queue_key_idx ON jobs.queue (concurrency_key)
 
 CREATE UNIQUE INDEX queue_dedupe_idx ON jobs.queue (job_id, dedupe_key) WHERE dedupe_key IS NOT NULL;
 CREATE INDEX queue_expires_at_idx ON jobs.queue (expires_at) WHERE expires_at IS NOT NULL AND attempt = 0;
+-- A mail expires until it is sent, however often it was tried.
+CREATE INDEX queue_mail_expires_at_idx ON jobs.queue (expires_at) WHERE expires_at IS NOT NULL AND lane = 0;
 
 CREATE TABLE jobs.throttle (
 	run_id			bigint NOT NULL,
@@ -301,7 +303,7 @@ COMMENT ON COLUMN jobs.run_log.role_oid IS 'oid of role then: a namesake made la
 COMMENT ON COLUMN jobs.run_log.notices IS 'last messages that the command raised below ERROR';
 COMMENT ON COLUMN jobs.run_log.missed IS 'missed instants that the run stands for';
 COMMENT ON COLUMN jobs.run_log.token IS 'of an attempt that was leased, so that who comes too late is told what became of it';
-COMMENT ON COLUMN jobs.run_log.worker IS 'what the worker called itself, of an attempt that was leased';
+COMMENT ON COLUMN jobs.run_log.worker IS 'what the worker called itself, of an attempt that was leased; of a mail: host and port of the server';
 COMMENT ON COLUMN jobs.run_log.job IS 'name of the job then, so that history survives it';
 
 CREATE INDEX run_log_job_id_finished_at_idx ON jobs.run_log (job_id, finished_at);
@@ -365,12 +367,45 @@ COMMENT ON COLUMN jobs.mail.role IS 'role that called jobs.send_mail()';
 COMMENT ON COLUMN jobs.mail.sender IS 'From; NULL: motionify_jobs.mail_from when it is sent';
 COMMENT ON COLUMN jobs.mail.source_key IS 'what the mail is about, given by the caller: one mail a role and key while the mail is kept';
 COMMENT ON COLUMN jobs.mail.ended_as IS 'NULL while the run is live';
-COMMENT ON COLUMN jobs.mail.attempts IS 'attempts that ended';
+COMMENT ON COLUMN jobs.mail.attempts IS 'attempts that ended, and count';
 COMMENT ON COLUMN jobs.mail.smtp_reply IS 'last reply of the server, or why there was none';
 COMMENT ON COLUMN jobs.mail.unsubscribe IS 'URLs for List-Unsubscribe, separated by blanks';
 COMMENT ON COLUMN jobs.mail.attachments IS 'how many rows jobs.mail_attachment has of it: a mail without any is read without that table';
 
 CREATE INDEX mail_ended_at_idx ON jobs.mail (ended_at) WHERE ended_at IS NOT NULL;
+
+CREATE TABLE jobs.mail_suppression (
+	address			text COLLATE "C" PRIMARY KEY,
+	reason			text NOT NULL,
+	since			timestamptz NOT NULL,
+	source			text NOT NULL CHECK (source IN ('server', 'role')),
+	role			name NOT NULL,
+	mail_id			bigint
+);
+COMMENT ON TABLE jobs.mail_suppression IS 'addresses that nothing is sent to';
+COMMENT ON COLUMN jobs.mail_suppression.address IS 'in lower case, as jobs.suppress() folds it';
+COMMENT ON COLUMN jobs.mail_suppression.reason IS 'in words; if the server refused it, its reply';
+COMMENT ON COLUMN jobs.mail_suppression.source IS 'server: it said that there is no such mailbox; role: by jobs.suppress()';
+COMMENT ON COLUMN jobs.mail_suppression.role IS 'who called jobs.suppress(), or whose mail the server refused';
+COMMENT ON COLUMN jobs.mail_suppression.mail_id IS 'the mail that the server refused';
+
+CREATE TABLE jobs.mail_transport_state (
+	only_row		boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+	state			text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'slowed', 'paused')),
+	since			timestamptz,
+	level			integer NOT NULL DEFAULT 0,
+	next_try_at		timestamptz,
+	sqlstate		text,
+	reason			text
+);
+INSERT INTO jobs.mail_transport_state DEFAULT VALUES;
+COMMENT ON TABLE jobs.mail_transport_state IS 'whether mail can be sent; written when that changes';
+COMMENT ON COLUMN jobs.mail_transport_state.state IS 'slowed: the server wants less; paused: no mail can be sent, because of the settings, the network, TLS or the login';
+COMMENT ON COLUMN jobs.mail_transport_state.since IS 'since when it is so; NULL: always was';
+COMMENT ON COLUMN jobs.mail_transport_state.level IS 'paused: tries so far; slowed: how much, each halves what is sent at once';
+COMMENT ON COLUMN jobs.mail_transport_state.next_try_at IS 'no mail is taken from the queue before';
+COMMENT ON COLUMN jobs.mail_transport_state.sqlstate IS 'SQLSTATE of what is in the way';
+COMMENT ON COLUMN jobs.mail_transport_state.reason IS 'what is in the way, in words';
 
 CREATE TABLE jobs.mail_attachment (
 	mail_id			bigint NOT NULL REFERENCES jobs.mail ON DELETE CASCADE,
@@ -409,3 +444,4 @@ SELECT pg_catalog.pg_extension_config_dump('jobs.job', '');
 SELECT pg_catalog.pg_extension_config_dump('jobs.job_job_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('jobs.job_after', '');
 SELECT pg_catalog.pg_extension_config_dump('jobs.mail_template', '');
+SELECT pg_catalog.pg_extension_config_dump('jobs.mail_suppression', '');

@@ -41,11 +41,12 @@ CREATE FUNCTION jobs.send_mail(
 	attachments	jobs.attachment[] DEFAULT NULL,
 	unsubscribe	text DEFAULT NULL,
 	template	text DEFAULT NULL,
-	data		jsonb DEFAULT NULL
+	data		jsonb DEFAULT NULL,
+	expires_at	timestamptz DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mj_api_send_mail';
-COMMENT ON FUNCTION jobs.send_mail(text, text, text, text, text, text, text, text, jsonb, timestamptz, integer, text, jobs.attachment[], text, text, jsonb) IS 'queues a mail, in the caller''s transaction; returns its mail_id, or that of the mail that has the source_key';
+COMMENT ON FUNCTION jobs.send_mail(text, text, text, text, text, text, text, text, jsonb, timestamptz, integer, text, jobs.attachment[], text, text, jsonb, timestamptz) IS 'queues a mail, in the caller''s transaction; returns its mail_id, or that of the mail that has the source_key';
 
 CREATE FUNCTION jobs.set_mail_template(
 	name		text,
@@ -102,6 +103,36 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mj_api_preview_mail';
 COMMENT ON FUNCTION jobs.preview_mail(bigint) IS 'the message of a mail, byte for byte as it is sent with the settings of now; for who sent it, and operators';
 
+CREATE FUNCTION jobs.resend(mail_id bigint) RETURNS boolean
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mj_api_resend';
+COMMENT ON FUNCTION jobs.resend(bigint) IS 'has a mail that has ended sent again, with the same Message-ID unless it was sent; one that waits to be tried again is tried now. False: it is being sent anyway';
+
+CREATE FUNCTION jobs.suppress(address text, reason text DEFAULT NULL) RETURNS boolean
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mj_api_suppress';
+COMMENT ON FUNCTION jobs.suppress(text, text) IS 'has nothing sent to an address any more. False: that was so already';
+
+CREATE FUNCTION jobs.unsuppress(address text) RETURNS boolean
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mj_api_unsuppress';
+COMMENT ON FUNCTION jobs.unsuppress(text) IS 'has mail sent to an address again. False: it was not suppressed';
+
+CREATE FUNCTION jobs.resume_mail() RETURNS boolean
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mj_api_resume_mail';
+COMMENT ON FUNCTION jobs.resume_mail() IS 'has mail tried at once that waits because none could be sent. False: nothing is in the way';
+
+CREATE FUNCTION jobs.mail_server_id(reply text) RETURNS text
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mj_api_mail_server_id';
+COMMENT ON FUNCTION jobs.mail_server_id(text) IS 'the id under which a server has a mail, out of its reply; NULL: it does not say';
+
+CREATE VIEW jobs.mail_transport WITH (security_barrier) AS
+SELECT t.state, t.since, t.reason, t.sqlstate, t.next_try_at, t.level
+FROM jobs.mail_transport_state AS t;
+COMMENT ON VIEW jobs.mail_transport IS 'whether mail can be sent: running, slowed or paused, since when, why, and when it is tried again';
+
 CREATE VIEW jobs.outbox WITH (security_barrier) AS
 SELECT m.mail_id,
 	   m.run_id,
@@ -111,16 +142,56 @@ SELECT m.mail_id,
 			WHEN q.state = 'running' THEN 'sending'
 			ELSE 'queued' END AS status,
 	   m.attempts,
-	   CASE WHEN q.state <> 'running' THEN q.run_at END AS next_attempt_at,
+	   CASE WHEN q.state = 'ready' THEN greatest(q.run_at, t.next_try_at)
+			WHEN q.state <> 'running' THEN q.run_at END AS next_attempt_at,
 	   m.smtp_code,
 	   m.smtp_reply,
 	   m.message_id,
 	   m.created_at,
-	   CASE WHEN m.ended_as = 'sent' THEN m.ended_at END AS sent_at
+	   CASE WHEN m.ended_as = 'sent' THEN m.ended_at END AS sent_at,
+	   jobs.mail_server_id(m.smtp_reply) AS server_id,
+	   q.expires_at,
+	   m.ended_at
 FROM jobs.mail AS m
 LEFT JOIN jobs.queue AS q ON q.run_id = m.run_id
+LEFT JOIN jobs.mail_transport_state AS t ON t.state <> 'running'
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(m.role, m.role_oid);
 COMMENT ON VIEW jobs.outbox IS 'one row a mail: queued, being sent, and ended; those of the reader''s roles, all for those who see everything';
 COMMENT ON COLUMN jobs.outbox.status IS 'queued, sending, sent, failed, uncertain, suppressed, cancelled or expired';
-COMMENT ON COLUMN jobs.outbox.attempts IS 'attempts in which the mail was offered to the server';
+COMMENT ON COLUMN jobs.outbox.attempts IS 'attempts in which the mail was offered to the server, and that count';
 COMMENT ON COLUMN jobs.outbox.smtp_reply IS 'last reply of the server, or why there was none';
+COMMENT ON COLUMN jobs.outbox.next_attempt_at IS 'not before this instant';
+COMMENT ON COLUMN jobs.outbox.server_id IS 'id that the server has given the mail, if its reply says so';
+COMMENT ON COLUMN jobs.outbox.expires_at IS 'of a mail that is queued: when it is too late to send it';
+COMMENT ON COLUMN jobs.outbox.ended_at IS 'when it was sent, or ended otherwise';
+
+CREATE VIEW jobs.mail_attempts WITH (security_barrier) AS
+SELECT m.mail_id,
+	   l.run_id,
+	   l.attempt,
+	   CASE l.status WHEN 'succeeded' THEN 'sent'
+			WHEN 'skipped' THEN 'suppressed' ELSE l.status::text END AS status,
+	   l.started_at,
+	   l.finished_at - l.started_at AS duration,
+	   l.worker AS host,
+	   (pg_catalog.substring(l.result, '^([2-5][0-9][0-9]) '))::integer AS smtp_code,
+	   pg_catalog.substring(l.result, '^[2-5][0-9][0-9] ([245]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9.])') AS enhanced_code,
+	   l.result AS smtp_reply,
+	   CASE WHEN l.status = 'succeeded' THEN jobs.mail_server_id(l.result) END AS server_id,
+	   l.sqlstate,
+	   l.error,
+	   l.error_detail,
+	   l.pid
+FROM jobs.run_log AS l
+JOIN jobs.mail AS m ON m.run_id = l.run_id
+WHERE l.job_id = 0
+	AND ((SELECT jobs.sees_all()) OR jobs.sees_role(m.role, m.role_oid));
+COMMENT ON VIEW jobs.mail_attempts IS 'one row an attempt to send a mail that has ended; those of the reader''s roles, all for those who see everything';
+COMMENT ON COLUMN jobs.mail_attempts.attempt IS 'counts every time that a mail was taken from the queue and offered, or ended; 0: it never was';
+COMMENT ON COLUMN jobs.mail_attempts.status IS 'sent, failed, uncertain, crashed, cancelled, suppressed or expired';
+COMMENT ON COLUMN jobs.mail_attempts.duration IS 'from the first command about the mail to the reply that decided';
+COMMENT ON COLUMN jobs.mail_attempts.host IS 'host and port of the server, or directory';
+COMMENT ON COLUMN jobs.mail_attempts.smtp_reply IS 'the reply that decided; NULL: there was none';
+COMMENT ON COLUMN jobs.mail_attempts.enhanced_code IS 'enhanced status code of the reply, RFC 3463';
+COMMENT ON COLUMN jobs.mail_attempts.server_id IS 'id that the server has given the mail, if its reply says so';
+COMMENT ON COLUMN jobs.mail_attempts.error IS 'what went wrong, also if the server did not say it';

@@ -369,13 +369,17 @@ sub _fault_dir { return $_[0]->data_dir . '/motionify_jobs_faults'; }
 #   auth => 'user:password'        AUTH required
 #   port => N                      a certain port, to come back on the same one
 #   dir  => '...'                  a certain directory
+#   scripted => 1                  one that fails as behave() tells
+#                                  (test/smtp_scripted.py), with another ->hole
 sub start_receiver
 {
     my (%opt) = @_;
     my $dir = $opt{dir} || PostgreSQL::Test::Utils::tempdir();
-    my @cmd = ('/usr/bin/python3', "$test_dir/smtp_receiver.py", '--dir', $dir);
+    my $program = $opt{scripted} ? 'smtp_scripted.py' : 'smtp_receiver.py';
+    my @cmd = ('/usr/bin/python3', "$test_dir/$program", '--dir', $dir);
 
-    push @cmd, '--tls', $opt{tls}, '--cert', @{ $opt{cert} } if $opt{tls};
+    push @cmd, '--tls', $opt{tls} if $opt{tls};
+    push @cmd, '--cert', @{ $opt{cert} } if $opt{cert};
     push @cmd, '--auth', $opt{auth} if $opt{auth};
     push @cmd, '--port', $opt{port} if $opt{port};
     unlink "$dir/port";
@@ -394,6 +398,7 @@ sub start_receiver
     wait_for(sub { -s "$dir/port" }, 'the SMTP receiver listens')
       or croak PostgreSQL::Test::Utils::slurp_file("$dir/log");
     $self->{port} = 0 + PostgreSQL::Test::Utils::slurp_file("$dir/port");
+    $self->{hole} = 0 + PostgreSQL::Test::Utils::slurp_file("$dir/hole") if $opt{scripted};
     return $self;
 }
 
@@ -512,6 +517,9 @@ sub url
 
 sub port { return $_[0]->{port}; }
 sub dir { return $_[0]->{dir}; }
+
+# Of a scripted one: a port at which connections are never made.
+sub hole { return $_[0]->{hole}; }
 
 # The mails accepted so far, oldest first, as hashes: mail_from, rcpt_tos, tls,
 # auth, file (the bytes, .eml), crlf_only, defects, headers, subject, message_id,

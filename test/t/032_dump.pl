@@ -30,6 +30,7 @@ SELECT jobs.set_mail_template('hello', 'Hello', 'Hello {{name}} {{> footer}}', '
 SELECT jobs.grant_usage('viewer', 'viewer');
 SELECT jobs.schedule('sleeps', NULL, 'SELECT pg_sleep(3600)');
 SELECT jobs.run_now('sleeps', wait => false);
+SELECT jobs.suppress('left@example.com', 'asked us to');
 SQL
 ok(poll_until($node, q{SELECT count(*) FROM jobs.history WHERE job = 'sleeps' AND status = 'running'}, '1'), 'a job is running');
 ok(poll_until($node, q{SELECT count(*) > 0 FROM jobs.history WHERE job = 'plain' AND status = 'succeeded'}), 'others have run');
@@ -45,6 +46,9 @@ sql('CREATE DATABASE restored');
 $node->command_ok([ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('restored'), '-f', $dump ], 'restore');
 
 is(sql_in('restored', $definitions), $were, 'the definitions are there, whole');
+is(sql_in('restored', 'SELECT address, reason FROM jobs.mail_suppression'), 'left@example.com|asked us to',
+    'so are addresses that nothing is sent to');
+is(sql_in('restored', 'SELECT state FROM jobs.mail_transport'), 'running', 'mail is not held there');
 is(sql_in('restored', 'SELECT count(*) FROM jobs.history') . sql_in('restored', 'SELECT count(*) FROM jobs.queued'),
     '00', 'runs and history are not');
 is(sql_in('restored', $rights), $had_rights, 'grants are kept');

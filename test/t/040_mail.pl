@@ -229,6 +229,7 @@ wait_status($bad, 'failed');
 wait_status($good, 'sent');
 is(outbox($bad, 'attempts, smtp_code, smtp_reply'), '1|550|550 5.1.1 no such user', 'a 5xx reply is final');
 $receiver->behave({});
+is($node->safe_psql('postgres', "SELECT jobs.unsuppress('a\@example.com')"), 't', 'an unknown mailbox is suppressed');
 
 $receiver->behave({ mail => '530 5.7.0 Authentication required' });
 $id = send_mail('not logged in');

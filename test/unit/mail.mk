@@ -19,13 +19,13 @@ MAIL_CFLAGS := -g -O1 -std=gnu99 -DFRONTEND -DUSE_ASSERT_CHECKING=1 \
 MAIL_LIBS := -L$(shell $(PG_CONFIG) --pkglibdir) -L$(shell $(PG_CONFIG) --libdir) \
 	-lpgcommon -lpgport -lpthread -lm
 MAIL_HEADERS := $(addprefix src/,pure.h mime.h mime_part.h idna.h dkim.h \
-	smtp_dialogue.h smtp.h mailfile.h rate.h) $(addprefix test/unit/,mail_tap.h)
+	smtp_dialogue.h smtp.h mailfile.h smtp_verdict.h address.h rate.h) $(addprefix test/unit/,mail_tap.h)
 MIME_SOURCES := $(wildcard src/mime*.c) src/idna.c
 MIME_LIBS := -lidn2
 DKIM_LIBS := -lcrypto
 
 MAIL_TESTS := build/mime_test build/dkim_test build/smtp_dialogue_test \
-	build/rate_test
+	build/rate_test build/smtp_verdict_test
 MAIL_DRIVERS := build/mime_driver build/smtp_driver
 MAIL_FUZZ := build/smtp_reply_fuzz build/mime_fuzz build/dkim_fuzz
 
@@ -47,6 +47,10 @@ build/dkim_fuzz: test/unit/dkim_fuzz.c src/dkim.c $(MAIL_HEADERS)
 		$(filter %.c,$^) $(DKIM_LIBS) $(MAIL_LIBS)
 
 build/smtp_dialogue_test: test/unit/smtp_dialogue_test.c src/smtp_dialogue.c $(MAIL_HEADERS)
+	@mkdir -p build
+	$(CC) $(MAIL_CFLAGS) $(MAIL_SANITIZE) -o $@ $(filter %.c,$^) $(MAIL_LIBS)
+
+build/smtp_verdict_test: test/unit/smtp_verdict_test.c src/smtp_verdict.c src/address.c $(MAIL_HEADERS)
 	@mkdir -p build
 	$(CC) $(MAIL_CFLAGS) $(MAIL_SANITIZE) -o $@ $(filter %.c,$^) $(MAIL_LIBS)
 
@@ -79,6 +83,7 @@ unit-mail: unit-mail-build
 	build/mime_test
 	build/dkim_test
 	build/smtp_dialogue_test
+	build/smtp_verdict_test
 	build/rate_test
 	rm -rf build/mail_bytes && mkdir build/mail_bytes
 	$(PYTHON) test/unit/mail_bytes.py build/mime_driver build/mail_bytes
