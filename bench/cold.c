@@ -2,9 +2,10 @@
  * cold.c - what it costs to touch memory again that was idle for two seconds: the
  * median of five, in microseconds a page.
  *
- * A virtual machine's host may take idle pages away; then whatever has slept until
- * an instant is late by that for each page that it needs.  Figures of starts that
- * follow a pause are to be read beside this one.
+ * A virtual machine's host may take the mappings of idle pages away; then whatever
+ * has slept until an instant is late by that for each page that it needs.  It grows
+ * with the time slept, and huge pages are hardly touched by it.  Figures of starts
+ * that follow a pause are to be read beside this one.
  */
 #include <stdio.h>
 #include <stdlib.h>

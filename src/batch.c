@@ -26,6 +26,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/timeout.h"
 
@@ -47,6 +48,7 @@
 
 static MemoryContext batch_context = NULL; /* reset for every claim */
 static TimeoutId stuck_timeout;
+static TimeoutId due_timeout;
 
 /* The batch at hand; those before works[next] are done. */
 static MjWork works[MJ_MAX_BATCH];
@@ -72,24 +74,43 @@ note_stuck(void)
 	mj_wake_launcher();
 }
 
+/* From now on the batch is not to last too long, if it has several runs. */
+static void
+start_stuck_timer(void)
+{
+	if (count - next > 1 && !MJ_FAULT_IS_SET("batch-unbounded"))
+		enable_timeout_after(stuck_timeout, MJ_BATCH_STUCK_MS);
+}
+
+/* Timeout handler: the run that was claimed early is due. */
+static void
+note_due(void)
+{
+	SetLatch(MyLatch);
+}
+
 /* Called once in an executor, when it has started. */
 void
 mj_batch_init(void)
 {
 	stuck_timeout = RegisterTimeout(USER_TIMEOUT, note_stuck);
+	due_timeout = RegisterTimeout(USER_TIMEOUT, note_due);
 	batch_context =
 		AllocSetContextCreate(TopMemoryContext, "motionify_jobs batch",
 							  ALLOCSET_DEFAULT_SIZES);
 }
 
 /*
- * How many runs to claim: twice as many as the last time, while there are as
- * many and they are short.
+ * How many runs to claim: this executor's share of those that it was woken for,
+ * or twice as many as the last time, while there are as many and they are short.
  */
 static int
 size_of_next(void)
 {
 	int size = was_full ? 2 * asked : 1;
+	int share = mj_my_slot->share;
+
+	mj_my_slot->share = 0;
 
 	if (MJ_FAULT_IS_SET("batch-largest"))
 		return MJ_MAX_BATCH;
@@ -98,7 +119,7 @@ size_of_next(void)
 		mj_worker_is_unsettled())
 		return 1;
 	if (usual_us > 0)
-		size = (int) Min((double) size, MJ_BATCH_US / usual_us);
+		size = (int) Min((double) Max(size, share), MJ_BATCH_US / usual_us);
 	return Max(1, Min(size, MJ_MAX_BATCH));
 }
 
@@ -259,8 +280,7 @@ mj_batch_claim(int served)
 		return MJ_CLAIMED_LOCKED;
 	}
 	lap_began = mj_clock_real();
-	if (count > 1 && !MJ_FAULT_IS_SET("batch-unbounded"))
-		enable_timeout_after(stuck_timeout, MJ_BATCH_STUCK_MS);
+	start_stuck_timer();
 	return this.claimed > 0 ? MJ_CLAIMED_SOME : MJ_CLAIMED_NOTHING;
 }
 
@@ -299,6 +319,41 @@ first_left(void)
 	while (next < count && works[next].done)
 		next++;
 	return next < count ? &works[next] : NULL;
+}
+
+/* Was it made ahead of its time, and is that not there yet? */
+static bool
+is_early(const MjWork *work)
+{
+	TimestampTz now = mj_clock_now();
+
+	return work->run.run_at > now && work->run.run_at <= now + MJ_AHEAD_US;
+}
+
+/* Is the next run not due yet? */
+bool
+mj_batch_is_early(void)
+{
+	return first_left() != NULL && is_early(first_left());
+}
+
+/*
+ * Wait for the time of the next run, which is early, or for whatever else ends a
+ * wait.  Not in a transaction.
+ */
+void
+mj_batch_wait(void)
+{
+	TimestampTz us;
+	bool reloaded;
+
+	disable_timeout(stuck_timeout, false);
+	us = mj_clock_us_until(first_left()->run.run_at, USECS_PER_SEC);
+	enable_timeout_at(due_timeout, mj_clock_real() + us);
+	(void) mj_worker_wait((long) (us / 1000) + 1, &reloaded);
+	disable_timeout(due_timeout, false);
+	lap_began = mj_clock_real();
+	start_stuck_timer();
 }
 
 /*
@@ -352,7 +407,7 @@ mj_batch_group(MjWork **group)
 	int n = 0;
 
 	while (first + n < &works[count] && first != NULL && !first[n].done &&
-		   !first[n].alone && first[n].job.group_commit)
+		   !first[n].alone && first[n].job.group_commit && !is_early(&first[n]))
 		n++;
 	*group = first;
 	return n;

@@ -34,6 +34,8 @@ typedef enum MjClaimed
 
 extern void mj_batch_init(void);
 extern MjClaimed mj_batch_claim(int served);
+extern bool mj_batch_is_early(void);
+extern void mj_batch_wait(void);
 extern bool mj_batch_next(MjWork *work);
 extern int mj_batch_group(MjWork **group);
 extern bool mj_batch_begin(MjWork *work, bool keep);

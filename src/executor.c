@@ -48,6 +48,9 @@
 /* A new executor waits at least this long: it may be early for a due run. */
 #define MJ_FRESH_LINGER_US (3 * USECS_PER_SEC)
 
+/* An executor that has waited so long since it rehearsed does so again. */
+#define MJ_REHEARSE_AGAIN_US (100 * INT64CONST(1000))
+
 /* When a lane is looked at from the beginning that was not. */
 #define MJ_LOOK_AGAIN_MS 1000L
 
@@ -261,13 +264,59 @@ claim_runs(void)
 	return claimed != MJ_CLAIMED_NOTHING;
 }
 
+/* What a run takes, with a command that does nothing. */
+static void
+go_through(void *arg)
+{
+	static const MjCommand nothing = { .text = "SELECT 1", .max_result = 1 };
+	MjCommandResult result;
+
+	if (!mj_store_installed())
+		return;
+	mj_runner_execute(&nothing, &result);
+	mj_history_warm();
+}
+
+/*
+ * A run begins in a moment: go through what one takes, so that what has long been
+ * idle is in memory and in the processors' caches by then.
+ */
+static void
+rehearse(void)
+{
+	static TimestampTz rehearsed_at = 0;
+
+	if (mj_clock_real() < rehearsed_at + MJ_REHEARSE_AGAIN_US)
+		return;
+	MemoryContextReset(work_context);
+	(void) mj_worker_do_bounded(work_context, false, MJ_HELD_UP_CLAIM,
+								go_through, NULL);
+	clean_session();
+	rehearsed_at = mj_clock_real();
+}
+
+/* What was claimed is not due yet. */
+static void
+wait_until_due(void)
+{
+	rehearse();
+	if (mj_batch_is_early())
+		mj_batch_wait();
+}
+
 /* Serve the next run, of the batch at hand or of a new one; false: no work. */
 static bool
 serve_runs(void)
 {
 	MjWork *group;
-	int n = mj_batch_group(&group);
+	int n;
 
+	if (mj_batch_is_early())
+	{
+		wait_until_due();
+		return true;
+	}
+	n = mj_batch_group(&group);
 	if (n > 1 && !mj_my_slot->stuck)
 		serve_group(group, n);
 	else if (mj_batch_next(&current))

@@ -33,10 +33,12 @@ static MjStatement claim = {
 	" token = pg_catalog.gen_random_uuid(), lease_until = $3, lease = $4,"
 	" worker = $5, " MJ_COUNT_START " WHERE q.run_id = ANY (ARRAY("
 	"  SELECT run_id FROM jobs.queue WHERE lane = $1 AND state = 'ready'"
+	"  AND (run_at <= $2 OR run_at > $7)"
 	"  ORDER BY priority, run_id LIMIT $6 FOR UPDATE SKIP LOCKED))"
 	" RETURNING " LEASE_COLUMNS,
-	6,
-	{ INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, TEXTOID, INT4OID }
+	7,
+	{ INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, TEXTOID, INT4OID,
+	  TIMESTAMPTZOID }
 };
 
 static MjStatement lock_by_token = {
@@ -314,6 +316,7 @@ mj_lease_claim(int64 lane, TimestampTz now, const MjLease *terms, int limit,
 	mj_param_datum(&params, IntervalPGetDatum(terms->length), false);
 	mj_param_text(&params, terms->run.worker);
 	mj_param_int32(&params, limit);
+	mj_param_time(&params, now + MJ_AHEAD_US);
 	n = run_for_leases(&claim, &params, leases);
 	qsort(*leases, n, sizeof(MjLease), compare_leases);
 	return n;

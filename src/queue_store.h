@@ -33,6 +33,13 @@
 	"attempt = q.attempt + 1, dedupe_key =" \
 	" CASE WHEN q.dedupe_to_end THEN q.dedupe_key END"
 
+/*
+ * The runs of what is due are made at most so long ahead, to begin in time: ready
+ * with a run_at that has not come.  One that is further ahead was made before the
+ * clock was set back, and need not wait.
+ */
+#define MJ_AHEAD_US (20 * INT64CONST(1000))
+
 /* Runs that mj_queue_promote() makes ready in one go. */
 #define MJ_PROMOTE_LIMIT 1000
 

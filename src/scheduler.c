@@ -49,10 +49,18 @@
 #define MJ_FIRST_TIMES 20
 
 /* So long before something is due, what it takes to start it is rehearsed. */
-#define MJ_REHEARSE_US (100 * INT64CONST(1000))
+#define MJ_REHEARSE_US (60 * INT64CONST(1000))
 
 /* Then executors have the processors for so long, before the rest is. */
 #define MJ_FIRST_REST_MS 5L
+
+/* What the next look is for. */
+typedef enum LookPurpose
+{
+	LOOK_AT_ALL,
+	LOOK_TO_REHEARSE,
+	LOOK_AHEAD
+} LookPurpose;
 
 static MemoryContext tick_context = NULL; /* reset for every tick */
 static TimeoutId look_timeout;
@@ -63,9 +71,9 @@ static struct
 {
 	bool ticked;		   /* at least once */
 	bool slept;			   /* since the last tick */
-	bool rehearses;		   /* next_look is for that */
+	LookPurpose purpose;   /* of the next look, if nothing wakes us before */
 	TimestampTz next_due;  /* DT_NOEND: nothing */
-	TimestampTz next_look; /* next_due, or earlier to start executors */
+	TimestampTz next_look; /* next_due, or earlier to be ready for it */
 	TimestampTz last_seen; /* time at the last look at the clock */
 	TimestampTz next_prune;
 	TimestampTz last_busy; /* when something was last done; real time */
@@ -235,11 +243,10 @@ static void
 wake_executors(const MjTick *tick)
 {
 	int i;
-	int k;
 
 	for (i = 0; i < tick->nlanes; i++)
-		for (k = 0; k < Min(tick->lanes[i].ready, mj_max_workers); k++)
-			mj_wake_lane(MyDatabaseId, tick->lanes[i].lane);
+		(void) mj_wake_lane(MyDatabaseId, tick->lanes[i].lane,
+							(int) tick->lanes[i].ready);
 }
 
 /* Log how many jobs there are, or that a copy runs none; each once. */
@@ -381,7 +388,7 @@ is_expected(TimestampTz now, bool woken)
 }
 
 static void
-look_ahead(void *arg)
+look_through(void *arg)
 {
 	Look *this = arg;
 
@@ -399,28 +406,63 @@ rehearse(TimestampTz now)
 	MjTick found;
 	Look this = { now, false, &found, false };
 
-	known.rehearses = false;
-	known.next_look = known.next_due;
-	if (mj_worker_do_bounded(tick_context, false, MJ_HELD_UP_TICK, look_ahead,
+	known.purpose = LOOK_AHEAD;
+	known.next_look = known.next_due - MJ_AHEAD_US;
+	if (mj_worker_do_bounded(tick_context, false, MJ_HELD_UP_TICK, look_through,
 							 &this))
 		wake_executors(&found);
 }
 
 /*
+ * Make the runs of what is due in a moment, as if it were that time: executors
+ * claim them and wait for it.  Then look at the rest when they have begun.
+ */
+static void
+fire_ahead(void)
+{
+	known.purpose = LOOK_AT_ALL;
+	known.next_look = known.next_due;
+	if (fire_first(known.next_due))
+		known.next_look += MJ_FIRST_REST_MS * 1000;
+}
+
+/*
  * When to look next: when something is due, or before that, to start executors or,
- * if they are there, to rehearse.
+ * if they are there, to be ready.
  */
 static void
 plan_next_look(TimestampTz next_due, TimestampTz now)
 {
-	bool prestarts = next_due - MJ_PRESTART_US > now;
-
 	known.next_due = known.next_look = next_due;
-	known.rehearses = !prestarts && next_due > now + 5 * MJ_REHEARSE_US;
-	if (prestarts)
+	known.purpose = LOOK_AT_ALL;
+	if (next_due - MJ_PRESTART_US > now)
 		known.next_look -= MJ_PRESTART_US;
-	else if (known.rehearses)
+	else if (next_due - 5 * MJ_REHEARSE_US > now)
+	{
+		known.purpose = LOOK_TO_REHEARSE;
 		known.next_look -= MJ_REHEARSE_US;
+	}
+	else if (next_due > now)
+	{
+		known.purpose = LOOK_AHEAD;
+		known.next_look = Max(next_due - MJ_AHEAD_US, now);
+	}
+}
+
+/*
+ * Is there only to be ready for what is due in a moment?  Does so.
+ */
+static bool
+get_ready(TimestampTz now, bool woken)
+{
+	if (!known.ticked || woken || now >= known.next_due ||
+		now < known.last_seen || known.purpose == LOOK_AT_ALL)
+		return false;
+	if (known.purpose == LOOK_TO_REHEARSE)
+		rehearse(now);
+	else
+		fire_ahead();
+	return true;
 }
 
 /* Look at the tables, and tell everybody what was found. */
@@ -433,11 +475,8 @@ tick(TimestampTz now, bool first, bool woken)
 	MemoryContextSwitchTo(tick_context);
 	if (!mj_guc_database_is_served(database_name))
 		leave_for_good();
-	if (known.rehearses && known.ticked && !woken && now < known.next_due)
-	{
-		rehearse(now);
+	if (get_ready(now, woken))
 		return;
-	}
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
 	if (is_expected(now, woken) && fire_first(now))
 		now = let_executors_begin();

@@ -685,34 +685,45 @@ mj_note_lease(Oid oid, TimestampTz until)
 		mj_wake_launcher();
 }
 
+/* Is this an executor of the lane that waits for runs?  Lock held. */
+static bool
+is_idle_executor(const MjSlot *slot, Oid database, int64 lane)
+{
+	return slot->state == MJ_SLOT_IDLE && slot->database == database &&
+		slot->kind == MJ_WORKER_EXECUTOR && slot->lane == lane && !slot->yield;
+}
+
 /*
- * Runs of a lane are ready: wake one of its idle executors.  False when it has
- * none.  Takes the lock; neither allocates nor raises.
+ * So many runs of a lane are ready: wake as many of its idle executors, and tell
+ * each what its share is.  False when it has none.  Takes the lock; neither
+ * allocates nor raises.
  */
 bool
-mj_wake_lane(Oid database, int64 lane)
+mj_wake_lane(Oid database, int64 lane, int nruns)
 {
-	bool woken = false;
+	int idle = 0;
+	int woken = 0;
 	int i;
 
 	if (mj_shared == NULL)
 		return false;
 	mj_lock();
-	for (i = 0; i < mj_shared->nslots && !woken; i++)
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (is_idle_executor(&mj_slots[i], database, lane))
+			idle++;
+	for (i = 0; i < mj_shared->nslots && woken < nruns && woken < idle; i++)
 	{
 		MjSlot *slot = &mj_slots[i];
 
-		if (slot->state == MJ_SLOT_IDLE && slot->database == database &&
-			slot->kind == MJ_WORKER_EXECUTOR && slot->lane == lane &&
-			!slot->yield)
-		{
-			slot->state = MJ_SLOT_BUSY;
-			mj_slot_set_latch(slot);
-			woken = true;
-		}
+		if (!is_idle_executor(slot, database, lane))
+			continue;
+		slot->state = MJ_SLOT_BUSY;
+		slot->share = (nruns + idle - 1) / idle;
+		mj_slot_set_latch(slot);
+		woken++;
 	}
 	mj_unlock();
-	return woken;
+	return woken > 0;
 }
 
 /*

@@ -89,6 +89,7 @@ typedef struct MjSlot
 	bool ending;		   /* and its process told to end, for it went on */
 	char cancel_reason[MJ_REASON_SIZE];
 	int nclaims;				 /* runs that come after the one at hand */
+	int share;					 /* runs to claim next: set when it is woken */
 	volatile sig_atomic_t stuck; /* they wait long; by a signal handler */
 	MjKey floor;				 /* no ready run of its lane is before */
 	bool claims_now;			 /* a claim is under way */
@@ -233,7 +234,7 @@ extern MjLane *mj_lane_enter(Oid database, int64 lane);
 extern void mj_wake_launcher(void);
 extern void mj_wake_database(Oid oid, TimestampTz due);
 extern void mj_wake_database_soon(Oid oid);
-extern bool mj_wake_lane(Oid database, int64 lane);
+extern bool mj_wake_lane(Oid database, int64 lane, int nruns);
 extern void mj_wake_if_held(Oid oid);
 extern void mj_note_lease(Oid oid, TimestampTz until);
 extern void mj_request_end(int64 run_id, MjRequestState state);

@@ -122,7 +122,7 @@ wake_after_commit(void)
 	if (pending.lease != 0)
 		mj_note_lease(MyDatabaseId, pending.lease);
 	for (i = 0; i < pending.nlanes; i++)
-		if (!mj_wake_lane(MyDatabaseId, pending.lanes[i]))
+		if (!mj_wake_lane(MyDatabaseId, pending.lanes[i], 1))
 			pending.soon = true;
 	if (pending.wake)
 		mj_wake_database(MyDatabaseId, pending.due);
