@@ -135,6 +135,20 @@ mj_need_node()
     fi
 }
 
+# mj_need_smtp_server: npm's smtp-server, into the scratch directory; after
+# mj_need_node.  Adds it to MJ_NODE_PATH.
+mj_need_smtp_server()
+{
+    command -v npm >/dev/null || (mj_need npm) || :
+    if command -v npm >/dev/null &&
+        npm install --prefix "$MJ_WORK/smtp-server" --no-audit --no-fund --loglevel=error smtp-server@3.13.8 >"$MJ_WORK/npm.log" 2>&1; then
+        MJ_NODE_PATH=${MJ_NODE_PATH:+$MJ_NODE_PATH:}$MJ_WORK/smtp-server/node_modules
+        mj_own "$MJ_WORK/smtp-server"
+    else
+        mj_say "(no smtp-server for Node.js: the test of mail over it cannot run)"
+    fi
+}
+
 # --- the scratch directory ----------------------------------------------------
 
 # Servers refuse root.  "nobody" owns nothing on the machine, so nothing of the
@@ -206,6 +220,7 @@ mj_close()
     trap '' HUP INT TERM
     trap - EXIT
     if [ -n "$MJ_CHILD" ]; then kill -TERM -- "-$MJ_CHILD" 2>/dev/null || :; fi
+    if [ -n "${MJ_POSTFIX_CONF:-}" ]; then mj_stop_postfix; fi
     if [ -z "${MJ_KEPT:-}" ]; then
         mj_stop_in "$MJ_WORK"
         [ -n "$MJ_STAYS" ] || rm -rf "$MJ_WORK"
