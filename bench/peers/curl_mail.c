@@ -8,7 +8,7 @@
  *
  * A handle that has sent a mail gets the next one, and its connection stays.
  * FILE is a message with CR LF.  Prints mails a second, from before the first
- * connection to the reply to the last mail.
+ * connection to the reply to the last mail, and how many.
  *
  *-------------------------------------------------------------------------
  */
@@ -188,6 +188,6 @@ main(int argc, char **argv)
 
 	begun = now();
 	send_all(multi, mails, connections, count);
-	printf("%.1f\n", count / (now() - begun));
+	printf("%.1f %d\n", count / (now() - begun), count);
 	return 0;
 }
