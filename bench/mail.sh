@@ -231,19 +231,23 @@ mail_counts()
     done
 }
 
+# receiver_cpu_us: the CPU time that the receiver has used, in microseconds.
+receiver_cpu_us() { awk '{ print int($1 / 1000) }' "/proc/$(pgrep -f "smtp-sink -c 127.0.0.1:$mail_direct ")/schedstat"; }
+
 # mail_round SETTING: all of them.
 mail_round()
 {
-    local setting=$1 name rate cpu n=
+    local setting=$1 name rate cpu sink n=
     setting motionify_jobs.smtp_url "smtp://127.0.0.1:$(mail_port "$setting")"
     executors on
     for name in "${mail_peers[@]}" "${mail_ours[@]}"; do
         n=${mail_count[$setting-$name]}
-        cpu=$(cpu_live_us data 'motionify_jobs executor')
+        cpu=$(cpu_live_us data 'motionify_jobs executor') sink=$(receiver_cpu_us)
         mail_rate_of "$name" "$setting" "$n"
         note "mail-$setting" "$name" "$rate"
+        keep "mail-sink-$setting" "$name" $((($(receiver_cpu_us) - sink) / n))
         [ "$name" != motionify_jobs ] ||
-            note "mail-cpu-$setting" "its executor, microseconds" $((($(cpu_live_us data 'motionify_jobs executor') - cpu) / n))
+            keep "mail-cpu-$setting" executor $((($(cpu_live_us data 'motionify_jobs executor') - cpu) / n))
     done
 }
 
@@ -307,7 +311,8 @@ mail_summary()
     for setting in direct delayed; do
         mj_say "" "mail, $setting"
         medians "mail-$setting" mails/s "${mail_peers[@]}" "${mail_ours[@]}"
-        mj_say "CPU time of our executor: $(figure_of "mail-cpu-$setting" "its executor, microseconds") microseconds a mail"
+        mj_say "CPU time of our executor: $(figure_of "mail-cpu-$setting" executor) microseconds a mail; of the receiver," \
+            "with mail of ours: $(figure_of "mail-sink-$setting" motionify_jobs), of smtp-source: $(figure_of "mail-sink-$setting" smtp-source)"
     done
     pool=$(best mail-delayed most nodemailer-pool-10 nodemailer-pool-16)
     goal_ratio 3 mail-delayed motionify_jobs mail-delayed smtp-source "mail, 20 ms away, times"
