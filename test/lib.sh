@@ -223,6 +223,7 @@ mj_close()
     trap '' HUP INT TERM
     trap - EXIT
     if [ -n "$MJ_CHILD" ]; then kill -TERM -- "-$MJ_CHILD" 2>/dev/null || :; fi
+    if [ -n "${MJ_POSTFIX_CONF:-}" ]; then mj_stop_postfix; fi
     if [ -z "${MJ_KEPT:-}" ]; then
         mj_stop_in "$MJ_WORK"
         [ -n "$MJ_STAYS" ] || rm -rf "$MJ_WORK"
