@@ -189,7 +189,9 @@ BEGIN
 	IF twice > 0 AND NOT dry_run THEN
 		RAISE WARNING USING
 			MESSAGE = format(CASE twice WHEN 1 THEN '%s job is' ELSE '%s jobs are' END || ' active here and in pg_cron', twice),
-			HINT = 'jobs.import_pg_cron(deactivate => true) switches them off in pg_cron; so does cron.unschedule(jobid).';
+			HINT = CASE WHEN source IS NULL
+				THEN 'jobs.import_pg_cron(deactivate => true) switches them off in pg_cron; so does cron.unschedule(jobid).'
+				ELSE 'In the database of pg_cron: SELECT cron.alter_job(jobid, active => false) FROM cron.job WHERE ...' END;
 	END IF;
 END
 $$;
