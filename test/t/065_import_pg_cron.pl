@@ -6,9 +6,11 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use MjTest;
+use MjDocs;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+my $document = "$FindBin::Bin/../../doc/from-pg_cron.md";
 my $share = `pg_config --sharedir`;
 chomp $share;
 plan skip_all => 'pg_cron is not installed (postgresql-NN-cron)'
@@ -226,10 +228,17 @@ sql('CREATE EXTENSION motionify_jobs', 'other');
 ($out, $err) = ('', '');
 $node->psql('other', 'SELECT * FROM jobs.import_pg_cron()', stderr => \$err);
 like($err, qr/pg_cron is not installed in this database/, 'pg_cron in another database');
-my @pipe = map { "psql -X -q -d '" . $node->connstr($_) . "'" } 'postgres', 'other';
-is(system(qq{$pipe[0] -c "COPY (SELECT jobid, schedule, command, database, username, active, jobname FROM cron.job) TO STDOUT" |
-    $pipe[1] -c "CREATE TABLE cron_job (jobid bigint, schedule text, command text, database text, username text, active boolean, jobname text)" -c "COPY cron_job FROM STDIN"}),
-    0, 'its table is copied');
+chdir PostgreSQL::Test::Utils::tempdir();
+my ($copy) = doc_blocks($document, 'sh');
+{
+    local $ENV{PGHOST} = $node->host;
+    local $ENV{PGPORT} = $node->port;
+    is(system('/bin/sh', '-c', $copy->{text}), 0, 'its table is copied, as the documentation says');
+}
+my $superuser = sql('SELECT current_user');
+my ($here, $there, $off) = doc_blocks($document, 'sql');
+$there->{text} =~ s/^SELECT.*jobs[.]import_pg_cron.*\n//m;
+run_sql_block($node, 'other', $superuser, $there->{text}, 'the copy');
 $node->psql('other', q{SELECT * FROM jobs.import_pg_cron(source => 'cron_job', timezone => 'Asia/Kolkata') WHERE status <> 'skipped'},
     stdout => \$out, stderr => \$err);
 is($out, 'elsewhere|imported|at 04:00 every day (Asia/Kolkata)', 'and its jobs of this database imported');
@@ -238,6 +247,11 @@ is(sql(q{SELECT count(*) FROM jobs.import_pg_cron(dry_run => true, source => 'cr
     sql(q{SELECT count(*) FROM cron.job WHERE database = 'postgres'}), 'the others are reported');
 $node->psql('other', q{SELECT * FROM jobs.import_pg_cron(deactivate => true, source => 'cron_job')}, stderr => \$err);
 like($err, qr/"deactivate" cannot be used with "source"/, 'it cannot switch off what is elsewhere');
+
+$off->{text} =~ s/my_database/other/;
+run_sql_block($node, 'postgres', $superuser, $off->{text}, 'switching off what is elsewhere');
+is(sql(q{SELECT count(*) FROM cron.job WHERE active AND database = 'other'}), '0', 'it is switched off');
+run_sql_block($node, 'postgres', $superuser, $here->{text}, 'in short');
 
 # --- a zone of pg_cron: a setting of later versions, here a value that nobody asked for
 
