@@ -197,7 +197,7 @@ else
     is($answers[6], 'next 23502', 'neither, if one fails');
     like($answers[7], qr/^200 \[/, 'the history');
     ok(poll_until($node, q{SELECT string_agg(result, ',') FROM jobs.history
-        WHERE job = 'make_thumbnail' AND trigger = 'enqueue' AND status = 'succeeded'}, '1'), 'what was queued has run, once');
+        WHERE job = 'make_thumbnail' AND trigger = 'queue' AND status = 'succeeded'}, '1'), 'what was queued has run, once');
 }
 
 # --- the shell ------------------------------------------------------------------------
