@@ -9,12 +9,13 @@ goals=() # a line for each goal: whether it was met
 bench_open()
 {
     mj_pick_major
-    mj_need procps "postgresql-$MJ_PG_MAJOR-cron"
+    mj_need procps
+    mj_need_pg_cron || mj_die "Debian's package postgresql-$MJ_PG_MAJOR-cron is needed."
     mj_open bench
     mj_copy "$MJ_WORK/src"
     mj_tree "$MJ_WORK/pg"
     MJ_BIN=$(mj_bin "$MJ_WORK/pg")
-    add_pg_cron "$MJ_WORK/pg/usr"
+    mj_add_pg_cron "$MJ_WORK/pg"
     mj_build "$MJ_WORK/src" "$MJ_WORK/pg"
     reserve_huge_pages
 }
@@ -32,13 +33,6 @@ reserve_huge_pages()
         echo 200 >$file
     fi
     mj_say "huge pages reserved by the system: $(cat $file), of $(sed -n 's/^Hugepagesize: *//p' /proc/meminfo)"
-}
-
-# The tree may be older than the package.
-add_pg_cron()
-{
-    ln -sf "/usr/lib/postgresql/$MJ_PG_MAJOR/lib/pg_cron.so" "$1/lib/postgresql/$MJ_PG_MAJOR/lib/"
-    ln -sf "/usr/share/postgresql/$MJ_PG_MAJOR/extension/"pg_cron* "$1/share/postgresql/$MJ_PG_MAJOR/extension/"
 }
 
 # A new server with our extension.

@@ -52,7 +52,7 @@ SELECT jobs.grant_usage('regress_mj_bob', 'user');
 SELECT jobs.grant_usage('regress_mj_operator', 'operator');
 SELECT jobs.grant_usage('regress_mj_mailer', 'mailer');
 
--- what the levels reach; the portal pack goes with defining jobs
+-- what the levels reach; the portal pack and moving from pg_cron go with defining jobs
 CREATE TEMP VIEW reach AS
 SELECT r.rolname, o.name
 FROM pg_roles r, LATERAL (
@@ -60,10 +60,10 @@ FROM pg_roles r, LATERAL (
 	WHERE p.pronamespace = 'jobs'::regnamespace AND has_function_privilege(r.oid, p.oid, 'EXECUTE')
 	UNION SELECT c.relname FROM pg_class c
 	WHERE c.relnamespace = 'jobs'::regnamespace AND c.relkind IN ('r', 'v') AND has_table_privilege(r.oid, c.oid, 'SELECT')) o (name)
-WHERE NOT r.rolsuper AND r.rolname LIKE 'regress\_mj\_%' AND o.name NOT LIKE '%portal%';
+WHERE NOT r.rolsuper AND r.rolname LIKE 'regress\_mj\_%' AND o.name !~ 'portal|pg_cron';
 SELECT rolname, string_agg(name, ' ' ORDER BY name COLLATE "C") AS reaches FROM reach GROUP BY rolname ORDER BY rolname;
 SELECT DISTINCT r.rolname FROM pg_roles r JOIN pg_proc p ON has_function_privilege(r.oid, p.oid, 'EXECUTE')
-WHERE NOT r.rolsuper AND r.rolname LIKE 'regress\_mj\_%' AND p.pronamespace = 'jobs'::regnamespace AND p.proname LIKE '%portal%' ORDER BY 1;
+WHERE NOT r.rolsuper AND r.rolname LIKE 'regress\_mj\_%' AND p.pronamespace = 'jobs'::regnamespace AND p.proname ~ 'portal|pg_cron' ORDER BY 1;
 -- nobody writes a table
 SELECT r.rolname, c.relname FROM pg_roles r JOIN pg_class c ON has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
 WHERE NOT r.rolsuper AND r.rolname LIKE 'regress\_mj\_%' AND c.relnamespace = 'jobs'::regnamespace AND c.relkind IN ('r', 'v');

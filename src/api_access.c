@@ -95,6 +95,8 @@ static const struct
 	{ "install_portal", USER },
 	{ "uninstall_portal", USER },
 	{ "portal_*", USER },
+	{ "import_pg_cron", USER },
+	{ "pg_cron_*", USER },
 	/* operating */
 	{ "run_now", USER | OPERATOR },
 	{ "enqueue", USER | OPERATOR },

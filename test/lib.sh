@@ -135,6 +135,17 @@ mj_need_node()
     fi
 }
 
+# mj_need_pg_cron: pg_cron, that others move from; false if there is no package of it.
+mj_need_pg_cron() { (mj_need "postgresql-$MJ_PG_MAJOR-cron"); }
+
+# mj_add_pg_cron TREE: makes it part of a tree, which may be older than the package.
+mj_add_pg_cron()
+{
+    local own=$1/usr version=$MJ_PG_MAJOR
+    ln -sf "/usr/lib/postgresql/$version/lib/pg_cron.so" "$own/lib/postgresql/$version/lib/"
+    ln -sf "/usr/share/postgresql/$version/extension/"pg_cron* "$own/share/postgresql/$version/extension/"
+}
+
 # mj_need_npm PACKAGE...: packages for Node.js that Debian does not have, into
 # the scratch directory.  Adds them to MJ_NODE_PATH.
 mj_need_npm()

@@ -85,7 +85,7 @@ sub run_document
         run_sql_block($node, $name, $superuser, $text, "$document:$block->{line}");
     }
     $node->safe_psql('postgres', "DROP DATABASE $name");
-    $node->safe_psql('postgres', 'DROP ROLE IF EXISTS app');
+    $node->safe_psql('postgres', 'DROP ROLE IF EXISTS app, job_settings');
     $node->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
     $node->safe_psql('postgres', 'SELECT pg_reload_conf()');
     poll_until($node, 'SHOW motionify_jobs.enabled', 'on');
@@ -93,7 +93,7 @@ sub run_document
 }
 
 run_document($_)
-  foreach 'README.md', map { "doc/$_.md" } qw(reference schedules operations mail from-node-cron howto-workers howto-bullmq);
+  foreach 'README.md', map { "doc/$_.md" } qw(reference schedules operations mail from-node-cron howto-workers howto-switches from-bullmq);
 
 my @received = $receiver->mails;
 ok(@received > 0, 'the mails of the examples have arrived');
@@ -116,13 +116,13 @@ sub named
 
 $node->safe_psql('postgres', 'CREATE EXTENSION motionify_jobs');
 named('functions', "SELECT DISTINCT 'jobs.' || proname FROM pg_proc
-    WHERE pronamespace = 'jobs'::regnamespace AND proname !~ '^portal_|_level\$'
+    WHERE pronamespace = 'jobs'::regnamespace AND proname !~ '^(portal|pg_cron)_|_level\$'
     AND proname <> ALL ('{sees_all,sees_role,uses_template,job_words,why_not_here,worker_slots}')");
 named('arguments', "SELECT DISTINCT unnest(proargnames) FROM pg_proc
-    WHERE pronamespace = 'jobs'::regnamespace AND proname !~ '^portal_|_level\$'
+    WHERE pronamespace = 'jobs'::regnamespace AND proname !~ '^(portal|pg_cron)_|_level\$'
     AND proname <> ALL ('{sees_all,sees_role,uses_template,job_words,why_not_here,worker_slots}')");
 named('columns', "SELECT DISTINCT attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
-    WHERE relnamespace = 'jobs'::regnamespace AND relkind = 'v' AND attnum > 0 AND relname !~ '^portal_'");
+    WHERE relnamespace = 'jobs'::regnamespace AND relkind = 'v' AND attnum > 0 AND relname !~ '^(portal|pg_cron)_'");
 named('settings', "SELECT replace(name, 'motionify_jobs.', '') FROM pg_settings
     WHERE name LIKE 'motionify_jobs.%'");
 
@@ -131,6 +131,36 @@ named('settings', "SELECT replace(name, 'motionify_jobs.', '') FROM pg_settings
 my ($program) = doc_blocks("$sources/README.md", 'js');
 is($program->{text}, PostgreSQL::Test::Utils::slurp_file("$sources/examples/node/index.js"),
     'the README shows examples/node/index.js');
+
+my ($routes) = grep { $_->{text} =~ /jobRoutes/ } doc_blocks("$sources/doc/from-node-cron.md", 'js');
+is($routes->{text}, PostgreSQL::Test::Utils::slurp_file("$sources/examples/node-express/jobs.js"),
+    'from-node-cron.md shows examples/node-express/jobs.js');
+
+# Calls the handlers of the example as Express would: what each answers, as JSON.
+my $drive_routes = <<'JS';
+const { Pool } = require('pg');
+const pool = new Pool();
+const routes = {};
+const app = {};
+for (const verb of ['get', 'post', 'put']) app[verb] = (path, handler) => { routes[`${verb} ${path}`] = handler; };
+require(process.argv[1])(app, pool);
+async function call(route, params, body) {
+  let status = 200;
+  const res = { status(code) { status = code; return res; }, json(value) { console.log(status, JSON.stringify(value)); } };
+  await routes[route]({ params, body }, res, (error) => { console.log('next', error.code); });
+}
+(async () => {
+  await call('get /admin/jobs', {});
+  await call('post /admin/jobs/:job/run', { job: 'make_thumbnail' });
+  await call('post /admin/jobs/:job/run', { job: 'make-thumbnails' });
+  await call('put /admin/jobs/:job/schedule', { job: 'make_thumbnail' }, { schedule: '0 5 * * *' });
+  await call('put /admin/jobs/:job/schedule', { job: 'make_thumbnail' }, { schedule: '0 25 * * *' });
+  await call('post /videos', {}, { title: 'a title' });
+  await call('post /videos', {}, { title: null });
+  await call('get /admin/jobs/:job/history', { job: 'make_thumbnail' });
+  await pool.end();
+})();
+JS
 
 my ($out, $err) = ('', '');
 if (!IPC::Run::run([ 'node', '-e', "require('pg')" ], '<', \undef, '>', \$out, '2>', \$err))
@@ -156,6 +186,36 @@ else
     }
     like($out, qr/'cleanup_sessions'.*'manual'.*'succeeded'.*'DELETE 42'/,
         'it prints the history');
+
+    $node->safe_psql('postgres', q{CREATE TABLE videos (id integer GENERATED ALWAYS AS IDENTITY, title text NOT NULL);
+        SELECT jobs.schedule('make_thumbnail', NULL, $$SELECT $1 ->> 'video'$$)});
+    ok(IPC::Run::run([ 'node', '-e', $drive_routes, "$sources/examples/node-express/jobs.js" ],
+            '<', \undef, '>', \$out, '2>', \$err), 'the routes for Express run') or diag($err);
+    my @answers = split /\n/, $out;
+    like($answers[0], qr/^200 \[.*"job":"make_thumbnail","in_words":"on demand"/, 'the jobs');
+    like($answers[1], qr/^202 \{"run_id":"\d+","status":"queued"\}/, 'a run');
+    like($answers[2], qr/^404 .*"hint":"Perhaps you meant \\"make_thumbnail\\"/, 'a wrong name');
+    like($answers[3], qr/^200 \{"in_words":"at 05:00 every day","next_run":"/, 'another schedule');
+    like($answers[4], qr/^400 .*invalid schedule/, 'one that is none');
+    like($answers[5], qr/^201 \{"id":1\}/, 'a row and a run');
+    is($answers[6], 'next 23502', 'neither, if one fails');
+    like($answers[7], qr/^200 \[/, 'the history');
+    ok(poll_until($node, q{SELECT string_agg(result, ',') FROM jobs.history
+        WHERE job = 'make_thumbnail' AND trigger = 'queue' AND status = 'succeeded'}, '1'), 'what was queued has run, once');
+}
+
+# --- the shell ------------------------------------------------------------------------
+
+$node->safe_psql('postgres', q{SELECT jobs.schedule('process_email_queue', NULL, 'SELECT 3')});
+foreach my $line (map { split /\n/, $_->{text} } doc_blocks("$sources/doc/from-node-cron.md", 'sh'))
+{
+    local $ENV{PGHOST} = $node->host;
+    local $ENV{PGPORT} = $node->port;
+    local $ENV{PGUSER} = $superuser;
+    local $ENV{PGDATABASE} = 'postgres';
+    ($out, $err) = ('', '');
+    ok(IPC::Run::run([ '/bin/sh', '-c', $line ], '<', \undef, '>', \$out, '2>', \$err), "runs: $line") or diag($err);
+    like($out, qr/\| succeeded \| 3 /, 'and shows the result') if $line =~ /run_now/;
 }
 
 done_testing();
