@@ -163,9 +163,15 @@ BEGIN
 					  WHERE q.status = {processing});
 	COMMIT;
 
-	IF has_work THEN
+	-- mail of others may be due, too, and be sent first
+	WHILE has_work LOOP
 		CALL jobs.deliver_mail(most, accepted);
-	END IF;
+		{pin_search_path}
+		has_work := accepted > 0 AND EXISTS (SELECT FROM {schema}.notification_email_queue AS q
+											 CROSS JOIN LATERAL jobs.portal_mail_of({batch_key}) AS m
+											 WHERE q.status = {processing} AND NOT m.ended AND m.failures = 0);
+		COMMIT;
+	END LOOP;
 
 	{pin_search_path}
 {record_batches}{record_reminders}END
@@ -249,9 +255,15 @@ BEGIN
 	END LOOP;
 	COMMIT;
 
-	IF queued IS NOT NULL THEN
+	-- mail of others may be due, too, and be sent first
+	WHILE queued IS NOT NULL LOOP
 		CALL jobs.deliver_mail(least(cardinality(queued), 10000), accepted);
-	END IF;
+		{pin_search_path}
+		EXIT WHEN accepted = 0 OR NOT EXISTS (SELECT FROM {schema}.payment_reminders AS r
+											  CROSS JOIN LATERAL jobs.portal_mail_of({reminder_key}) AS m
+											  WHERE r.id = ANY (queued) AND NOT m.ended AND m.failures = 0);
+		COMMIT;
+	END LOOP;
 
 	{pin_search_path}
 {record_reminders}	-- by their mails: another run may be about to record some of them
@@ -312,7 +324,9 @@ BEGIN
 		WHERE t.ctid = ANY (ARRAY(
 			SELECT t.ctid FROM {schema}.{table} AS t
 			WHERE t.ctid = ANY (places) AND {doomed}
-			FOR UPDATE SKIP LOCKED));
+			FOR UPDATE SKIP LOCKED))
+		  -- other partitions have rows at the same places
+		  AND {doomed};
 		GET DIAGNOSTICS changed = ROW_COUNT;
 		result := result + changed;
 		places := '{no_places}';
