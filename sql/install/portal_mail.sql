@@ -175,7 +175,7 @@ LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT concat(E'\n' || byline, E'\n' || message, E'\n' || label || ': ' || url),
-		   concat('<div class="mp-mute" style="font-size:13px;line-height:19px;color:#6b7280;">' || jobs.portal_escape(byline) || '</div>',
+		   concat('<div class="mp-mute" style="padding-bottom:4px;font-size:13px;line-height:19px;color:#6b7280;">' || jobs.portal_escape(byline) || '</div>',
 				  '<div>' || replace(jobs.portal_escape(message), E'\n', E'<br>\n') || '</div>',
 				  jobs.portal_button(url, label));
 END;
