@@ -3,6 +3,8 @@
 use strict;
 use warnings;
 use FindBin;
+use lib "$FindBin::Bin/../lib";
+use MjTest;    # has to be compiled with the program
 
 $ENV{MJ_TENANTS} ||= 1000;
 do "$FindBin::Bin/../t/063_portal_tenants.pl" or die $@ || $!;
