@@ -322,11 +322,12 @@ define_portal_settings(void)
 	define_int("motionify_jobs.portal_max_batches",
 			   "Batches that a run of process_email_queue takes at most.",
 			   &max_batches, 50, 1, 1000, PGC_USERSET, 0);
-	define_string("motionify_jobs.portal_url",
-				  "Address of the portal, for links in its mails.",
-				  "Notifications that lead to a path, such as /projects/7, get it "
-				  "put in front.",
-				  &url, "", PGC_USERSET, 0, NULL);
+	define_string(
+		"motionify_jobs.portal_url",
+		"Address of the portal, for links in its mails.",
+		"Notifications that lead to a path, such as /projects/7, get it "
+		"put in front.",
+		&url, "", PGC_USERSET, 0, NULL);
 }
 
 /* Settings of messages, by database. */

@@ -145,5 +145,27 @@ $node->safe_psql('portal', "UPDATE jobs.mail SET ended_as = 'uncertain' WHERE so
 is(run_job('check_overdue_payments')->{result}, '0', 'if the server may have it, there is no second one that day');
 is(portal("SELECT status FROM payment_reminders WHERE project_id = fixture.id('project', 4)"), 'FAILED', 'it has failed');
 
+# --- a migration ----------------------------------------------------------------------
+
+portal(<<'SQL');
+ALTER TABLE notification_email_queue RENAME error_message TO last_error;
+ALTER TABLE notification_email_queue ADD retry_count integer NOT NULL DEFAULT 0, DROP CONSTRAINT notification_email_queue_status_check,
+	ADD CHECK (status IN ('pending', 'sending', 'processing', 'sent', 'failed', 'abandoned'));
+ALTER TABLE users RENAME name TO full_name;
+ALTER TABLE sessions RENAME TO user_sessions;
+CREATE VIEW sessions AS SELECT * FROM user_sessions;
+INSERT INTO user_sessions VALUES (fixture.id('session', 999), fixture.id('user', 1), now(), now() - interval '1 day');
+SQL
+is(run_job('process_email_queue')->{status}, 'failed', 'after a migration the queue is another one');
+my %report = split /[|\n]/, portal("SELECT job, status || ': ' || detail FROM jobs.install_portal() WHERE status <> 'unchanged'");
+is($report{process_email_queue}, 'updated: bound to notification_email_queue (last_error, retry_count), notifications, users (full_name); states abandoned', 'installed again, it is bound to that');
+is($report{cleanup_expired_sessions}, 'updated: bound to sessions; all at once, for it is no table', 'a table that is a view now');
+is(portal("SELECT count(*) FROM jobs.status WHERE paused"), '7', 'the jobs stay as they were');
+portal("INSERT INTO users (id, email, full_name) VALUES (fixture.id('user', 401), 'user401\@example.org', 'User 401')");
+portal("INSERT INTO notifications (id, user_id, title, message) VALUES (fixture.id('notification', 401), fixture.id('user', 401), 'News', '')");
+portal("INSERT INTO notification_email_queue (id, user_id, notification_ids, scheduled_for) VALUES (fixture.id('batch', 401), fixture.id('user', 401), ARRAY[fixture.id('notification', 401)], now())");
+is(run_job('process_email_queue')->{result}, '1', 'and sends');
+cmp_ok(run_job('cleanup_expired_sessions')->{result}, '>', 0, 'and cleans');
+
 $node->stop;
 done_testing();
