@@ -65,6 +65,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	type_name text := columns #>> ARRAY[table_name, column_name, 'type'];
+	table_oid oid := to_regclass(format('%I.%I', schema_name, table_name));
 	condition text;
 	holds boolean;
 BEGIN
@@ -76,9 +77,7 @@ BEGIN
 		SELECT pg_get_expr(k.conbin, k.conrelid)
 		FROM pg_constraint AS k
 		JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attname = column_name
-		JOIN pg_class AS c ON c.oid = k.conrelid AND c.relname = table_name
-		JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = schema_name
-		WHERE k.contype = 'c' AND k.conkey = ARRAY[a.attnum]
+		WHERE k.conrelid = table_oid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]
 	LOOP
 		EXECUTE format('SELECT %s FROM (SELECT %L::%s) AS r (%I)', condition, value, type_name, column_name) INTO holds;
 		IF NOT holds THEN
