@@ -15,7 +15,8 @@ OBJS = $(SRCS:.c=.o)
 
 # --- The install script: one noun a file, joined in this order --------------
 # A noun without a file is an error: make names the missing file.
-INSTALL_SQL = catalog access schedule queue control external history active mail doctor portal pg_cron \
+INSTALL_SQL = catalog access schedule queue control external history active mail doctor \
+	portal_mail portal_job portal pg_cron \
 	grants
 
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql

@@ -45,6 +45,10 @@
 /* Runs after which an executor is replaced by a new one. */
 #define MJ_MAX_RUNS_PER_EXECUTOR 10000
 
+/* Memory above which it is, too, and the runs after which that is looked at. */
+#define MJ_MAX_EXECUTOR_BYTES (128 * 1024 * 1024)
+#define MJ_LOOK_AT_MEMORY_RUNS 64
+
 /* A new executor waits at least this long: it may be early for a due run. */
 #define MJ_FRESH_LINGER_US (3 * USECS_PER_SEC)
 
@@ -358,11 +362,27 @@ end_batch(void)
 		serve_run();
 }
 
+/*
+ * Has this process much memory?  What SQL keeps in its session, such as the
+ * plans of routines in a thousand schemas, only ends with it.
+ */
+static bool
+has_grown(void)
+{
+	static int looked = 0;
+
+	if (served - looked < MJ_LOOK_AT_MEMORY_RUNS)
+		return false;
+	looked = served;
+	return MemoryContextMemAllocated(TopMemoryContext, true) >
+		MJ_MAX_EXECUTOR_BYTES;
+}
+
 /* Is this process to end, as soon as it has nothing at hand? */
 static bool
 must_end(void)
 {
-	return served >= MJ_MAX_RUNS_PER_EXECUTOR || must_be_last ||
+	return served >= MJ_MAX_RUNS_PER_EXECUTOR || has_grown() || must_be_last ||
 		mj_batch_wants_new_process() || mj_worker_must_leave();
 }
 

@@ -383,6 +383,24 @@ define_mail_settings(void)
 		PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
+/* Settings of the portal pack, which its SQL reads; the portal's own choice. */
+static void
+define_portal_settings(void)
+{
+	static int max_batches;
+	static char *url;
+
+	define_int("motionify_jobs.portal_max_batches",
+			   "Batches that a run of process_email_queue takes at most.",
+			   &max_batches, 50, 1, 1000, PGC_USERSET, 0);
+	define_string(
+		"motionify_jobs.portal_url",
+		"Address of the portal, for links in its mails.",
+		"Notifications that lead to a path, such as /projects/7, get it "
+		"put in front.",
+		&url, "", PGC_USERSET, 0, NULL);
+}
+
 /* Settings of messages, by database. */
 static void
 define_message_settings(void)
@@ -412,6 +430,7 @@ mj_guc_init(void)
 	define_mail_settings();
 	define_transport_settings();
 	define_message_settings();
+	define_portal_settings();
 	MarkGUCPrefixReserved("motionify_jobs");
 }
 

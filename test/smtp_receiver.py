@@ -10,7 +10,9 @@ It accepts mail on 127.0.0.1 and keeps it in a directory:
   events.jsonl    a line per command: what came, and what was replied
   behaviour.json  read before each reply, if it is there: what to refuse
                   {"mail": REPLY, "rcpt": {ADDRESS: REPLY}, "data": REPLY}
-                  with a REPLY such as "550 5.1.1 no such user"
+                  with a REPLY such as "550 5.1.1 no such user";
+                  {"hold_after": N}: once N mails are accepted, no mail is
+                  answered, nor kept if its sender goes away, until this is gone
 
 It runs until it is killed.
 """
@@ -146,8 +148,15 @@ class Handler:
             envelope.rcpt_options.extend(options)
         return reply
 
+    def holds(self):
+        return self.store.count >= self.store.behaviour().get("hold_after", float("inf"))
+
     async def handle_DATA(self, server, session, envelope):
         content = envelope.original_content
+        if self.holds():
+            self.store.event(session, "HOLD", len(content), None)
+        while self.holds():
+            await asyncio.sleep(0.002)
         reply = self.store.behaviour().get("data")
         if reply is None:
             reply = "250 2.0.0 accepted as %d" % self.accept(session, envelope, content)

@@ -360,7 +360,7 @@ CREATE TABLE jobs.mail (
 	smtp_reply		text,
 	unsubscribe		text,
 	attachments		integer NOT NULL DEFAULT 0,
-	UNIQUE (role_oid, source_key)
+	UNIQUE (source_key, role_oid)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE jobs.mail IS 'mails, queued and ended; each is a run in lane 0, and its retries and priority are that run''s';
 COMMENT ON COLUMN jobs.mail.role IS 'role that called jobs.send_mail()';

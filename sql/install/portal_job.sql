@@ -1,0 +1,439 @@
+/*
+ * portal_job.sql -- the portal pack's jobs, and the sources of their routines
+ *
+ * In a source, {name} stands for what is bound to it when the pack is installed
+ * in a schema: a binding of the job, one of jobs.portal_bindings(), or a part.
+ * Braces mean nothing else there.
+ */
+
+CREATE VIEW jobs.portal_installed WITH (security_barrier) AS
+SELECT j.name, j.command, j.schedule, j.timezone
+FROM jobs.job AS j
+LEFT JOIN jobs.job_state AS s ON s.job_id = j.job_id
+WHERE jobs.sees_role(j.role, s.role_oid);
+COMMENT ON VIEW jobs.portal_installed IS 'portal pack: commands and zones of the jobs of the reader''s roles';
+
+CREATE FUNCTION jobs.portal_zone(job text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+RETURN coalesce((SELECT j.timezone FROM jobs.portal_installed AS j WHERE j.name = job),
+				nullif(current_setting('motionify_jobs.timezone', true), ''), 'UTC');
+COMMENT ON FUNCTION jobs.portal_zone(text) IS 'portal pack: time zone of a job';
+
+/*
+ * A routine is the pack's if its comment says so and its source is as the pack
+ * wrote it: CREATE OR REPLACE by the application keeps the comment.
+ */
+CREATE FUNCTION jobs.portal_wrote(routine oid) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+RETURN coalesce((
+	SELECT starts_with(obj_description(p.oid, 'pg_proc'), 'motionify_jobs portal pack ' || md5(p.prosrc))
+	FROM pg_proc AS p WHERE p.oid = routine), false);
+COMMENT ON FUNCTION jobs.portal_wrote(oid) IS 'portal pack: whether a routine is as the pack wrote it';
+
+CREATE TABLE jobs.portal_job (
+	position	integer PRIMARY KEY,
+	job			text NOT NULL,
+	is_procedure boolean NOT NULL,
+	schedule	text NOT NULL,
+	job_group	text NOT NULL,
+	description	text NOT NULL,
+	needs		text[] NOT NULL,
+	uses		text[] NOT NULL DEFAULT '{}',
+	accepts		text[] NOT NULL DEFAULT '{}',
+	fills		text,
+	bindings	jsonb NOT NULL DEFAULT '{}',
+	source		text NOT NULL,
+	in_batches	text
+);
+COMMENT ON TABLE jobs.portal_job IS 'portal pack: its jobs, and the sources of their routines';
+COMMENT ON COLUMN jobs.portal_job.needs IS 'columns without which it cannot be; | between those of which one is enough';
+COMMENT ON COLUMN jobs.portal_job.uses IS 'columns that it makes use of where they exist';
+COMMENT ON COLUMN jobs.portal_job.accepts IS 'table.column=value: what the constraints of a column must let through; | as in needs';
+COMMENT ON COLUMN jobs.portal_job.fills IS 'table that it inserts into: its other columns must be nullable or fill themselves';
+COMMENT ON COLUMN jobs.portal_job.bindings IS 'names in its sources that are its own';
+COMMENT ON COLUMN jobs.portal_job.in_batches IS 'source of a procedure that does the same with commits in between';
+
+CREATE TABLE jobs.portal_part (
+	name		text PRIMARY KEY,
+	source		text NOT NULL
+);
+COMMENT ON TABLE jobs.portal_part IS 'portal pack: what several sources have in common';
+
+INSERT INTO jobs.portal_job (position, job, is_procedure, schedule, job_group, description, needs, accepts, bindings, source, in_batches)
+SELECT position, job, false, schedule, 'cleanup', description, needs::text[], accepts::text[],
+	   jsonb_build_object('job', job, 'table', table_name, 'verb', verb, 'change', change, 'doomed', doomed),
+	   '{cleanup}', '{cleanup_in_batches}'
+FROM (VALUES
+	(1, 'cleanup_removed_team_members', '0 2 * * *', 'Deletes team members who were removed more than 90 days ago',
+	 '{project_team.removed_at}', '{}', 'project_team', 'DELETE FROM', '', 't.removed_at < cutoff - interval ''90 days'''),
+	(2, 'cleanup_expired_sessions', '0 3 * * *', 'Deletes expired sessions',
+	 '{sessions.expires_at}', '{}', 'sessions', 'DELETE FROM', '', 't.expires_at < cutoff'),
+	(3, 'cleanup_expired_email_verification_tokens', '0 4 * * 0', 'Deletes expired e-mail verification tokens',
+	 '{email_verification_tokens.expires_at}', '{}', 'email_verification_tokens', 'DELETE FROM', '', 't.expires_at < cutoff'),
+	(4, 'cleanup_expired_password_reset_tokens', '10 4 * * 0', 'Deletes expired password reset tokens',
+	 '{password_reset_tokens.expires_at}', '{}', 'password_reset_tokens', 'DELETE FROM', '', 't.expires_at < cutoff'),
+	(5, 'expire_deliverables', '0 5 * * *', 'Marks deliverables whose time is over as expired',
+	 '{deliverables.status,deliverables.expires_at}', '{deliverables.status=expired}', 'deliverables', 'UPDATE',
+	 ' SET status = ''expired''', 't.status <> ''expired'' AND t.expires_at <= cutoff')
+) AS cleanup (position, job, schedule, description, needs, accepts, table_name, verb, change, doomed);
+
+INSERT INTO jobs.portal_job (position, job, is_procedure, schedule, job_group, description, needs, uses, accepts, fills, source) VALUES
+(6, 'process_email_queue', true, '* * * * *', 'email',
+ 'Sends due batches of notifications, one mail a batch',
+ '{notification_email_queue.id,notification_email_queue.user_id,notification_email_queue.notification_ids,notification_email_queue.status,notification_email_queue.scheduled_for,notification_email_queue.sent_at,notification_email_queue.error_message|last_error,notifications.id,notifications.title,notifications.message,notifications.action_url,notifications.action_label,notifications.created_at,users.id,users.email,users.name|full_name}',
+ '{notification_email_queue.retry_count,notification_email_queue.email_type,notification_email_queue.subject,notification_email_queue.body_text,notification_email_queue.body_html,notification_email_queue.ses_message_id,notifications.deleted_at,notifications.actor_name,notifications.project_id,user_notification_preferences.paused_until}',
+ '{notification_email_queue.status=pending,notification_email_queue.status=processing|sending,notification_email_queue.status=sent,notification_email_queue.status=failed|abandoned}',
+ NULL,
+ $source$
+DECLARE
+	batch record;
+	reminder record;
+	most integer := jobs.portal_max_batches();
+	accepted integer;
+	has_work boolean;
+	zone text;
+BEGIN
+	{pin_search_path}
+	result := 0;
+	IF NOT (EXISTS (SELECT FROM {schema}.notification_email_queue AS q
+					WHERE q.status = {processing} OR q.status = 'pending' AND q.scheduled_for <= now())
+			OR {has_failed_lately}{or_has_reminders}) THEN
+		RETURN;
+	END IF;
+	zone := jobs.portal_zone({payment_job});
+{record_batches}{record_reminders}
+	has_work := EXISTS (SELECT FROM {schema}.notification_email_queue AS q
+					  WHERE {batch_is_due});
+	COMMIT;
+
+	-- raises an error if no mail can be sent now: no batch has been touched yet
+	IF has_work THEN
+		CALL jobs.deliver_mail(0, accepted);
+	END IF;
+
+	{pin_search_path}
+	FOR batch IN
+		SELECT q.id, u.email::text AS email, u.{user_name}::text AS user_name,
+			   {own_subject} AS subject, {own_text} AS body_text, {own_html} AS body_html,
+			   {is_digest} AS is_digest, {batch_key} AS about,
+			   (SELECT jsonb_agg(jsonb_build_object(
+						   'title', n.title, 'message', n.message,
+						   'url', n.action_url, 'label', n.action_label{notification_extras})
+						   ORDER BY n.created_at, n.id)
+				FROM {schema}.notifications AS n
+				WHERE {is_in_batch}{not_deleted}) AS notifications
+		FROM {schema}.notification_email_queue AS q
+		LEFT JOIN {schema}.users AS u ON u.id = q.user_id
+		WHERE {batch_is_due}
+		ORDER BY q.scheduled_for, q.id
+		LIMIT most
+		FOR UPDATE OF q SKIP LOCKED
+	LOOP
+		BEGIN
+			BEGIN
+				IF batch.subject IS NOT NULL THEN
+					PERFORM jobs.portal_send(batch.email, batch.subject, batch.body_text, batch.body_html, batch.about);
+				ELSIF batch.notifications IS NOT NULL THEN
+					PERFORM jobs.portal_send_batch(batch.email, batch.user_name, batch.notifications, batch.is_digest, batch.about);
+				ELSE
+					UPDATE {schema}.notification_email_queue AS q
+					SET status = 'sent', sent_at = now(),
+						{error} = 'closed without a mail: no notifications are left'::{error_type}
+					WHERE q.id = batch.id;
+					CONTINUE;
+				END IF;
+				UPDATE {schema}.notification_email_queue AS q
+				SET status = {processing}, {error} = NULL
+				WHERE q.id = batch.id;
+			EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+				UPDATE {schema}.notification_email_queue AS q
+				SET status = {failed}, {error} = SQLERRM::{error_type}
+				WHERE q.id = batch.id;
+			END;
+		EXCEPTION WHEN OTHERS THEN
+			IF jobs.portal_stops(SQLSTATE) THEN
+				RAISE;
+			END IF;
+			RAISE WARNING 'batch % was left as it is: %', batch.id, SQLERRM;
+		END;
+	END LOOP;
+	has_work := EXISTS (SELECT FROM {schema}.notification_email_queue AS q
+					  WHERE q.status = {processing});
+	COMMIT;
+
+	-- mail of others may be due, too, and be sent first
+	WHILE has_work LOOP
+		CALL jobs.deliver_mail(most, accepted);
+		{pin_search_path}
+		has_work := accepted > 0 AND EXISTS (SELECT FROM {schema}.notification_email_queue AS q
+											 CROSS JOIN LATERAL jobs.portal_mail_of({batch_key}) AS m
+											 WHERE q.status = {processing} AND NOT m.ended AND m.failures = 0);
+		COMMIT;
+	END LOOP;
+
+	{pin_search_path}
+{record_batches}{record_reminders}END
+$source$),
+(7, 'check_overdue_payments', true, '0 10 * * *', 'payments',
+ 'Reminds clients whose advance was paid and whose balance is not',
+ '{project_payment_status.project_id,project_payment_status.advance_paid_at,project_payment_status.balance_paid|balance_paid_at,payment_reminders.id,payment_reminders.project_id,payment_reminders.payment_id,payment_reminders.type,payment_reminders.status,payment_reminders.scheduled_for,payment_reminders.sent_at,payment_reminders.recipient_email,payment_reminders.recipient_user_id,payment_reminders.email_subject,payment_reminders.email_template,project_team.project_id,project_team.user_id,project_team.is_primary_contact,project_team.removed_at,projects.id,users.id,users.email,users.name|full_name}',
+ '{project_payment_status.advance_paid,project_payment_status.remaining_amount,project_payment_status.balance_amount,project_payment_status.currency,payment_reminders.attempts,payment_reminders.last_error,payment_reminders.error_message,projects.name,projects.project_name}',
+ '{payment_reminders.type=BALANCE_DUE,payment_reminders.status=PENDING,payment_reminders.status=SENT,payment_reminders.status=FAILED}',
+ 'payment_reminders',
+ $source$
+DECLARE
+	overdue record;
+	reminder record;
+	accepted integer;
+	has_work boolean;
+	zone text;
+	today date;
+	reminder_id {reminder_id_type};
+	queued {reminder_id_type}[];
+BEGIN
+	{pin_search_path}
+	zone := jobs.portal_zone({payment_job});
+{record_reminders}	today := (now() AT TIME ZONE zone)::date;
+	has_work := EXISTS (SELECT {overdue});
+	COMMIT;
+
+	-- raises an error if no mail can be sent now: no reminder has been touched yet
+	IF has_work THEN
+		CALL jobs.deliver_mail(0, accepted);
+	END IF;
+
+	{pin_search_path}
+	-- of two runs at once, the second sees what the first has queued
+	PERFORM pg_advisory_xact_lock(hashtextextended({reminder_prefix}, 0));
+	FOR overdue IN
+		SELECT s.project_id, contact.user_id, u.email::text AS email, u.{user_name}::text AS user_name,
+			   {project_name} AS project_name, {amount} AS amount,
+			   {reminder_prefix} || s.project_id::text || '/' || to_char(today, 'YYYY-MM-DD') AS about
+		{overdue}
+		ORDER BY s.project_id
+	LOOP
+		CONTINUE WHEN EXISTS (SELECT FROM jobs.portal_mail_of(overdue.about) AS m
+							  WHERE NOT m.given_up);
+		BEGIN
+			SELECT r.id INTO reminder_id
+			FROM {schema}.payment_reminders AS r
+			WHERE r.project_id = overdue.project_id AND r.type = 'BALANCE_DUE' AND r.status <> 'SENT'
+			  AND (r.scheduled_for AT TIME ZONE zone)::date = today
+			ORDER BY r.scheduled_for, r.id
+			LIMIT 1
+			FOR UPDATE;
+			IF FOUND THEN
+				UPDATE {schema}.payment_reminders AS r
+				SET status = 'PENDING', recipient_email = coalesce(overdue.email, ''), recipient_user_id = overdue.user_id
+				WHERE r.id = reminder_id;
+			ELSE
+				INSERT INTO {schema}.payment_reminders
+					({reminder_columns}project_id, payment_id, type, status, scheduled_for,
+					 recipient_email, recipient_user_id, email_subject, email_template)
+				VALUES ({reminder_values}overdue.project_id, NULL, 'BALANCE_DUE', 'PENDING', now(),
+					 coalesce(overdue.email, ''), overdue.user_id,
+					 'Payment Reminder: Balance Due', 'payment-reminder-balance')
+				RETURNING id INTO reminder_id;
+			END IF;
+			BEGIN
+				PERFORM jobs.portal_send_reminder(overdue.email, overdue.user_name, overdue.project_name, overdue.amount, overdue.about);
+				queued := array_append(queued, reminder_id);
+			EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+				RAISE WARNING 'no reminder for project %: %', overdue.project_id, SQLERRM;
+				UPDATE {schema}.payment_reminders AS r
+				SET status = 'FAILED'{reminder_refused}
+				WHERE r.id = reminder_id;
+			END;
+		EXCEPTION WHEN OTHERS THEN
+			IF jobs.portal_stops(SQLSTATE) THEN
+				RAISE;
+			END IF;
+			RAISE WARNING 'no reminder for project %: %', overdue.project_id, SQLERRM;
+		END;
+	END LOOP;
+	COMMIT;
+
+	-- mail of others may be due, too, and be sent first
+	WHILE queued IS NOT NULL LOOP
+		CALL jobs.deliver_mail(least(cardinality(queued), 10000), accepted);
+		{pin_search_path}
+		EXIT WHEN accepted = 0 OR NOT EXISTS (SELECT FROM {schema}.payment_reminders AS r
+											  CROSS JOIN LATERAL jobs.portal_mail_of({reminder_key}) AS m
+											  WHERE r.id = ANY (queued) AND NOT m.ended AND m.failures = 0);
+		COMMIT;
+	END LOOP;
+
+	{pin_search_path}
+{record_reminders}	-- by their mails: another run may be about to record some of them
+	result := (SELECT count(*) FROM {schema}.payment_reminders AS r
+			   CROSS JOIN LATERAL jobs.portal_mail_of({reminder_key}) AS m
+			   WHERE r.id = ANY (queued) AND m.sent);
+END
+$source$);
+
+INSERT INTO jobs.portal_part VALUES
+/*
+ * A procedure that commits cannot have a SET clause, and a local setting ends
+ * with its transaction: this is the first statement of each.
+ */
+('pin_search_path', $source$PERFORM pg_catalog.set_config('search_path', {search_path}, true);$source$),
+
+('cleanup', $source$
+DECLARE
+	cutoff timestamptz := now();
+	changed integer;
+BEGIN
+	{verb} {schema}.{table} AS t{change}
+	WHERE {doomed};
+	GET DIAGNOSTICS changed = ROW_COUNT;
+	RETURN changed;
+END
+$source$),
+
+/*
+ * Where the rows are is read once; the first commit keeps what was read, without
+ * a snapshot.  Each batch looks again whether its rows are still to go, and
+ * leaves those alone that somebody else has locked: they come tomorrow.  A crash
+ * may undo the last of them, which are done again; so nobody waits for the disk.
+ * A quarter of the time is worked, so that others have the machine.
+ */
+('cleanup_in_batches', $source$
+DECLARE
+	cutoff timestamptz := now();
+	row_at record;
+	places tid[] := '{no_places}';
+	changed integer;
+	began timestamptz;
+	pause double precision;
+BEGIN
+	{pin_search_path}
+	result := 0;
+	-- the application has a function of its own by now
+	IF NOT jobs.portal_wrote(to_regprocedure({function})) THEN
+		result := {schema}.{job}();
+		RETURN;
+	END IF;
+	PERFORM pg_catalog.set_config('synchronous_commit', 'off', true);
+	FOR row_at IN
+		SELECT t.ctid AS place, row_number() OVER () AS nr, count(*) OVER () AS total
+		FROM {schema}.{table} AS t
+		WHERE {doomed}
+	LOOP
+		places := array_append(places, row_at.place);
+		CONTINUE WHEN cardinality(places) < 500 AND row_at.nr < row_at.total;
+		began := clock_timestamp();
+		{verb} {schema}.{table} AS t{change}
+		WHERE t.ctid = ANY (ARRAY(
+			SELECT t.ctid FROM {schema}.{table} AS t
+			WHERE t.ctid = ANY (places) AND {doomed}
+			FOR UPDATE SKIP LOCKED))
+		  -- other partitions have rows at the same places
+		  AND {doomed};
+		GET DIAGNOSTICS changed = ROW_COUNT;
+		result := result + changed;
+		places := '{no_places}';
+		PERFORM jobs.progress(row_at.nr, row_at.total);
+		COMMIT;
+		{pin_search_path}
+		pause := 3 * extract(epoch FROM clock_timestamp() - began);
+		PERFORM pg_sleep(least(pause, 1)) WHERE row_at.nr < row_at.total;
+		PERFORM pg_catalog.set_config('synchronous_commit', 'off', true);
+	END LOOP;
+END
+$source$),
+
+/* A batch that the old application left in process has no mail. */
+('batch_is_due', $source$q.scheduled_for <= now(){not_held_back}
+		  AND (q.status = 'pending'
+			   OR q.status = {processing} AND q.scheduled_for <= now() - interval '15 minutes'
+				  AND NOT EXISTS (SELECT FROM jobs.portal_mail_of({batch_key})))$source$),
+
+/* Failed batches whose mail may be sent again by hand; sent_at: it was, and the application knows better. */
+('has_failed_lately', $source$EXISTS (SELECT FROM {schema}.notification_email_queue AS q
+					   WHERE q.status IN ({failed}, {abandoned}) AND q.sent_at IS NULL
+						 AND q.scheduled_for > now() - interval '7 days')$source$),
+
+/* Batches follow their mails.  Counts what was accepted since the last time. */
+('record_batches', $source$	FOR batch IN
+		SELECT q.id, m.ended, m.sent, m.is_exhausted, m.ended_at, m.failures, m.reply, m.message_id
+		FROM {schema}.notification_email_queue AS q
+		CROSS JOIN LATERAL jobs.portal_mail_of({batch_key}) AS m
+		WHERE q.status = {processing} AND (m.ended OR m.reply::{error_type} IS DISTINCT FROM q.{error}{or_other_retries})
+		   OR q.status IN ({failed}, {abandoned}) AND q.sent_at IS NULL
+			  AND q.scheduled_for > now() - interval '7 days' AND (m.sent OR NOT m.ended)
+		FOR UPDATE OF q SKIP LOCKED
+	LOOP
+		BEGIN
+			IF batch.sent THEN
+				UPDATE {schema}.notification_email_queue AS q
+				SET status = 'sent', sent_at = batch.ended_at, {error} = NULL{set_retries}{set_message_id}
+				WHERE q.id = batch.id;
+				result := result + 1;
+			ELSE
+				UPDATE {schema}.notification_email_queue AS q
+				SET status = CASE WHEN NOT batch.ended THEN {processing} WHEN batch.is_exhausted THEN {abandoned} ELSE {failed} END,
+					{error} = batch.reply::{error_type}{set_retries}
+				WHERE q.id = batch.id;
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			IF jobs.portal_stops(SQLSTATE) THEN
+				RAISE;
+			END IF;
+			RAISE WARNING 'what became of batch % could not be recorded: %', batch.id, SQLERRM;
+		END;
+	END LOOP;
+$source$),
+
+/* So do reminders. */
+('record_reminders', $source$	FOR reminder IN
+		SELECT r.id, m.ended, m.sent, m.ended_at, m.reply, m.failures + m.sent::integer AS attempts
+		FROM {schema}.payment_reminders AS r
+		CROSS JOIN LATERAL jobs.portal_mail_of({reminder_key}) AS m
+		WHERE r.type = 'BALANCE_DUE'
+		  AND (r.status = 'PENDING' AND m.ended
+			   OR r.status = 'FAILED' AND r.sent_at IS NULL
+				  AND r.scheduled_for > now() - interval '7 days' AND (m.sent OR NOT m.ended))
+		FOR UPDATE OF r SKIP LOCKED
+	LOOP
+		BEGIN
+			IF reminder.sent THEN
+				UPDATE {schema}.payment_reminders AS r
+				SET status = 'SENT', sent_at = reminder.ended_at{reminder_sent}
+				WHERE r.id = reminder.id;
+			ELSE
+				UPDATE {schema}.payment_reminders AS r
+				SET status = CASE WHEN reminder.ended THEN {failed_reminder} ELSE {pending_reminder} END{reminder_failed}
+				WHERE r.id = reminder.id;
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			IF jobs.portal_stops(SQLSTATE) THEN
+				RAISE;
+			END IF;
+			RAISE WARNING 'what became of reminder % could not be recorded: %', reminder.id, SQLERRM;
+		END;
+	END LOOP;
+$source$),
+
+('or_has_reminders', $source$
+			OR EXISTS (SELECT FROM {schema}.payment_reminders AS r
+					   WHERE r.type = 'BALANCE_DUE'
+						 AND (r.status = 'PENDING'
+							  OR r.status = 'FAILED' AND r.sent_at IS NULL AND r.scheduled_for > now() - interval '7 days'))$source$),
+
+('reminder_key', $source${reminder_prefix} || r.project_id::text || '/'
+			|| to_char(r.scheduled_for AT TIME ZONE zone, 'YYYY-MM-DD')$source$),
+
+/* Projects to remind today, with their primary contact. */
+('overdue', $source$FROM {schema}.project_payment_status AS s
+		CROSS JOIN LATERAL (SELECT t.user_id FROM {schema}.project_team AS t
+							WHERE t.project_id = s.project_id AND t.is_primary_contact AND t.removed_at IS NULL
+							ORDER BY t.user_id LIMIT 1) AS contact
+		LEFT JOIN {schema}.users AS u ON u.id = contact.user_id
+		LEFT JOIN {schema}.projects AS p ON p.id = s.project_id
+		WHERE {advance_is_paid}s.advance_paid_at < now() - interval '3 days'
+		  AND {balance_is_open}
+		  AND NOT EXISTS (SELECT FROM {schema}.payment_reminders AS r
+						  WHERE r.project_id = s.project_id AND r.type = 'BALANCE_DUE' AND r.status = 'SENT'
+							AND (coalesce(r.sent_at, r.scheduled_for) AT TIME ZONE zone)::date = today)$source$);
