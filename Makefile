@@ -15,7 +15,8 @@ OBJS = $(SRCS:.c=.o)
 
 # --- The install script: one noun a file, joined in this order --------------
 # A noun without a file is an error: make names the missing file.
-INSTALL_SQL = catalog access schedule queue control external history active mail doctor portal \
+INSTALL_SQL = catalog access schedule queue control external history active mail doctor \
+	statistics health metrics top portal \
 	grants
 
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
@@ -25,7 +26,7 @@ DATA = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*.sql))
 
 # --- Tests ------------------------------------------------------------------
 # pg_regress tests by name, in order: sql/NAME.sql and expected/NAME.out.
-REGRESS = schedule cron errors access status active mail external queue
+REGRESS = schedule cron errors access status active mail external queue statistics
 REGRESS_OPTS = --encoding=UTF8 --no-locale --temp-instance=tmp_check \
 	--temp-config=$(srcdir)/test/regress.conf
 
