@@ -34,6 +34,9 @@ CREATE FUNCTION jobs.health(
 RETURNS SETOF record
 LANGUAGE sql VOLATILE ROWS 15
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
 SET jit = off
 AS $$
 	WITH arg AS MATERIALIZED (

@@ -113,9 +113,10 @@ AS $$
 		UNION ALL
 		SELECT h.run_id, h.attempt, h.finished_at, h.status, h.duration, h.lag, h.live
 		FROM jobs.history AS h
-		WHERE statistics.job IS NOT NULL AND h.job_id = (SELECT j.id FROM j)
-		  AND h.finished_at >= (SELECT span.begins FROM span)
-		  AND h.finished_at <= (SELECT span.ends FROM span)),
+		/* as rows, so that the index on finished_at alone is of no use */
+		WHERE statistics.job IS NOT NULL
+		  AND (h.job_id, h.finished_at) >= ((SELECT j.id FROM j), (SELECT span.begins FROM span))
+		  AND (h.job_id, h.finished_at) <= ((SELECT j.id FROM j), (SELECT span.ends FROM span))),
 	buckets AS (
 		SELECT b.starts
 		FROM span
