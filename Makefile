@@ -43,7 +43,7 @@ PROVE_TESTS = $(wildcard test/t/*.pl)
 # -MMD: a changed header rebuilds what includes it.
 # MJ_TESTING=1 adds the injected clock and the fault points; never install it on a real server.
 PG_CPPFLAGS = -Isrc -MMD -MP $(if $(MJ_TESTING),-DMJ_TESTING)
-SHLIB_LINK = -lcurl
+SHLIB_LINK = -lcurl -lidn2 -lcrypto
 
 # Only what the server looks up by name is exported: SQL functions and what is
 # marked PGDLLEXPORT.  PostgreSQL 16 does that by itself, for 15 it takes a list.

@@ -140,7 +140,9 @@ static const struct
 	{ "progress", ANYBODY },
 	/* mail */
 	{ "send_mail", MAILER },
+	{ "attachment", MAILER },
 	{ "deliver_mail", MAILER },
+	{ "preview_mail", MAILER | OPERATOR },
 };
 
 /* The bit of a level; raises 22023 with the names of all. */

@@ -24,6 +24,7 @@
 #include "utils/tuplestore.h"
 
 #include "api_mail.h"
+#include "api_message.h"
 #include "argument.h"
 #include "clock.h"
 #include "guc.h"
@@ -56,7 +57,9 @@ enum
 	ARG_HEADERS,
 	ARG_SEND_AT,
 	ARG_PRIORITY,
-	ARG_SOURCE_KEY
+	ARG_SOURCE_KEY,
+	ARG_ATTACHMENTS,
+	ARG_UNSUBSCRIBE
 };
 
 /* ------------------------------------------------------------------------
@@ -135,6 +138,9 @@ take_arguments(FunctionCallInfo fcinfo, MjMail *mail)
 	mail->cc = mj_argument_text(fcinfo, ARG_CC);
 	mail->bcc = mj_argument_text(fcinfo, ARG_BCC);
 	mail->source_key = mj_argument_text(fcinfo, ARG_SOURCE_KEY);
+	mail->unsubscribe = mj_argument_text(fcinfo, ARG_UNSUBSCRIBE);
+	if (!PG_ARGISNULL(ARG_ATTACHMENTS))
+		mj_message_take_attachments(PG_GETARG_DATUM(ARG_ATTACHMENTS), mail);
 	mail->headers_isnull = PG_ARGISNULL(ARG_HEADERS);
 	if (!mail->headers_isnull)
 		mail->headers = PG_GETARG_DATUM(ARG_HEADERS);

@@ -22,6 +22,7 @@
 #include "utils/varlena.h"
 
 #include "compat.h"
+#include "dkim.h"
 #include "guc.h"
 #include "override.h"
 #include "smtp.h"
@@ -53,6 +54,10 @@ int mj_smtp_timeout_s = 30;
 char *mj_mail_from = NULL;
 char *mj_mail_reply_to = NULL;
 char *mj_mail_redirect_to = NULL;
+int mj_mail_max_size_kb = 25 * 1024;
+char *mj_dkim_key_file = NULL;
+char *mj_dkim_selector = NULL;
+char *mj_dkim_domain = NULL;
 int mj_mail_max_attempts = 3;
 int mj_mail_retry_delay_s = 120;
 
@@ -163,6 +168,17 @@ check_smtp_url(char **newval, void **extra, GucSource source)
 						problem.detail[0] ? ": " : "", problem.detail);
 	if (problem.hint[0] != '\0')
 		GUC_check_errhint("%s", problem.hint);
+	return false;
+}
+
+/* GUC check hook: none, or a name in the DNS. */
+static bool
+check_dns_name(char **newval, void **extra, GucSource source)
+{
+	if (**newval == '\0' || mj_dkim_is_name(*newval))
+		return true;
+	GUC_check_errdetail(
+		"It consists of ASCII letters, digits and hyphens, with dots between them.");
 	return false;
 }
 
@@ -296,6 +312,26 @@ define_mail_settings(void)
 			   120, 1, 7 * 86400, PGC_SUSET, GUC_UNIT_S);
 }
 
+/* Settings of messages, by database. */
+static void
+define_message_settings(void)
+{
+	define_int("motionify_jobs.mail_max_size",
+			   "Size that a mail can have as it is sent.", &mj_mail_max_size_kb,
+			   25 * 1024, 16, 256 * 1024, PGC_SUSET, GUC_UNIT_KB);
+	define_string(
+		"motionify_jobs.dkim_key_file",
+		"File with the key that mail is signed with; empty: it is not.",
+		"A private key in PEM form, RSA or Ed25519; owned by the server's user, mode 0600.",
+		&mj_dkim_key_file, "", PGC_SUSET, GUC_SUPERUSER_ONLY, NULL);
+	define_string("motionify_jobs.dkim_selector",
+				  "Name of the DKIM key in the DNS, before \"._domainkey\".",
+				  NULL, &mj_dkim_selector, "", PGC_SUSET, 0, check_dns_name);
+	define_string("motionify_jobs.dkim_domain",
+				  "Domain that signs mail; empty: that of the sender.", NULL,
+				  &mj_dkim_domain, "", PGC_SUSET, 0, check_dns_name);
+}
+
 /* Define all settings; called once from _PG_init. */
 void
 mj_guc_init(void)
@@ -303,6 +339,7 @@ mj_guc_init(void)
 	define_server_settings();
 	define_run_settings();
 	define_mail_settings();
+	define_message_settings();
 	MarkGUCPrefixReserved("motionify_jobs");
 }
 

@@ -54,6 +54,10 @@ extern int mj_smtp_timeout_s; /* seconds */
 extern char *mj_mail_from;
 extern char *mj_mail_reply_to;
 extern char *mj_mail_redirect_to;
+extern int mj_mail_max_size_kb; /* kilobytes */
+extern char *mj_dkim_key_file;
+extern char *mj_dkim_selector;
+extern char *mj_dkim_domain; /* '' = the sender's */
 extern int mj_mail_max_attempts;
 extern int mj_mail_retry_delay_s; /* seconds */
 

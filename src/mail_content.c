@@ -18,55 +18,67 @@
 
 #include "guc.h"
 #include "mail_content.h"
+#include "mail_signer.h"
 
-#define ORIGINAL_TO "X-Original-To"
 #define MAX_ID_DOMAIN 190	 /* bytes, so that the Message-ID has room */
 #define MAX_ORIGINAL_TO 1000 /* bytes of it, then it is cut */
+
+/*
+ * A string in UTF-8.  What is in a database without an encoding is taken for
+ * that, and refused by its field's name if it is not.
+ */
+static const char *
+to_utf8(const char *string)
+{
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+		return string;
+	return pg_server_to_any(string, strlen(string), PG_UTF8);
+}
 
 /* A string in UTF-8; NULL and the empty string give NULL. */
 static const char *
 utf8(const char *string)
 {
-	if (string == NULL || *string == '\0')
-		return NULL;
-	return pg_server_to_any(string, strlen(string), PG_UTF8);
+	return string == NULL || *string == '\0' ? NULL : to_utf8(string);
 }
 
-/* A body in UTF-8; an empty one is a body. */
+/* A string in UTF-8; an empty one is one. */
 static const char *
 utf8_body(const char *body)
 {
-	if (body == NULL)
-		return NULL;
-	return pg_server_to_any(body, strlen(body), PG_UTF8);
+	return body == NULL ? NULL : to_utf8(body);
 }
 
 /* A string of a jsonb value, in UTF-8. */
 static const char *
 json_string(const JsonbValue *value)
 {
-	const char *string = pnstrdup(value->val.string.val, value->val.string.len);
-	const char *converted = utf8(string);
-
-	return converted ? converted : string;
+	return to_utf8(pnstrdup(value->val.string.val, value->val.string.len));
 }
 
+/* Of the name only printable ASCII is shown, which fits into any encoding. */
 static bool
 refuse_headers(MjProblem *problem, const char *name)
 {
+	char shown[65];
+	size_t n;
+
 	memset(problem, 0, sizeof(*problem));
+	for (n = 0; name && name[n] && n < sizeof(shown) - 1; n++)
+		shown[n] = name[n] >= 0x20 && name[n] < 0x7f ? name[n] : '?';
+	shown[n] = '\0';
 	if (name)
 		snprintf(problem->message, sizeof(problem->message),
-				 "value of header \"%.64s\" is not a string", name);
+				 "value of header \"%s\" is not a string", shown);
 	else
-		strlcpy(problem->message, "headers are not a JSON object",
+		strlcpy(problem->message, "\"headers\" are not a JSON object",
 				sizeof(problem->message));
 	strlcpy(problem->hint, "Write them as {\"X-Name\": \"value\"}.",
 			sizeof(problem->hint));
 	return false;
 }
 
-/* Take the extra headers out of their jsonb, with room for one more. */
+/* Take the extra headers out of their jsonb. */
 static bool
 take_headers(Datum headers, MjMessage *message, MjProblem *problem)
 {
@@ -104,18 +116,34 @@ static void
 redirect_content(MjMailContent *content, const char *to)
 {
 	MjMessage *message = &content->message;
-	MjHeader *header;
 	int length = pg_encoding_mbcliplen(PG_UTF8, content->to,
 									   strlen(content->to), MAX_ORIGINAL_TO);
 
-	if (message->headers == NULL)
-		message->headers = palloc(sizeof(MjHeader));
-	header = (MjHeader *) &message->headers[message->nheaders++];
-	header->name = ORIGINAL_TO;
-	header->value = pnstrdup(content->to, length);
+	message->original_to = pnstrdup(content->to, length);
 	content->to = to;
 	message->cc.nitems = 0;
 	message->bcc.nitems = 0;
+}
+
+/* The attachments, with what is text in them in UTF-8. */
+static void
+take_attachments(const MjMail *mail, MjMessage *message)
+{
+	MjAttachment *to = palloc(mail->nattachments * sizeof(MjAttachment));
+	int i;
+
+	for (i = 0; i < mail->nattachments; i++)
+	{
+		const MjMailAttachment *from = &mail->attachments[i];
+
+		to[i].filename = utf8_body(from->filename);
+		to[i].content_type = utf8(from->content_type);
+		to[i].content_id = utf8_body(from->content_id);
+		to[i].content = VARDATA_ANY(from->content);
+		to[i].length = VARSIZE_ANY_EXHDR(from->content);
+	}
+	message->attachments = to;
+	message->nattachments = mail->nattachments;
 }
 
 static void
@@ -149,10 +177,13 @@ mj_mail_content(const MjMail *mail, TimestampTz date, bool redirect,
 	message->subject = utf8_body(mail->subject);
 	message->text = utf8_body(mail->body_text);
 	message->html = utf8_body(mail->body_html);
+	message->unsubscribe = utf8_body(mail->unsubscribe);
 	message->message_id = mail->message_id;
 	message->date = (int64) timestamptz_to_time_t(date);
 	if (!mail->headers_isnull && !take_headers(mail->headers, message, problem))
 		return NULL;
+	if (mail->nattachments > 0)
+		take_attachments(mail, message);
 	if (redirect_to && content->to)
 		redirect_content(content, redirect_to);
 	return content;
@@ -175,6 +206,65 @@ check_mailbox(const char *field, const char *value, MjProblem *problem)
 	return mj_mime_parse_mailbox(field, utf8_body(value), &mailbox, problem);
 }
 
+/* The argument that most of a message's size is owed to. */
+static const char *
+largest_part(const MjMessage *message)
+{
+	size_t text = message->text ? strlen(message->text) : 0;
+	size_t html = message->html ? strlen(message->html) : 0;
+	size_t files = 0;
+	int i;
+
+	for (i = 0; i < message->nattachments; i++)
+		files += message->attachments[i].length;
+	if (files >= text && files >= html)
+		return "attachments";
+	return text >= html ? "body_text" : "body_html";
+}
+
+static bool
+refuse_size(const MjMessage *message, size_t size, MjProblem *problem)
+{
+	memset(problem, 0, sizeof(*problem));
+	snprintf(problem->message, sizeof(problem->message),
+			 "\"%s\" makes the mail too large", largest_part(message));
+	snprintf(problem->detail, sizeof(problem->detail),
+			 "It has %zu bytes; motionify_jobs.mail_max_size allows %zu.", size,
+			 (size_t) mj_mail_max_size_kb * 1024);
+	strlcpy(problem->hint, "Put large files where a link can lead to them.",
+			sizeof(problem->hint));
+	return false;
+}
+
+/*
+ * Check the size of a message as it will be sent; it is rendered only if that
+ * could matter.  What it is signed with is not counted.
+ */
+static bool
+check_size(const MjMessage *message, MjProblem *problem)
+{
+	size_t limit = (size_t) mj_mail_max_size_kb * 1024;
+	MjMessage sample = *message;
+	StringInfoData bytes;
+	size_t files = 0;
+	size_t size;
+	int i;
+
+	if (mj_mime_size_bound(message) <= limit)
+		return true;
+	for (i = 0; i < message->nattachments; i++)
+		files += message->attachments[i].length;
+	if (files > limit)
+		return refuse_size(message, files, problem);
+	sample.message_id = "<0@mail.invalid>";
+	initStringInfo(&bytes);
+	if (!mj_mime_render(&sample, &bytes, problem))
+		return false;
+	size = bytes.len;
+	pfree(bytes.data);
+	return size <= limit || refuse_size(message, size, problem);
+}
+
 /*
  * Check all of a mail as it will be sent.  False with a problem that names
  * the argument of jobs.send_mail().  Needs a transaction.
@@ -191,7 +281,9 @@ mj_mail_check(const MjMail *mail, TimestampTz date, MjProblem *problem)
 		(mail->sender && !check_mailbox("sender", mail->sender, problem)))
 		return false;
 	content = mj_mail_content(mail, date, false, problem);
-	return content != NULL && mj_mime_check_message(&content->message, problem);
+	return content != NULL &&
+		mj_mime_check_message(&content->message, problem) &&
+		check_size(&content->message, problem);
 }
 
 /*
@@ -281,7 +373,7 @@ fill_envelope(const MjMessage *message, MjEnvelope *envelope,
 }
 
 /*
- * Render a message, and make its envelope, in the current memory context.
+ * Render and sign a message, and make its envelope, in the current memory context.
  * False with a problem if it cannot be sent.  Needs no transaction.
  */
 bool
@@ -295,6 +387,7 @@ mj_mail_draft(const MjMailContent *content, MjMailDraft *draft,
 	if (!mj_mime_render(message, &draft->bytes, problem) ||
 		!fill_envelope(message, &draft->envelope, problem))
 		return false;
+	mj_mail_signer_sign(&draft->bytes, draft->envelope.from, message->date);
 	draft->envelope.content = draft->bytes.data;
 	draft->envelope.length = draft->bytes.len;
 	return true;

@@ -10,10 +10,6 @@
  */
 #include "postgres.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -24,8 +20,10 @@
 #include "guc.h"
 #include "mail_session.h"
 #include "mailfile.h"
+#include "secret_file.h"
 #include "worker.h"
 
+#define PASSWORD_FILE "SMTP password file"
 #define MAX_PASSWORD 1024 /* bytes */
 
 /*
@@ -122,44 +120,10 @@ is_file_url(void)
 	return pg_strncasecmp(mj_smtp_url, "file:", 5) == 0;
 }
 
-/* Whose file it is, and who else may read it. */
+/* Take what the password file says, less one line end. */
 static bool
-check_password_file(int fd, MjMailTrouble *trouble)
+take_password(char *password, size_t length, MjMailTrouble *trouble)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) != 0)
-		return refuse(trouble, ERRCODE_IO_ERROR, NULL,
-					  "could not stat SMTP password file \"%s\": %s",
-					  mj_smtp_password_file, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return refuse(trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
-					  "SMTP password file \"%s\" is not a regular file",
-					  mj_smtp_password_file);
-	if (st.st_uid != geteuid())
-		return refuse(
-			trouble, ERRCODE_INSUFFICIENT_PRIVILEGE,
-			"Use chown to give it to the operating system user that the database server runs as.",
-			"SMTP password file \"%s\" belongs to another user",
-			mj_smtp_password_file);
-	if (st.st_mode & (S_IRWXG | S_IRWXO))
-		return refuse(trouble, ERRCODE_INSUFFICIENT_PRIVILEGE,
-					  "Use chmod 0600 on it: only its owner may have access.",
-					  "SMTP password file \"%s\" has group or world access",
-					  mj_smtp_password_file);
-	return true;
-}
-
-/* Take what an open password file says, less one line end. */
-static bool
-take_password(int fd, char *password, MjMailTrouble *trouble)
-{
-	ssize_t length = read(fd, password, MAX_PASSWORD);
-
-	if (length < 0)
-		return refuse(trouble, ERRCODE_IO_ERROR, NULL,
-					  "could not read SMTP password file \"%s\": %s",
-					  mj_smtp_password_file, strerror(errno));
 	if (length > 0 && password[length - 1] == '\n')
 		length--;
 	if (length > 0 && password[length - 1] == '\r')
@@ -167,10 +131,9 @@ take_password(int fd, char *password, MjMailTrouble *trouble)
 	password[length] = '\0';
 	if (length == 0 || length >= MAX_PASSWORD - 2 ||
 		strlen(password) != length || strpbrk(password, "\r\n") != NULL)
-		return refuse(
-			trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
-			"SMTP password file \"%s\" is not one line with a password",
-			mj_smtp_password_file);
+		return refuse(trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+					  PASSWORD_FILE " \"%s\" is not one line with a password",
+					  mj_smtp_password_file);
 	return true;
 }
 
@@ -181,22 +144,18 @@ take_password(int fd, char *password, MjMailTrouble *trouble)
 static bool
 read_password(char *password, MjMailTrouble *trouble)
 {
-	int fd;
-	bool ok;
+	MjProblem problem;
+	size_t length;
+	int sqlstate;
 
 	password[0] = '\0';
 	if (*mj_smtp_password_file == '\0')
 		return true;
-	/* not to hang at a named pipe */
-	fd = open(mj_smtp_password_file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return refuse(trouble, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
-					  "could not open SMTP password file \"%s\": %s",
-					  mj_smtp_password_file, strerror(errno));
-	ok = check_password_file(fd, trouble) &&
-		take_password(fd, password, trouble);
-	close(fd);
-	return ok;
+	sqlstate = mj_secret_file_read(PASSWORD_FILE, mj_smtp_password_file,
+								   password, MAX_PASSWORD, &length, &problem);
+	if (sqlstate != 0)
+		return refuse(trouble, sqlstate, problem.hint, "%s", problem.message);
+	return take_password(password, length, trouble);
 }
 
 /* Is plain text allowed where it is asked for? */

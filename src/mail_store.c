@@ -32,13 +32,21 @@ static MjStatement insert_statement = {
 	.sql =
 		"INSERT INTO jobs.mail (mail_id, run_id, role, recipient, cc, bcc,"
 		" sender, reply_to, subject, body_text, body_html, headers, source_key,"
-		" message_id, created_at, role_oid) VALUES ($1, $2, $3, $4, $5, $6, $7,"
-		" $8, $9, $10, $11, $12, $13, $14, $15, $16)"
-		" ON CONFLICT (role_oid, source_key) DO NOTHING",
-	.nparams = 16,
+		" message_id, created_at, role_oid, unsubscribe, attachments) VALUES ($1,"
+		" $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,"
+		" $18) ON CONFLICT (role_oid, source_key) DO NOTHING",
+	.nparams = 18,
 	.types = { INT8OID, INT8OID, NAMEOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
 			   TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID,
-			   TIMESTAMPTZOID, OIDOID },
+			   TIMESTAMPTZOID, OIDOID, TEXTOID, INT4OID },
+};
+
+static MjStatement insert_attachment_statement = {
+	.sql =
+		"INSERT INTO jobs.mail_attachment (mail_id, position, filename,"
+		" content_type, content_id, content) VALUES ($1, $2, $3, $4, $5, $6)",
+	.nparams = 6,
+	.types = { INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID },
 };
 
 static MjStatement load_statement = {
@@ -46,11 +54,13 @@ static MjStatement load_statement = {
 		   " m.sender, m.reply_to, m.headers, m.source_key, m.subject,"
 		   " m.message_id, m.created_at, s.small,"
 		   " CASE WHEN s.small THEN m.body_text END,"
-		   " CASE WHEN s.small THEN m.body_html END, m.role_oid"
+		   " CASE WHEN s.small THEN m.body_html END, m.role_oid,"
+		   " m.unsubscribe, m.attachments"
 		   " FROM unnest($1) WITH ORDINALITY AS r (run_id, n)"
 		   " LEFT JOIN jobs.mail m ON m.run_id = r.run_id,"
 		   " LATERAL (SELECT coalesce(octet_length(m.body_text), 0) +"
-		   " coalesce(octet_length(m.body_html), 0) <= $2 AS small) s"
+		   " coalesce(octet_length(m.body_html), 0) <= $2"
+		   " AND coalesce(m.attachments, 0) = 0 AS small) s"
 		   " ORDER BY r.n",
 	.nparams = 2,
 	.types = { INT8ARRAYOID, INT4OID },
@@ -58,6 +68,25 @@ static MjStatement load_statement = {
 
 static MjStatement load_bodies_statement = {
 	.sql = "SELECT body_text, body_html FROM jobs.mail WHERE run_id = $1",
+	.nparams = 1,
+	.types = { INT8OID },
+};
+
+static MjStatement load_attachments_statement = {
+	.sql = "SELECT a.filename, a.content_type, a.content_id, a.content"
+		   " FROM jobs.mail_attachment a WHERE a.mail_id = $1"
+		   " ORDER BY a.position",
+	.nparams = 1,
+	.types = { INT8OID },
+};
+
+/* When it was due is where its run is: in the queue, or in the log. */
+static MjStatement find_statement = {
+	.sql = "SELECT m.run_id, coalesce(q.due_at, l.due_at, m.created_at)"
+		   " FROM jobs.mail m LEFT JOIN jobs.queue q ON q.run_id = m.run_id"
+		   " LEFT JOIN LATERAL (SELECT due_at FROM jobs.run_log"
+		   " WHERE run_id = m.run_id ORDER BY attempt DESC LIMIT 1) l ON true"
+		   " WHERE m.mail_id = $1",
 	.nparams = 1,
 	.types = { INT8OID },
 };
@@ -184,8 +213,29 @@ mj_mail_find_source_key(Oid role_oid, const char *source_key)
 	return mail_id;
 }
 
+/* Insert the attachments of a mail.  In a scope. */
+static void
+insert_attachments(const MjMail *mail)
+{
+	int i;
+
+	for (i = 0; i < mail->nattachments; i++)
+	{
+		const MjMailAttachment *attachment = &mail->attachments[i];
+		MjParams params = { 0 };
+
+		mj_param_int64(&params, mail->mail_id);
+		mj_param_int32(&params, i + 1);
+		mj_param_text(&params, attachment->filename);
+		mj_param_text(&params, attachment->content_type);
+		mj_param_text(&params, attachment->content_id);
+		mj_param_datum(&params, PointerGetDatum(attachment->content), false);
+		mj_store_run(&insert_attachment_statement, &params);
+	}
+}
+
 /*
- * Insert a mail; false if its source_key is taken, also by a transaction
+ * Insert a mail, with its attachments; false if its source_key is taken, also by a transaction
  * that was open: waits for that to end.  The caller inserts the run.
  */
 bool
@@ -212,7 +262,11 @@ mj_mail_insert(const MjMail *mail)
 	mj_param_text(&params, mail->message_id);
 	mj_param_time(&params, mail->created_at);
 	mj_param_oid(&params, mail->role_oid);
+	mj_param_text(&params, mail->unsubscribe);
+	mj_param_int32(&params, mail->nattachments);
 	inserted = mj_store_run(&insert_statement, &params) > 0;
+	if (inserted)
+		insert_attachments(mail);
 	mj_store_leave(&scope);
 	return inserted;
 }
@@ -253,12 +307,13 @@ read_mail(MjScope *scope, uint64 row, MjMail *mail)
 	mail->bodies_missing = !mj_row_bool(row, 14);
 	mail->body_text = mj_row_text(scope, row, 15);
 	mail->body_html = mj_row_text(scope, row, 16);
+	mail->unsubscribe = mj_row_text(scope, row, 18);
 }
 
 /*
  * Read the mails of some runs, in their order, into mails[nruns]; returns
- * nruns.  A run whose mail is gone gets mail_id 0 and role "".  Bodies that
- * are long are left out, with bodies_missing set.
+ * nruns.  A run whose mail is gone gets mail_id 0 and role "".  Attachments,
+ * and bodies that are long, are left out, with bodies_missing set.
  */
 int
 mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails)
@@ -279,7 +334,37 @@ mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails)
 	return (int) rows;
 }
 
-/* Read the bodies that mj_mail_load() left out; false: the mail is gone. */
+/* Read the attachments of a mail, into the caller's context. */
+static void
+load_attachments(MjScope *scope, MjMail *mail)
+{
+	MjParams params = { 0 };
+	MjMailAttachment *attachments;
+	uint64 rows;
+	uint64 i;
+
+	mj_param_int64(&params, mail->mail_id);
+	rows = mj_store_run(&load_attachments_statement, &params);
+	attachments = MemoryContextAlloc(scope->caller,
+									 Max(rows, 1) * sizeof(MjMailAttachment));
+	for (i = 0; i < rows; i++)
+	{
+		bool isnull;
+
+		attachments[i].filename = mj_row_text(scope, i, 1);
+		attachments[i].content_type = mj_row_text(scope, i, 2);
+		attachments[i].content_id = mj_row_text(scope, i, 3);
+		attachments[i].content = (struct varlena *) DatumGetPointer(
+			mj_row_datum(scope, i, 4, &isnull));
+	}
+	mail->attachments = attachments;
+	mail->nattachments = (int) rows;
+}
+
+/*
+ * Read what mj_mail_load() left out, the bodies and attachments; false: the
+ * mail is gone.
+ */
 bool
 mj_mail_load_bodies(MjMail *mail)
 {
@@ -295,9 +380,33 @@ mj_mail_load_bodies(MjMail *mail)
 		mail->body_text = mj_row_text(&scope, 0, 1);
 		mail->body_html = mj_row_text(&scope, 0, 2);
 		mail->bodies_missing = false;
+		load_attachments(&scope, mail);
 	}
 	mj_store_leave(&scope);
 	return found;
+}
+
+/*
+ * Read a mail whole, and when it was due last; false: there is none of that
+ * mail_id.
+ */
+bool
+mj_mail_find(int64 mail_id, MjMail *mail, TimestampTz *due_at)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	int64 run_id = 0;
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, mail_id);
+	if (mj_store_run(&find_statement, &params) > 0)
+	{
+		run_id = mj_row_int64(0, 1);
+		*due_at = mj_row_time(0, 2);
+	}
+	mj_store_leave(&scope);
+	return run_id != 0 && mj_mail_load(&run_id, 1, mail) == 1 &&
+		(!mail->bodies_missing || mj_mail_load_bodies(mail));
 }
 
 /* Write how an attempt ended.  A mail that has ended stays as it is. */

@@ -22,6 +22,15 @@
  */
 #define MJ_MAIL_SMALL_BODY (64 * 1024) /* bytes */
 
+/* A file, or an image of the html.  Strings in the server's encoding. */
+typedef struct MjMailAttachment
+{
+	const char *filename;
+	const char *content_type; /* NULL: as the filename says */
+	const char *content_id;	  /* NULL: a file */
+	struct varlena *content;  /* bytea, not toasted */
+} MjMailAttachment;
+
 /* A mail's content.  Strings in the server's encoding. */
 typedef struct MjMail
 {
@@ -42,7 +51,10 @@ typedef struct MjMail
 	const char *subject;
 	const char *message_id;
 	TimestampTz created_at;
-	bool bodies_missing; /* too long for the batch: read them alone */
+	const char *unsubscribe; /* may be NULL */
+	int nattachments;
+	const MjMailAttachment *attachments;
+	bool bodies_missing; /* these and the bodies: too long for the batch */
 } MjMail;
 
 /* How an attempt, or the whole mail, ended. */
@@ -79,6 +91,7 @@ extern int64 mj_mail_find_source_key(Oid role_oid,
 extern bool mj_mail_insert(const MjMail *mail);
 extern int mj_mail_load(const int64 *run_ids, int nruns, MjMail *mails);
 extern bool mj_mail_load_bodies(MjMail *mail);
+extern bool mj_mail_find(int64 mail_id, MjMail *mail, TimestampTz *due_at);
 extern void mj_mail_update(const MjMailState *state);
 extern void mj_mail_end(int64 run_id, const char *ended_as, int smtp_code,
 						const char *smtp_reply);

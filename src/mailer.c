@@ -37,6 +37,7 @@
 #include "job_store.h"
 #include "mail_content.h"
 #include "mail_session.h"
+#include "mail_signer.h"
 #include "mail_store.h"
 #include "mailer.h"
 #include "queue_store.h"
@@ -139,14 +140,14 @@ commit_work(bool in_spi)
  * ------------------------------------------------------------------------
  */
 
-/* Addresses in the settings are checked before they can spoil a mail. */
+/* Addresses and key in the settings are checked before they can spoil a mail. */
 static bool
 check_defaults(MjMailTrouble *trouble)
 {
 	MjProblem problem;
 
 	if (mj_mail_check_defaults(&problem))
-		return true;
+		return mj_mail_signer_check(trouble);
 	trouble->sqlstate = ERRCODE_INVALID_PARAMETER_VALUE;
 	trouble->problem = problem;
 	return false;

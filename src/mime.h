@@ -22,13 +22,27 @@
 #define MJ_MIME_MAX_MESSAGE_ID 250	/* bytes, with the angle brackets */
 #define MJ_MIME_MAX_RECIPIENTS 1000 /* to, cc and bcc together */
 #define MJ_MIME_MAX_BODY (64 * 1024 * 1024) /* text and html together */
+#define MJ_MIME_MAX_HEADERS 100				/* extra ones */
+#define MJ_MIME_MAX_ATTACHMENTS 100
+#define MJ_MIME_MAX_FILENAME 255 /* bytes */
 
 /* A mailbox taken apart: "Name <a@b>" */
 typedef struct MjMailbox
 {
 	char name[MJ_MIME_MAX_NAME + 1];	   /* unquoted UTF-8, or empty */
-	char address[MJ_MIME_MAX_ADDRESS + 1]; /* ASCII addr-spec */
+	char address[MJ_MIME_MAX_ADDRESS + 1]; /* addr-spec, its domain in ASCII */
+	bool utf8; /* the address needs SMTPUTF8: it is not ASCII */
 } MjMailbox;
+
+/* A file that goes with the message, or an image that its html shows */
+typedef struct MjAttachment
+{
+	const char *filename;
+	const char *content_type; /* NULL: as the filename's extension says */
+	const char *content_id;	  /* "logo", for cid:logo in html; NULL: a file */
+	const char *content;
+	size_t length;
+} MjAttachment;
 
 /* An extra header; its value is unstructured text */
 typedef struct MjHeader
@@ -58,6 +72,10 @@ typedef struct MjMessage
 	int64 date;				 /* Unix seconds, UTC */
 	const MjHeader *headers; /* extra ones, written after ours */
 	int nheaders;
+	const char *original_to; /* who would have got it, for a header; or NULL */
+	const char *unsubscribe; /* URLs separated by blanks, or NULL */
+	const MjAttachment *attachments;
+	int nattachments;
 } MjMessage;
 
 extern bool mj_mime_check_address(const char *field, const char *address,
@@ -69,6 +87,7 @@ extern int mj_mime_next_mailbox(const char *field, const char **cursor,
 								MjMailbox *mailbox, MjProblem *problem);
 extern bool mj_mime_parse_mailbox(const char *field, const char *value,
 								  MjMailbox *mailbox, MjProblem *problem);
+extern size_t mj_mime_size_bound(const MjMessage *message);
 extern bool mj_mime_render(const MjMessage *message, StringInfo out,
 						   MjProblem *problem);
 

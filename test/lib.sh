@@ -115,7 +115,7 @@ mj_need()
 mj_list_packages()
 {
     mj_pick_major
-    MJ_PACKAGES="gcc make libc6-dev postgresql-$MJ_PG_MAJOR postgresql-server-dev-$MJ_PG_MAJOR libcurl4-openssl-dev $*"
+    MJ_PACKAGES="gcc make libc6-dev postgresql-$MJ_PG_MAJOR postgresql-server-dev-$MJ_PG_MAJOR libcurl4-openssl-dev libidn2-dev libssl-dev $*"
 }
 # mj_need_node: Node.js and its client "pg", for the README's example.  Debian's
 # package does not go with a Node.js from elsewhere: npm then, into the scratch
@@ -156,6 +156,23 @@ mj_need_prometheus()
         MJ_PROMETHEUS=
         mj_say "(no Prometheus: apt-get could not download it, and the metrics are not scraped)"
     fi
+}
+
+# mj_need_npm PACKAGE...: packages for Node.js that Debian does not have, into
+# the scratch directory.  Adds them to MJ_NODE_PATH.
+mj_need_npm()
+{
+    local to=$MJ_WORK/npm package missing=
+    for package in "$@"; do
+        [ -d "$to/node_modules/${package%@*}" ] || missing+=" $package"
+    done
+    if [ -n "$missing" ]; then
+        command -v npm >/dev/null || mj_need npm
+        npm install --prefix "$to" --no-audit --no-fund --loglevel=error $missing >"$MJ_WORK/npm.log" 2>&1 ||
+            mj_say "(npm could not install$missing: the tests that need it cannot run)"
+        mj_own "$to"
+    fi
+    MJ_NODE_PATH=${MJ_NODE_PATH:+$MJ_NODE_PATH:}$to/node_modules
 }
 
 # --- the scratch directory ----------------------------------------------------

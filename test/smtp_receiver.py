@@ -203,6 +203,7 @@ async def serve(arguments):
         "loop": asyncio.get_running_loop(),
         "data_size_limit": 0,
         "timeout": 600,
+        "enable_SMTPUTF8": True,
     }
     if arguments.tls == "starttls":
         options.update(tls_context=context, require_starttls=True)

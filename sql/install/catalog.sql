@@ -356,6 +356,8 @@ CREATE TABLE jobs.mail (
 	attempts		integer NOT NULL DEFAULT 0,
 	smtp_code		integer,
 	smtp_reply		text,
+	unsubscribe		text,
+	attachments		integer NOT NULL DEFAULT 0,
 	UNIQUE (role_oid, source_key)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE jobs.mail IS 'mails, queued and ended; each is a run in lane 0, and its retries and priority are that run''s';
@@ -365,8 +367,24 @@ COMMENT ON COLUMN jobs.mail.source_key IS 'what the mail is about, given by the 
 COMMENT ON COLUMN jobs.mail.ended_as IS 'NULL while the run is live';
 COMMENT ON COLUMN jobs.mail.attempts IS 'attempts that ended';
 COMMENT ON COLUMN jobs.mail.smtp_reply IS 'last reply of the server, or why there was none';
+COMMENT ON COLUMN jobs.mail.unsubscribe IS 'URLs for List-Unsubscribe, separated by blanks';
+COMMENT ON COLUMN jobs.mail.attachments IS 'how many rows jobs.mail_attachment has of it: a mail without any is read without that table';
 
 CREATE INDEX mail_ended_at_idx ON jobs.mail (ended_at) WHERE ended_at IS NOT NULL;
+
+CREATE TABLE jobs.mail_attachment (
+	mail_id			bigint NOT NULL REFERENCES jobs.mail ON DELETE CASCADE,
+	position		integer NOT NULL,
+	filename		text NOT NULL,
+	content_type	text,
+	content_id		text,
+	content			bytea NOT NULL,
+	PRIMARY KEY (mail_id, position)
+);
+COMMENT ON TABLE jobs.mail_attachment IS 'what goes with mails, read only when the mail is sent; kept as long as the mail';
+COMMENT ON COLUMN jobs.mail_attachment.position IS 'in the argument of jobs.send_mail(), from 1';
+COMMENT ON COLUMN jobs.mail_attachment.content_type IS 'NULL: as the filename says';
+COMMENT ON COLUMN jobs.mail_attachment.content_id IS 'what the html shows it by, as cid:...; NULL: a file';
 
 SELECT pg_catalog.pg_extension_config_dump('jobs.job', '');
 SELECT pg_catalog.pg_extension_config_dump('jobs.job_job_id_seq', '');

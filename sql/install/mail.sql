@@ -4,6 +4,27 @@
  * deliver_mail() has no SET clause: a procedure that has one cannot commit.
  * It is C, and looks at nothing but what the store pins.
  */
+CREATE TYPE jobs.attachment AS (
+	filename		text,
+	content			bytea,
+	content_type	text,
+	content_id		text
+);
+COMMENT ON TYPE jobs.attachment IS 'a file that goes with a mail, or an image that its html shows; jobs.attachment() makes one';
+COMMENT ON COLUMN jobs.attachment.content_type IS 'NULL: as the filename says';
+COMMENT ON COLUMN jobs.attachment.content_id IS 'what the html shows it by, as cid:...; NULL: a file';
+
+CREATE FUNCTION jobs.attachment(
+	filename		text,
+	content			bytea,
+	content_type	text DEFAULT NULL,
+	content_id		text DEFAULT NULL
+) RETURNS jobs.attachment
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS 'SELECT ROW(filename, content, content_type, content_id)::jobs.attachment';
+COMMENT ON FUNCTION jobs.attachment(text, bytea, text, text) IS 'a file for jobs.send_mail(), or, with a content_id, an image that the html shows by cid:...';
+
 CREATE FUNCTION jobs.send_mail(
 	recipient	text,
 	subject		text,
@@ -16,11 +37,13 @@ CREATE FUNCTION jobs.send_mail(
 	headers		jsonb DEFAULT NULL,
 	send_at		timestamptz DEFAULT NULL,
 	priority	integer DEFAULT 0,
-	source_key	text DEFAULT NULL
+	source_key	text DEFAULT NULL,
+	attachments	jobs.attachment[] DEFAULT NULL,
+	unsubscribe	text DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mj_api_send_mail';
-COMMENT ON FUNCTION jobs.send_mail(text, text, text, text, text, text, text, text, jsonb, timestamptz, integer, text) IS 'queues a mail, in the caller''s transaction; returns its mail_id, or that of the mail that has the source_key';
+COMMENT ON FUNCTION jobs.send_mail(text, text, text, text, text, text, text, text, jsonb, timestamptz, integer, text, jobs.attachment[], text) IS 'queues a mail, in the caller''s transaction; returns its mail_id, or that of the mail that has the source_key';
 
 CREATE PROCEDURE jobs.deliver_mail(max_mails integer DEFAULT 50, INOUT accepted integer DEFAULT NULL)
 LANGUAGE c
@@ -32,6 +55,11 @@ RETURNS TABLE (step text, ok boolean, detail text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mj_api_check_mail';
 COMMENT ON FUNCTION jobs.check_mail(text) IS 'checks the mail settings and the server step by step; with a recipient it sends a test mail';
+
+CREATE FUNCTION jobs.preview_mail(mail_id bigint) RETURNS bytea
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mj_api_preview_mail';
+COMMENT ON FUNCTION jobs.preview_mail(bigint) IS 'the message of a mail, byte for byte as it is sent with the settings of now; for who sent it, and operators';
 
 CREATE VIEW jobs.outbox WITH (security_barrier) AS
 SELECT m.mail_id,

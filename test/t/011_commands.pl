@@ -149,6 +149,7 @@ is(run_command('REFRESH MATERIALIZED VIEW CONCURRENTLY m'), 'succeeded REFRESH M
 my $gate = PostgreSQL::Test::Utils::tempdir() . '/gate';
 sql(qq{CREATE FUNCTION wait_for_gate() RETURNS int LANGUAGE plpgsql AS \$\$ BEGIN
     WHILE pg_stat_file('$gate', true) IS NULL LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN 8; END \$\$});
+sql(q{SELECT jobs.schedule('command', NULL, 'SELECT 1', timeout => '5 minutes')}); # not the short one from above
 foreach my $cancel ('false', 'true')
 {
     unlink $gate;

@@ -59,6 +59,9 @@ my $receiver = start_receiver(
 my $password = PostgreSQL::Test::Utils::tempdir() . '/smtp-password';
 PostgreSQL::Test::Utils::append_to_file($password, "a secret\n");
 chmod 0600, $password;
+my $dkim = PostgreSQL::Test::Utils::tempdir() . '/dkim.pem';
+system_or_bail('openssl', 'genrsa', '-out', $dkim, '2048');
+chmod 0600, $dkim;
 my $mails = PostgreSQL::Test::Utils::tempdir();
 
 # The blocks of a document, in a database of their own that is called my_database.
@@ -77,6 +80,7 @@ sub run_document
         my $text = $block->{text};
         $text =~ s{smtps?://[\w.-]+:\d+}{$receiver->url}ge;
         $text =~ s{/etc/motionify/smtp-password}{$password}g;
+        $text =~ s{/etc/motionify/dkim\.pem}{$dkim}g;
         $text =~ s{file:///srv/mails}{file://$mails}g;
         run_sql_block($node, $name, $superuser, $text, "$document:$block->{line}");
     }

@@ -1,19 +1,27 @@
-"""Messages rendered by mime.c, read back by Python's email package.
+"""Messages rendered by mime.c, read back by Python's email package, their
+signatures by its package dkim.
 
-usage: mail_bytes.py build/mime_driver        prints TAP
+usage: mail_bytes.py build/mime_driver [DIRECTORY]        prints TAP
 
 Everything that went in must come out: no defects, equal contents.  Besides,
-the bytes themselves are held against the RFCs' limits.
+the bytes themselves are held against the RFCs' limits.  Into the directory
+go the messages, and what is in them, for mail_parser.js.
 """
+import base64
 import datetime
 import email
+import email.errors
 import email.header
 import email.policy
 import email.utils
+import json
+import os
 import random
 import re
 import subprocess
 import sys
+
+import dkim
 
 UMLAUT = 'Grüße aus Köln – ½ €'
 EMOJI = '👩‍👩‍👧‍👦 family'
@@ -97,8 +105,65 @@ def variants():
         ('List-Unsubscribe', '<https://example.com/u?x=1>, <mailto:u@x.y>'),
         ('X-Empty', ''), ('X-Huge', 'h' * 8192),
         ('X-' + 'N' * 62, 'long name ' * 20 + 'x')]}
+    yield from attachments()
+    yield 'unsubscribe', {'unsubscribe': 'https://example.com/u?x=1&y=%20 '
+                                         'mailto:u@example.com?subject=out'}
+    yield 'unsubscribe, long', {
+        'unsubscribe': 'mailto:u@example.com https://example.com/' + 'u' * 800}
+    yield 'international domains', {
+        'from': 'Köln <info@köln.example>', 'to': ['a@faß.example'],
+        'cc': ['"例" <b@例え.テスト>']}
+    yield 'international addresses', {
+        'from': 'Jürgen <jürgen@example.com>', 'reply_to': '二@例え.テスト',
+        'to': ['用户@example.com, "Ä, ö" <пример@пример.рф>', 'a@b.example'],
+        'attachments': [{'filename': 'größe.txt', 'content': b'x'}]}
     yield 'oldest date', {'date': 0}
     yield 'latest date', {'date': 253402300799}
+
+
+def attachments():
+    """The part of the table that is about attachments."""
+    every = bytes(range(256))
+    pdf = {'filename': 'invoice.pdf', 'content': b'%PDF-1.7\n' + every}
+    logo = {'filename': 'logo.png', 'content': b'\x89PNG' + every * 20,
+            'content_id': 'logo'}
+    photo = {'filename': 'photo.jpg', 'content': every,
+             'content_id': 'p.1@example.com'}
+    html = '<img src="cid:logo"><img src="cid:p.1@example.com">\n'
+    for what, bodies in {'text': {}, 'html': {'text': None, 'html': html},
+                         'both': {'html': html}}.items():
+        yield 'attachment: ' + what, {**bodies, 'attachments': [pdf]}
+        yield 'image: ' + what, {**bodies, 'attachments': [logo, photo]}
+        yield 'all kinds: ' + what, {**bodies,
+                                     'attachments': [logo, pdf, photo, pdf]}
+    names = {
+        'umlaut': 'Größe.pdf', 'cjk': '日本語の名前' * 10 + '.txt', 'emoji': EMOJI,
+        'quote': 'a "b" c.txt', 'semicolon': 'a; filename=b.txt',
+        'percent': "100%25 *'.txt", 'percent, umlaut': "ü 100%25 *'()=?.txt",
+        'looks encoded': '=?utf-8?q?=41?=.txt', 'blanks': 'a b  c .txt',
+        'long': 'n' * 251 + '.txt', 'longest': 'ü' * 127, 'one': 'x',
+        'dots': 'a..b.', 'rtl': RTL + '.csv', 'none': 'README',
+        'widths': 'x' * 52 + 'ü' * 20, 'dash': '-',
+    }
+    for what, name in names.items():
+        yield 'filename: ' + what, {
+            'attachments': [{'filename': name, 'content': b'x'}]}
+    types = {'parameters': 'text/csv; charset=utf-8; header="a b"',
+             'odd': 'application/x-foo.bar+baz', 'upper': 'IMAGE/PNG'}
+    for what, kind in types.items():
+        yield 'type: ' + what, {'attachments': [
+            {'filename': 'x', 'content_type': kind, 'content': every}]}
+    contents = {
+        'empty': b'', 'one byte': b'x', '57': b'x' * 57, '58': b'x' * 58,
+        'lines': b'a\nb\r\nc\rd\n', 'dots': b'.\r\n..\r\n',
+        'boundary': b'--=_0123456789abcdef\n' * 10, 'zeros': bytes(1000),
+        'big': every * 2000,
+    }
+    for what, content in contents.items():
+        yield 'content: ' + what, {
+            'attachments': [{'filename': 'x.txt', 'content': content}]}
+    yield 'many attachments', {'attachments': [
+        {'filename': 'f%d.bin' % i, 'content': every[:i]} for i in range(100)]}
 
 
 def random_variants(seed, count):
@@ -117,17 +182,24 @@ def random_variants(seed, count):
     for i in range(count):
         name = '"%s" <a@example.com>' % re.sub(
             r'(["\\])', r'\\\1', text()[:70])
+        tag = re.sub('[<>]', '', text())
+        filename = re.sub(r'[/\\]', '_', text()[:60]).strip() or 'x'
+        if filename in ('.', '..'):
+            filename = 'x'
         yield 'random %d' % i, {
+            'attachments': [{'filename': filename,
+                             'content': rng.randbytes(rng.randrange(300))}]
+            if i % 2 else [],
             'subject': text(), 'to': [name], 'from': name,
             'text': text(breaks), 'html': text(breaks),
-            'headers': [('X-Random', text())]}
+            'headers': [('X-Random', tag)]}
 
 
 def encode(message):
     out = []
 
     def put(name, value):
-        data = str(value).encode()
+        data = value if isinstance(value, bytes) else str(value).encode()
         out.append(b'%s %d\n%s' % (name.encode(), len(data), data))
 
     for field, value in message.items():
@@ -136,6 +208,12 @@ def encode(message):
         if field == 'headers':
             for pair in value:
                 put('header', '%s: %s' % pair)
+        elif field == 'attachments':
+            for attachment in value:
+                put('attachment', attachment['filename'])
+                for name in ('content_type', 'content_id', 'content'):
+                    if name in attachment:
+                        put(name, attachment[name])
         elif isinstance(value, list):
             for item in value:
                 put(field, item)
@@ -160,21 +238,40 @@ def unquoted(mailbox):
     return name, match.group(2)
 
 
+def ascii_domain(address):
+    """The address as it is written: its domain in ASCII."""
+    local, _, domain = address.rpartition('@')
+    if domain.isascii():
+        return address
+    mapped = {'faß.example': 'xn--fa-hia.example'}   # Python knows IDNA 2003
+    return local + '@' + mapped.get(domain, domain.encode('idna').decode())
+
+
 def mailboxes(values):
     out = []
     for value in values:
         for item in re.findall(r'(?:"(?:\\.|[^"\\])*"|[^,"])+', value):
-            out.append(unquoted(item))
+            name, address = unquoted(item)
+            out.append((name, ascii_domain(address)))
     return out
 
 
-def check_lines(raw):
+def is_international(message):
+    """Is an address not ASCII before the "@"?"""
+    shown = [message['from'], *message['to'], *message.get('cc', []),
+             message.get('reply_to', 'a@b')]
+    return not all(address.rpartition('@')[0].isascii()
+                   for _, address in mailboxes(shown))
+
+
+def check_lines(raw, message):
     """What the RFCs say about any message."""
     if re.search(rb'(?<!\r)\n|\r(?!\n)', raw):
         yield 'line end that is not CRLF'
     if not raw.endswith(b'\r\n'):
         yield 'no CRLF at the end'
-    if re.search(rb'[\x80-\xff\0]', raw):
+    if re.search(rb'\0', raw) or not raw.isascii() and \
+            not is_international(message):
         yield 'byte that is not 7-bit'
     lines = raw.split(b'\r\n')
     if max(map(len, lines)) > 998:
@@ -185,7 +282,8 @@ def check_lines(raw):
         if b'=?UTF-8?' in line and len(line) > 76 and b'@' not in line:
             yield 'line of %d bytes with an encoded word' % len(line)
         if len(line) > 78 and b' ' in line.strip().split(b': ', 1)[-1] \
-                and b'"' not in line and b'<' not in line:
+                and b'"' not in line and b'<' not in line \
+                and not line.startswith(b' h='):
             yield 'line of %d bytes not folded' % len(line)
         for word in re.findall(rb'=\?UTF-8\?[BQ]\?[^?]*\?=', line):
             if len(word) > 75:
@@ -200,7 +298,7 @@ def exact_names(raw, name):
     The newer one of Python before 3.12.9 keeps the white space between the
     encoded words of a name, and shortens runs of blanks.
     """
-    values = email.message_from_bytes(raw).get_all(name, [])
+    values = email.message_from_string(raw.decode()).get_all(name, [])
     values = [re.sub('\r?\n', '', value) for value in values]
     return [(str(email.header.make_header(email.header.decode_header(phrase))),
              address) for phrase, address in email.utils.getaddresses(values)]
@@ -261,20 +359,76 @@ def check_body(part, wanted, kind, single):
         yield '%s: %r instead of %r' % (kind, got[:200], want[:200])
 
 
-def check_bodies(parsed, message):
-    bodies = [(kind, message[field])
+def check_attachment(part, wanted):
+    inline = 'content_id' in wanted
+    if part.get_filename() != wanted['filename']:
+        yield 'filename: %r instead of %r' % (part.get_filename(),
+                                              wanted['filename'])
+    if part.get_content_disposition() != ('inline' if inline
+                                          else 'attachment'):
+        yield 'disposition: %r' % part.get_content_disposition()
+    if inline and part['content-id'] != '<%s>' % wanted['content_id']:
+        yield 'content id: %r' % part['content-id']
+    kind = wanted.get('content_type')
+    if kind and str(part['content-type']).replace('"', '') != \
+            kind.replace('"', ''):
+        yield 'type: %r instead of %r' % (part['content-type'], kind)
+    if part.get_payload(decode=True) != wanted['content']:
+        yield 'content of %s' % wanted['filename']
+    if wanted['content'] and \
+            max(map(len, part.get_payload().split('\r\n'))) > 76:
+        yield 'encoded line of more than 76 bytes'
+
+
+def expected_tree(message):
+    """The structure as nested lists: a type and parts, or a leaf."""
+    leaves = [(kind, message[field])
               for kind, field in (('text/plain', 'text'), ('text/html', 'html'))
               if message.get(field) is not None]
-    if len(bodies) == 1:
-        parts = [parsed]
+    html = message.get('html') is not None
+    files = message.get('attachments', [])
+    inline = [f for f in files if 'content_id' in f and html]
+    other = [f for f in files if f not in inline]
+    tree = leaves[0] if len(leaves) == 1 else ['multipart/alternative', *leaves]
+    if inline:
+        tree = ['multipart/related', tree, *inline]
+    if other:
+        tree = ['multipart/mixed', tree, *other]
+    return tree
+
+
+def check_tree(part, tree, single):
+    if isinstance(tree, dict):
+        yield from check_attachment(part, tree)
+    elif isinstance(tree, tuple):
+        yield from check_body(part, tree[1], tree[0], single)
+    elif part.get_content_type() != tree[0]:
+        yield 'type: %s instead of %s' % (part.get_content_type(), tree[0])
     else:
-        if parsed.get_content_type() != 'multipart/alternative':
-            yield 'type: ' + parsed.get_content_type()
-        parts = list(parsed.iter_parts())
-    if len(parts) != len(bodies):
-        yield '%d parts instead of %d' % (len(parts), len(bodies))
-    for part, (kind, wanted) in zip(parts, bodies):
-        yield from check_body(part, wanted, kind, len(bodies) == 1)
+        parts = part.get_payload()
+        if len(parts) != len(tree) - 1:
+            yield '%d parts instead of %d' % (len(parts), len(tree) - 1)
+        if tree[0] == 'multipart/related' and \
+                part.get_param('type') != parts[0].get_content_type():
+            yield 'type of the root: %r' % part.get_param('type')
+        for child, wanted in zip(parts, tree[1:]):
+            yield from check_tree(child, wanted, False)
+
+
+def check_bodies(parsed, message):
+    yield from check_tree(parsed, expected_tree(message), True)
+
+
+def check_unsubscribe(parsed, message):
+    if any(name == 'List-Unsubscribe' for name, _ in message.get('headers', [])):
+        return
+    urls = message.get('unsubscribe', '').split()
+    wanted = ', '.join('<%s>' % url for url in urls) or None
+    if parsed['list-unsubscribe'] != wanted:
+        yield 'unsubscribe: %r' % parsed['list-unsubscribe']
+    if parsed['list-unsubscribe-post'] != (
+            'List-Unsubscribe=One-Click' if urls else None):
+        yield 'unsubscribe: %r' % parsed['list-unsubscribe-post']
 
 
 def defects(part):
@@ -289,11 +443,59 @@ def defects(part):
 
 
 def check(raw, message):
-    yield from check_lines(raw)
-    parsed = email.message_from_bytes(raw, policy=email.policy.default)
-    yield from ('defect: %r' % d for d in defects(parsed))
+    yield from check_lines(raw, message)
+    # bytes in headers that are not ASCII are not understood, characters are
+    parsed = email.message_from_string(raw.decode(),
+                                       policy=email.policy.default) \
+        if is_international(message) else \
+        email.message_from_bytes(raw, policy=email.policy.default)
+    # what it calls a defect is what such an address is
+    yield from ('defect: %r' % d for d in defects(parsed)
+                if not (is_international(message) and isinstance(
+                    d, email.errors.NonASCIILocalPartDefect)))
     yield from check_headers(raw, parsed, message)
     yield from check_bodies(parsed, message)
+    yield from check_unsubscribe(parsed, message)
+
+
+class Signer:
+    """A key made for this run, and what the DNS would say of it."""
+
+    def __init__(self, *arguments):
+        self.pem = subprocess.run(['openssl', 'genpkey', *arguments],
+                                  check=True, capture_output=True).stdout
+        public = subprocess.run(
+            ['openssl', 'pkey', '-pubout', '-outform', 'DER'], input=self.pem,
+            check=True, capture_output=True).stdout
+        rsa = 'RSA' in arguments
+        self.record = b'v=DKIM1; k=%s; p=%s' % (
+            b'rsa' if rsa else b'ed25519',
+            base64.b64encode(public if rsa else public[-32:]))
+
+    def fields(self):
+        return {'dkim_key': self.pem, 'dkim_domain': 'motionify.studio'}
+
+    def check(self, raw, unsigned):
+        """Others agree with the signature, and only while nothing changes."""
+        if not raw.endswith(unsigned):
+            yield 'signing changed the message'
+        # their parser wants no UTF-8 in headers, and no time to come
+        if raw.isascii() and b' 9999 23:59:59' not in raw and \
+                not self.verify(raw):
+            yield 'the signature is not valid'
+        subject = raw.replace(b'\r\nDate: ', b'\r\nSubject: x\r\nDate: ', 1)
+        body = raw + b'x'
+        if self.verify(subject) or self.verify(body):
+            yield 'a signature of another message is valid'
+        for line in raw[:-len(unsigned)].split(b'\r\n'):
+            if len(line) > 78:
+                yield 'line of %d bytes in the signature' % len(line)
+
+    def verify(self, raw):
+        def look_up(name, timeout=5):
+            return self.record \
+                if name == b'test._domainkey.motionify.studio.' else None
+        return dkim.verify(raw, dnsfunc=look_up)
 
 
 def read_answer(stream):
@@ -301,26 +503,62 @@ def read_answer(stream):
     return verdict, stream.read(int(length))
 
 
+class Driver:
+    """The program that renders."""
+
+    def __init__(self, path):
+        self.process = subprocess.Popen([path], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+
+    def render(self, message):
+        self.process.stdin.write(encode(message))
+        self.process.stdin.flush()
+        return read_answer(self.process.stdout)
+
+    def end(self):
+        self.process.stdin.close()
+        return self.process.wait()
+
+
+def save(directory, number, name, message, raw):
+    """For mail_parser.js: the bytes, and what was put in."""
+    path = os.path.join(directory, '%04d' % number)
+    with open(path + '.eml', 'wb') as file:
+        file.write(raw)
+    known = {'name': name, **message}
+    known['attachments'] = [
+        {**f, 'content': base64.b64encode(f['content']).decode()}
+        for f in message.get('attachments', [])]
+    known['mailboxes'] = {
+        'from': mailboxes([message['from']]), 'to': mailboxes(message['to']),
+        'cc': mailboxes(message.get('cc', []))}
+    with open(path + '.json', 'w', encoding='utf-8') as file:
+        json.dump(known, file)
+
+
 def main():
     table = [(name, dict(BASE, **changes))
              for name, changes in [*variants(), *random_variants(1, 300)]]
-    driver = subprocess.Popen([sys.argv[1]], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE)
+    signers = [Signer('-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'),
+               Signer('-algorithm', 'ED25519')]
+    driver = Driver(sys.argv[1])
     failed = 0
     for number, (name, message) in enumerate(table, 1):
-        driver.stdin.write(encode(message))
-        driver.stdin.flush()
-        verdict, raw = read_answer(driver.stdout)
+        verdict, raw = driver.render(message)
         if verdict == b'ok':
             problems = list(check(raw, message))
+            signer = signers[number % 2]
+            _, signed = driver.render({**message, **signer.fields()})
+            problems += signer.check(signed, raw)
+            if len(sys.argv) > 2:
+                save(sys.argv[2], number, name, message, raw)
         else:
             problems = ['refused: ' + raw.decode()]
         failed += bool(problems)
         print('%sok %d - %s' % ('not ' if problems else '', number, name))
         for problem in problems:
             print('# ' + problem)
-    driver.stdin.close()
-    ended = driver.wait()
+    ended = driver.end()
     print('%sok %d - the driver ended well' % ('not ' if ended else '',
                                                len(table) + 1))
     print('1..%d' % (len(table) + 1))

@@ -4,8 +4,11 @@
  *	  Renders the messages that it reads, for tests with foreign parsers.
  *
  * Input: fields as "NAME LENGTH\n" and LENGTH bytes, a message ended by
- * "end 0\n".  "header" fields have the form "Name: value".  Output, for each
- * message: "ok LENGTH\n" or "refused LENGTH\n", and the bytes or the problem.
+ * "end 0\n".  "header" fields have the form "Name: value".  A field
+ * "attachment" is the name of a new one, "content" and others are of the last.
+ * With "dkim_key" (PEM) the message is signed as "dkim_domain" and selector
+ * "test" want it.  Output, for each message: "ok LENGTH\n" or "refused
+ * LENGTH\n", and the bytes or the problem.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "dkim.h"
 #include "mime.h"
 
 #define MAX_ITEMS 2000
@@ -25,6 +29,9 @@ typedef struct Input
 	const char *cc[MAX_ITEMS];
 	const char *bcc[MAX_ITEMS];
 	MjHeader headers[MAX_ITEMS];
+	MjAttachment attachments[MAX_ITEMS];
+	MjDkimKey *key;
+	const char *domain;
 	int nallocated;
 	char *allocated[8 * MAX_ITEMS];
 } Input;
@@ -48,11 +55,42 @@ add_header(Input *input, char *value)
 	input->message.headers = input->headers;
 }
 
-static void
-set_field(Input *input, const char *name, char *value)
+/* A field of an attachment; the first one begins it */
+static bool
+set_attachment(Input *input, const char *name, char *value, size_t length)
 {
 	MjMessage *message = &input->message;
+	MjAttachment *last = &input->attachments[Max(message->nattachments, 1) - 1];
 
+	if (strcmp(name, "attachment") == 0)
+	{
+		last = &input->attachments[message->nattachments++];
+		message->attachments = input->attachments;
+		last->filename = value;
+		last->content = "";
+	}
+	else if (strcmp(name, "content_type") == 0)
+		last->content_type = value;
+	else if (strcmp(name, "content_id") == 0)
+		last->content_id = value;
+	else if (strcmp(name, "content") == 0)
+	{
+		last->content = value;
+		last->length = length;
+	}
+	else
+		return false;
+	return true;
+}
+
+static void
+set_field(Input *input, const char *name, char *value, size_t length)
+{
+	MjMessage *message = &input->message;
+	MjProblem problem;
+
+	if (set_attachment(input, name, value, length))
+		return;
 	if (strcmp(name, "from") == 0)
 		message->from = value;
 	else if (strcmp(name, "reply_to") == 0)
@@ -75,7 +113,27 @@ set_field(Input *input, const char *name, char *value)
 		message->date = strtoll(value, NULL, 10);
 	else if (strcmp(name, "header") == 0)
 		add_header(input, value);
+	else if (strcmp(name, "unsubscribe") == 0)
+		message->unsubscribe = value;
+	else if (strcmp(name, "dkim_key") == 0)
+		input->key = mj_dkim_load_key(value, length, &problem);
+	else if (strcmp(name, "dkim_domain") == 0)
+		input->domain = value;
 	else
+		abort();
+}
+
+static void
+sign(const Input *input, StringInfo out)
+{
+	MjDkimSigner signer = { .key = input->key,
+							.domain = input->domain,
+							.selector = "test",
+							.time = input->message.date };
+
+	if ((size_t) out->len > mj_mime_size_bound(&input->message))
+		abort();
+	if (input->key != NULL && !mj_dkim_sign(&signer, out))
 		abort();
 }
 
@@ -87,7 +145,10 @@ render(Input *input)
 
 	initStringInfo(&out);
 	if (mj_mime_render(&input->message, &out, &problem))
+	{
+		sign(input, &out);
 		printf("ok %d\n", out.len);
+	}
 	else
 	{
 		appendStringInfoString(&out, problem.message);
@@ -98,6 +159,7 @@ render(Input *input)
 	pfree(out.data);
 	for (int i = 0; i < input->nallocated; i++)
 		free(input->allocated[i]);
+	mj_dkim_free_key(input->key);
 	memset(input, 0, sizeof(*input));
 }
 
@@ -118,7 +180,7 @@ main(void)
 		if (strcmp(name, "end") == 0)
 			render(&input);
 		else
-			set_field(&input, name, value);
+			set_field(&input, name, value, length);
 	}
 	return 0;
 }

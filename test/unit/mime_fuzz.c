@@ -1,9 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * mime_fuzz.c
- *	  Fuzz target: whatever a message is made of, what is rendered is 7-bit,
- *	  has CRLF line ends only, no line over 998 bytes, only the headers that
- *	  were asked for, and the same bytes every time.
+ *	  Fuzz target: whatever a message is made of, what is rendered is 7-bit
+ *	  (UTF-8, where an address is), has CRLF line ends only, no line over 998
+ *	  bytes, only the headers that were asked for, no more bytes than were
+ *	  foreseen, and the same bytes every time.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +14,7 @@
 
 extern int LLVMFuzzerTestOneInput(const uint8 *data, size_t size);
 
-#define NFIELDS 7
+#define NFIELDS 12
 #define CHECK(condition) \
 	do \
 	{ \
@@ -30,6 +31,8 @@ static const char *const known[] = { "Date",
 									 "Subject",
 									 "Message-ID",
 									 "X-Fuzz",
+									 "List-Unsubscribe",
+									 "List-Unsubscribe-Post",
 									 "MIME-Version",
 									 "Content-Type",
 									 "Content-Transfer-Encoding" };
@@ -49,8 +52,50 @@ check_header_line(const char *line)
 	abort();
 }
 
+/* The headers of a part; its content is base64, without a blank line. */
 static void
-check_message(const char *s, size_t length)
+check_part_headers(const char *s)
+{
+	static const char *const names[] = {
+		"Content-Type: ", "Content-Transfer-Encoding: ", "Content-ID: ",
+		"Content-Disposition: "
+	};
+	const char *end = strstr(s, "\r\n\r\n");
+
+	while (s < end)
+	{
+		bool found = *s == ' ';
+
+		for (size_t i = 0; i < lengthof(names); i++)
+			found |= strncmp(s, names[i], strlen(names[i])) == 0;
+		CHECK(found);
+		s = strstr(s, "\r\n") + 2;
+	}
+}
+
+/* The parts of a multipart/mixed message, if it is one */
+static void
+check_parts(const char *s)
+{
+	static const char mixed[] =
+		"\r\nContent-Type: multipart/mixed;\r\n boundary=\"";
+	char boundary[64] = "--";
+	const char *at = strstr(s, mixed);
+
+	if (at == NULL || at > strstr(s, "\r\n\r\n"))
+		return;
+	at += strlen(mixed);
+	strncat(boundary, at, strcspn(at, "\""));
+	strlcat(boundary, "\r\n", sizeof(boundary));
+	while ((at = strstr(at, boundary)) != NULL)
+	{
+		at += strlen(boundary);
+		check_part_headers(at);
+	}
+}
+
+static void
+check_message(const char *s, size_t length, bool utf8)
 {
 	bool in_header = true;
 	size_t at = 0;
@@ -62,12 +107,36 @@ check_message(const char *s, size_t length)
 
 		CHECK(n <= 998 && s[at + n] == '\r' && s[at + n + 1] == '\n');
 		for (size_t i = 0; i < n; i++)
-			CHECK((unsigned char) s[at + i] < 0x80);
+			CHECK(utf8 || (unsigned char) s[at + i] < 0x80);
 		in_header &= n > 0;
 		if (in_header)
 			check_header_line(s + at);
 		at += n + 2;
 	}
+	check_parts(s);
+}
+
+/* Has the message, as far as it shows, an address that is not ASCII? */
+static bool
+is_utf8(const MjMessage *message)
+{
+	const char *lists[] = { message->from, message->reply_to,
+							message->to.items[0] };
+
+	for (size_t i = 0; i < lengthof(lists); i++)
+	{
+		const char *cursor = lists[i];
+		MjMailbox mailbox;
+		MjProblem problem;
+
+		while (cursor &&
+			   mj_mime_next_mailbox("x", &cursor, &mailbox, &problem) > 0)
+		{
+			if (mailbox.utf8)
+				return true;
+		}
+	}
+	return false;
 }
 
 /* A mailbox that was accepted can be written down and read again. */
@@ -111,7 +180,8 @@ render_twice(const MjMessage *message)
 	initStringInfo(&second);
 	if (mj_mime_render(message, &first, &problem))
 	{
-		check_message(first.data, first.len);
+		check_message(first.data, first.len, is_utf8(message));
+		CHECK((size_t) first.len <= mj_mime_size_bound(message));
 		CHECK(mj_mime_render(message, &second, &problem));
 		CHECK(first.len == second.len &&
 			  memcmp(first.data, second.data, first.len) == 0);
@@ -124,18 +194,21 @@ render_twice(const MjMessage *message)
 
 /*
  * Fields are separated by zero bytes: from, reply_to, to, subject, text, html,
- * header.  Empty ones get a value that is good, so that the others are tried.
+ * header, unsubscribe, and of an attachment filename, content type, content id
+ * and content.  Empty ones get a value that is good, so that the others are tried.
  */
 int
 LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 {
 	static const char *const good[NFIELDS] = {
-		"\"A, B\" <a@b>", NULL, "c@d", NULL, "text", NULL, ""
+		"\"A, B\" <a@b>", NULL, "c@d", NULL,	 "text", NULL, "", NULL,
+		"file",			  NULL, NULL,  "content"
 	};
 	const char *fields[NFIELDS];
 	char *copy = palloc(size + 1);
 	char *at = copy;
 	MjHeader header = { "X-Fuzz", NULL };
+	MjAttachment attachment;
 	MjMessage message;
 
 	memcpy(copy, data, size);
@@ -159,6 +232,14 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t size)
 	message.headers = &header;
 	message.nheaders = 1;
 	message.message_id = "<1@b>";
+	message.unsubscribe = fields[7];
+	attachment.filename = fields[8];
+	attachment.content_type = fields[9];
+	attachment.content_id = fields[10];
+	attachment.content = fields[11];
+	attachment.length = strlen(fields[11]);
+	message.attachments = &attachment;
+	message.nattachments = fields[8] != good[8] || fields[10] != good[10];
 	check_mailboxes(fields[2]);
 	render_twice(&message);
 	pfree(copy);

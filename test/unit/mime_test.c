@@ -84,25 +84,25 @@ test_bytes(void)
 	first = strstr(render(&message), "Content-Type: multipart");
 	tap_is(first,
 		   "Content-Type: multipart/alternative;\r\n"
-		   " boundary=\"=_194059b325bb4827\"\r\n"
+		   " boundary=\"=_194059b325bb4827a\"\r\n"
 		   "\r\n"
-		   "--=_194059b325bb4827\r\n"
+		   "--=_194059b325bb4827a\r\n"
 		   "Content-Type: text/plain; charset=utf-8\r\n"
 		   "Content-Transfer-Encoding: 7bit\r\n"
 		   "\r\n"
 		   ".\r\n..x\r\ny\r\nz\r\n"
-		   "--=_194059b325bb4827\r\n"
+		   "--=_194059b325bb4827a\r\n"
 		   "Content-Type: text/html; charset=utf-8\r\n"
 		   "Content-Transfer-Encoding: 7bit\r\n"
 		   "\r\n"
 		   "<p>Hello</p>\r\n"
-		   "--=_194059b325bb4827--\r\n",
+		   "--=_194059b325bb4827a--\r\n",
 		   "text and html; line ends made CRLF, dots left alone");
 	copy = strdup(rendered.data);
 	tap_is(render(&message), copy, "the same message gives the same bytes");
 	free(copy);
 	message.text = "--=_194059b325bb4827--\n";
-	tap_ok(strstr(render(&message), "boundary=\"=_194059b325bb4827\"") == NULL,
+	tap_ok(strstr(render(&message), "boundary=\"=_194059b325bb4827a\"") == NULL,
 		   "a boundary that occurs in a body is not taken");
 	message.text = "";
 	message.html = NULL;
@@ -345,8 +345,16 @@ test_bad_addresses(void)
 		{ "\xc3 <a@b>", "invalid UTF-8 in address in \"to\"" },
 		{ "\xc0\xaf <a@b>", "invalid UTF-8 in address in \"to\"" },
 		{ "\xed\xa0\x80 <a@b>", "invalid UTF-8 in address in \"to\"" },
-		{ "j\xc3\xbcrgen@b.example", "non-ASCII address in \"to\"" },
-		{ "j@k\xc3\xb6ln.example", "non-ASCII address in \"to\"" },
+		{ "j@k\xe2\x82\xacln.example\xe2\x80\x8b\xe3\x80\x82",
+		  "invalid address in \"to\": there is no such internationalized domain" },
+		{ "j@-\xc3\xb6.example",
+		  "invalid address in \"to\": there is no such internationalized domain" },
+		{ "j@\xcd\x8f\xc3\xb6 x.example",
+		  "invalid address in \"to\": there is no such internationalized domain" },
+		{ "j\xc2\xa0k@b.example",
+		  "invalid address in \"to\": character not allowed before the \"@\"" },
+		{ "jo\xe2\x80\x8b@b.example",
+		  "invalid address in \"to\": character not allowed before the \"@\"" },
 	};
 
 	for (size_t i = 0; i < lengthof(cases); i++)
@@ -359,6 +367,43 @@ test_bad_addresses(void)
 			strlcpy(problem.message, "(accepted)", sizeof(problem.message));
 		tap_is(problem.message, cases[i].wanted, name);
 	}
+}
+
+/* Addresses that are not ASCII: what is written, and what SMTP needs. */
+static void
+test_international(void)
+{
+	static const struct
+	{
+		const char *address;
+		const char *wanted;
+		bool utf8;
+	} cases[] = {
+		{ "j@k\xc3\xb6ln.example", "j@xn--kln-sna.example", false },
+		{ "j@K\xc3\x96LN.example", "j@xn--kln-sna.example", false },
+		{ "j@ko\xcc\x88ln.example", "j@xn--kln-sna.example", false },
+		{ "j@fa\xc3\x9f.example", "j@xn--fa-hia.example", false },
+		{ "j@\xe4\xbe\x8b\xe3\x80\x82"
+		  "example",
+		  "j@xn--fsq.example", false },
+		{ "j\xc3\xbcrgen@b.example", "j\xc3\xbcrgen@b.example", true },
+		{ "\xe6\x97\xa5.\xe6\x9c\xac@k\xc3\xb6ln.example",
+		  "\xe6\x97\xa5.\xe6\x9c\xac@xn--kln-sna.example", true },
+	};
+	MjMessage message = plain;
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		MjMailbox mailbox;
+
+		if (!mj_mime_parse_mailbox("to", cases[i].address, &mailbox, &problem))
+			strlcpy(mailbox.address, problem.message, sizeof(mailbox.address));
+		tap_is(mailbox.address, cases[i].wanted, "international address");
+		tap_ok(mailbox.utf8 == cases[i].utf8, "whether it needs SMTPUTF8");
+	}
+	message.from = "J <j\xc3\xbcrgen@b.example>";
+	tap_is(header(&message, "From"), " J <j\xc3\xbcrgen@b.example>",
+		   "it is written as UTF-8");
 }
 
 static bool
@@ -448,16 +493,276 @@ test_headers(void)
 		"header: line break in value");
 	tap_is(check_header("X-Tag", "a\x80"), "invalid UTF-8 in header \"X-Tag\"",
 		   "header: bad UTF-8");
-	tap_is(check_header("X Tag", "a"), "invalid header name", "header: blank");
-	tap_is(check_header("X:Tag", "a"), "invalid header name", "header: colon");
-	tap_is(check_header("X\nTag", "a"), "invalid header name", "header: LF");
-	tap_is(check_header("X\xc3\xbc", "a"), "invalid header name",
+	tap_is(check_header("X Tag", "a"), "invalid header name in \"headers\"",
+		   "header: blank");
+	tap_is(check_header("X:Tag", "a"), "invalid header name in \"headers\"",
+		   "header: colon");
+	tap_is(check_header("X\nTag", "a"), "invalid header name in \"headers\"",
+		   "header: LF");
+	tap_is(check_header("X\xc3\xbc", "a"), "invalid header name in \"headers\"",
 		   "header: not ASCII");
-	tap_is(check_header("", "a"), "empty header name", "header: no name");
+	tap_is(check_header("", "a"), "empty header name in \"headers\"",
+		   "header: no name");
 	tap_is(check_header("bcc", "a"), "header \"bcc\" cannot be set",
 		   "header: bcc");
 	tap_is(check_header("CONTENT-TYPE", "a"),
 		   "header \"CONTENT-TYPE\" cannot be set", "header: content");
+}
+
+static void
+test_header_values(void)
+{
+	static const MjHeader twice[] = { { "X-Tag", "a" }, { "x-tag", "b" } };
+	static const MjHeader unsubscribe[] = { { "list-unsubscribe", "<x>" } };
+	MjMessage message = plain;
+	MjHeader many[MJ_MIME_MAX_HEADERS + 1];
+	char names[MJ_MIME_MAX_HEADERS + 1][8];
+	char name[66];
+
+	tap_is(check_header("X-Tag", "<a> b <c@d>"), "(accepted)",
+		   "header: balanced");
+	tap_is(check_header("X-Tag", "<a"),
+		   "unbalanced \"<\" and \">\" in header \"X-Tag\"", "header: <");
+	tap_is(check_header("X-Tag", "a>"),
+		   "unbalanced \"<\" and \">\" in header \"X-Tag\"", "header: >");
+	tap_is(check_header("X-Tag", "<<a>>"),
+		   "unbalanced \"<\" and \">\" in header \"X-Tag\"", "header: <<");
+	tap_is(check_header("Dkim-Signature", "a"),
+		   "header \"Dkim-Signature\" cannot be set", "header: signature");
+	memset(name, 'n', 65);
+	name[65] = '\0';
+	tap_is(check_header(name, "a"), "header name in \"headers\" is too long",
+		   "header: name of 65");
+	message.headers = twice;
+	message.nheaders = 2;
+	tap_is(render(&message), "header \"x-tag\" is there twice",
+		   "header: twice");
+	message.headers = unsubscribe;
+	message.nheaders = 1;
+	message.unsubscribe = "https://b.example/";
+	tap_is(render(&message),
+		   "header \"list-unsubscribe\" is made of \"unsubscribe\"",
+		   "header: beside unsubscribe");
+	for (int i = 0; i <= MJ_MIME_MAX_HEADERS; i++)
+	{
+		snprintf(names[i], sizeof(names[i]), "X-%d", i);
+		many[i].name = names[i];
+		many[i].value = "a";
+	}
+	message = plain;
+	message.headers = many;
+	message.nheaders = MJ_MIME_MAX_HEADERS;
+	tap_ok(mj_mime_check_message(&message, &problem), "header: 100");
+	message.nheaders++;
+	tap_is(render(&message), "too many \"headers\"", "header: 101");
+}
+
+static void
+test_unsubscribe(void)
+{
+	static const struct
+	{
+		const char *urls;
+		const char *wanted; /* the header, or the problem */
+		const char *post;
+	} cases[] = {
+		{ "https://b.example/u?x=1&y=%20", " <https://b.example/u?x=1&y=%20>",
+		  " List-Unsubscribe=One-Click" },
+		{ "mailto:u@b.example?subject=x", " <mailto:u@b.example?subject=x>",
+		  "(none)" },
+		{ " mailto:u@b.example\t HTTPS://b.example ",
+		  " <mailto:u@b.example>, <HTTPS://b.example>",
+		  " List-Unsubscribe=One-Click" },
+		{ "", "\"unsubscribe\" must not be empty", NULL },
+		{ "http://b.example/",
+		  "\"unsubscribe\" is not an https: or mailto: URL", NULL },
+		{ "https:// ", "\"unsubscribe\" is not an https: or mailto: URL",
+		  NULL },
+		{ "<https://b.example/>",
+		  "\"unsubscribe\" is not an https: or mailto: URL", NULL },
+		{ "https://b.example/>x", "character not allowed in \"unsubscribe\"",
+		  NULL },
+		{ "https://b.example/\xc3\xbc",
+		  "character not allowed in \"unsubscribe\"", NULL },
+		{ "https://b.example/\r\nBcc: x@y",
+		  "line breaks are not allowed in \"unsubscribe\"", NULL },
+		{ "https://b.example/1 https://b.example/2",
+		  "too many URLs in \"unsubscribe\"", NULL },
+	};
+	MjMessage message = plain;
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		message.unsubscribe = cases[i].urls;
+		if (cases[i].post == NULL)
+		{
+			tap_is(render(&message), cases[i].wanted, "unsubscribe: refused");
+			continue;
+		}
+		tap_is(header(&message, "List-Unsubscribe"), cases[i].wanted,
+			   "unsubscribe: URLs");
+		tap_is(header(&message, "List-Unsubscribe-Post"), cases[i].post,
+			   "unsubscribe: by a click");
+	}
+	tap_is(header(&plain, "List-Unsubscribe"), "(none)",
+		   "unsubscribe: only where asked for");
+}
+
+/* A message with this attachment: the problem, or what follows "needle". */
+static const char *
+attach(const char *filename, const char *type, const char *id,
+	   const char *needle)
+{
+	static const MjMessage *base = &plain;
+	MjMessage message = *base;
+	MjAttachment attachment = { filename, type, id, "x\0y", 3 };
+	const char *text;
+	const char *found;
+
+	message.attachments = &attachment;
+	message.nattachments = 1;
+	text = render(&message);
+	found = strstr(text, needle);
+	return found ? found + strlen(needle) : text;
+}
+
+static void
+test_attachment_fields(void)
+{
+	static const struct
+	{
+		const char *filename;
+		const char *type;
+		const char *id;
+		const char *wanted;
+	} cases[] = {
+		{ "", NULL, NULL, "\"attachments[1].filename\" must not be empty" },
+		{ NULL, NULL, NULL, "\"attachments[1].filename\" must not be empty" },
+		{ "a/b", NULL, NULL, "\"attachments[1].filename\" is not a filename" },
+		{ "C:\\b", NULL, NULL,
+		  "\"attachments[1].filename\" is not a filename" },
+		{ "..", NULL, NULL, "\"attachments[1].filename\" is not a filename" },
+		{ "a\r\nb", NULL, NULL,
+		  "line breaks and control characters are not allowed in \"attachments[1].filename\"" },
+		{ "a\xff", NULL, NULL, "invalid UTF-8 in \"attachments[1].filename\"" },
+		{ "a", "pdf", NULL,
+		  "\"attachments[1].content_type\" is not a content type" },
+		{ "a", "a/b\r\nX: y", NULL,
+		  "\"attachments[1].content_type\" is not a content type" },
+		{ "a", "a/b; c", NULL,
+		  "\"attachments[1].content_type\" is not a content type" },
+		{ "a", "a/b; c=\"d", NULL,
+		  "\"attachments[1].content_type\" is not a content type" },
+		{ "a", "/b", NULL,
+		  "\"attachments[1].content_type\" is not a content type" },
+		{ "a", "a/b/c", NULL,
+		  "\"attachments[1].content_type\" is not a content type" },
+		{ "a", "multipart/mixed", NULL,
+		  "\"attachments[1].content_type\" is not possible for an attachment" },
+		{ "a", "Message/rfc822", NULL,
+		  "\"attachments[1].content_type\" is not possible for an attachment" },
+		{ "a", NULL, "", "\"attachments[1].content_id\" is not a content ID" },
+		{ "a", NULL, "<x>",
+		  "\"attachments[1].content_id\" is not a content ID" },
+		{ "a", NULL, "x@",
+		  "\"attachments[1].content_id\" is not a content ID" },
+		{ "a", NULL, "x y",
+		  "\"attachments[1].content_id\" is not a content ID" },
+	};
+
+	for (size_t i = 0; i < lengthof(cases); i++)
+		tap_is(attach(cases[i].filename, cases[i].type, cases[i].id, "\n--=_"),
+			   cases[i].wanted, "attachment: refused");
+	tap_is(attach("a", "text/plain; charset=\"x y\"; d=e.f", NULL, "eAB5\r\n"),
+		   "--=_194059b325bb4827m--\r\n", "attachment: type with parameters");
+}
+
+static void
+test_attachment_bytes(void)
+{
+	tap_is(attach("a \"b\".PDF", NULL, NULL, "Hello\r\n\r\n"),
+		   "--=_194059b325bb4827m\r\n"
+		   "Content-Type: application/pdf\r\n"
+		   "Content-Transfer-Encoding: base64\r\n"
+		   "Content-Disposition: attachment; filename=\"a \\\"b\\\".PDF\"\r\n"
+		   "\r\n"
+		   "eAB5\r\n"
+		   "--=_194059b325bb4827m--\r\n",
+		   "attachment: byte for byte");
+	tap_is(attach("\xc3\xbc 1.txt", NULL, NULL, "Disposition: "),
+		   "attachment; filename*=UTF-8''%C3%BC%201.txt\r\n"
+		   "\r\n"
+		   "eAB5\r\n"
+		   "--=_194059b325bb4827m--\r\n",
+		   "attachment: a name that is not ASCII");
+	tap_is(
+		attach("\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc"
+			   "\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc.txt",
+			   NULL, NULL, "Disposition: "),
+		"attachment;\r\n"
+		" filename*0*=UTF-8''%C3%BC%C3%BC%C3%BC%C3%BC%C3%BC%C3%BC%C3%BC%C3%BC;\r\n"
+		" filename*1*=%C3%BC%C3%BC%C3%BC.txt\r\n"
+		"\r\n"
+		"eAB5\r\n"
+		"--=_194059b325bb4827m--\r\n",
+		"attachment: a long one");
+}
+
+/* The content types of a message, in their order. */
+static const char *
+structure(const MjMessage *message)
+{
+	static char types[1024];
+	const char *at = render(message);
+
+	types[0] = '\0';
+	while ((at = strstr(at, "Content-Type: ")) != NULL)
+	{
+		at += strlen("Content-Type: ");
+		strncat(types, at, strcspn(at, ";\r"));
+		strlcat(types, " ", sizeof(types));
+	}
+	return types;
+}
+
+static void
+test_nesting(void)
+{
+	static const MjAttachment both[] = { { "a.pdf", NULL, NULL, "pdf", 3 },
+										 { "b.png", NULL, "logo", "png", 3 } };
+	static const MjAttachment same[] = { { "a.png", NULL, "logo", "", 0 },
+										 { "b.png", NULL, "logo", "", 0 } };
+	MjMessage message = plain;
+
+	message.attachments = both;
+	message.nattachments = 2;
+	message.html = "<img src=\"cid:logo\">";
+	tap_is(
+		structure(&message),
+		"multipart/mixed multipart/related multipart/alternative text/plain text/html image/png application/pdf ",
+		"nesting: all of it");
+	message.text = NULL;
+	tap_is(
+		structure(&message),
+		"multipart/mixed multipart/related text/html image/png application/pdf ",
+		"nesting: html, image, file");
+	message.attachments = both + 1;
+	message.nattachments = 1;
+	tap_is(structure(&message), "multipart/related text/html image/png ",
+		   "nesting: html and image");
+	message = plain;
+	message.attachments = both + 1;
+	message.nattachments = 1;
+	tap_is(structure(&message), "multipart/mixed text/plain image/png ",
+		   "nesting: an image that no html shows is a file");
+	message.attachments = same;
+	message.nattachments = 2;
+	tap_is(render(&message),
+		   "\"attachments[2].content_id\" is that of another attachment",
+		   "nesting: a content ID that is there twice");
+	message.nattachments = MJ_MIME_MAX_ATTACHMENTS + 1;
+	tap_is(render(&message), "too many \"attachments\"",
+		   "nesting: too many attachments");
 }
 
 static void
@@ -481,19 +786,21 @@ test_messages(void)
 		   "no Message-ID is good enough for a check");
 	message = plain;
 	message.text = NULL;
-	tap_is(render(&message), "a message needs \"text\" or \"html\"", "no body");
+	tap_is(render(&message), "a message needs \"body_text\" or \"body_html\"",
+		   "no body");
 	message.text = "\xf0\x28\x8c\x28";
-	tap_is(render(&message), "invalid UTF-8 in \"text\"", "bad UTF-8 in body");
+	tap_is(render(&message), "invalid UTF-8 in \"body_text\"",
+		   "bad UTF-8 in body");
 	message = plain;
 	message.to.nitems = 0;
 	tap_is(render(&message), "a message needs a recipient", "no recipient");
 	message = plain;
 	message.from = "a@b, c@d";
 	tap_is(render(&message),
-		   "invalid address in \"from\": only one address is possible here",
+		   "invalid address in \"sender\": only one address is possible here",
 		   "two senders");
 	message.from = NULL;
-	tap_is(render(&message), "a message needs \"from\"", "no sender");
+	tap_is(render(&message), "a message needs \"sender\"", "no sender");
 	message = plain;
 	message.subject = "a\nb";
 	tap_is(render(&message),
@@ -513,8 +820,14 @@ main(void)
 	test_names();
 	test_lists();
 	test_bad_addresses();
+	test_international();
 	test_limits();
 	test_headers();
+	test_header_values();
+	test_unsubscribe();
+	test_attachment_fields();
+	test_attachment_bytes();
+	test_nesting();
 	test_messages();
 	pfree(rendered.data);
 	return tap_done();
