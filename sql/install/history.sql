@@ -152,7 +152,7 @@ FROM (SELECT q.*,
 			 AND i.setting = coalesce(pg_catalog.current_setting('motionify_jobs.instance', true), '')
 			 AND coalesce(j.origin, i.instance_id) = i.instance_id AS own
 	  FROM jobs.queue AS q
-	  JOIN jobs.instance AS i ON i.only_row
+	  CROSS JOIN (SELECT * FROM jobs.instance LIMIT 1) AS i
 	  JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
@@ -226,7 +226,7 @@ SELECT j.name AS job,
 	   figures.last_error,
 	   j.job_id
 FROM jobs.job AS j
-JOIN jobs.instance AS i ON i.only_row
+CROSS JOIN (SELECT * FROM jobs.instance LIMIT 1) AS i
 JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
 LEFT JOIN jobs.job_state AS s ON s.job_id = j.job_id
 CROSS JOIN LATERAL (
