@@ -16,7 +16,8 @@ OBJS = $(SRCS:.c=.o)
 # --- The install script: one noun a file, joined in this order --------------
 # A noun without a file is an error: make names the missing file.
 INSTALL_SQL = catalog access schedule queue control external history active mail doctor \
-	portal_mail portal_job portal pg_cron \
+	portal_mail portal_job \
+	statistics health metrics top portal pg_cron \
 	grants
 
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
@@ -26,7 +27,7 @@ DATA = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*.sql))
 
 # --- Tests ------------------------------------------------------------------
 # pg_regress tests by name, in order: sql/NAME.sql and expected/NAME.out.
-REGRESS = schedule cron errors access status active mail template external queue
+REGRESS = schedule cron errors access status active mail template external queue statistics
 REGRESS_OPTS = --encoding=UTF8 --no-locale --temp-instance=tmp_check \
 	--temp-config=$(srcdir)/test/regress.conf
 

@@ -146,6 +146,29 @@ mj_add_pg_cron()
     ln -sf "/usr/share/postgresql/$version/extension/"pg_cron* "$own/share/postgresql/$version/extension/"
 }
 
+# mj_need_prometheus: Prometheus, promtool and the exporter, from Debian.  What is
+# not installed is unpacked in the scratch directory only: installed, both would be
+# started as services.  Sets MJ_PROMETHEUS, a directory; empty when there is none.
+mj_need_prometheus()
+{
+    local packages="prometheus prometheus-postgres-exporter" dir=$MJ_WORK/prometheus package
+    MJ_PROMETHEUS=/usr/bin
+    [ -n "$(mj_missing $packages)" ] || return 0
+    MJ_PROMETHEUS=$dir/usr/bin
+    [ ! -x "$MJ_PROMETHEUS/prometheus-postgres-exporter" ] || return 0
+    mkdir -p "$dir"
+    if (cd "$dir" && apt-get download -qq $packages) >"$MJ_WORK/prometheus.log" 2>&1; then
+        for package in "$dir"/*.deb; do
+            dpkg -x "$package" "$dir"
+            rm "$package"
+        done
+        mj_own "$dir"
+    else
+        MJ_PROMETHEUS=
+        mj_say "(no Prometheus: apt-get could not download it, and the metrics are not scraped)"
+    fi
+}
+
 # mj_need_npm PACKAGE...: packages for Node.js that Debian does not have, into
 # the scratch directory.  Adds them to MJ_NODE_PATH.
 mj_need_npm()

@@ -58,10 +58,12 @@ SELECT h.run_id,
 	   h.role,
 	   h.pid,
 	   h.missed,
-	   h.worker
+	   h.worker,
+	   h.job_id,
+	   h.status <> 'succeeded' AND (SELECT q.run_id FROM jobs.queue AS q WHERE q.run_id = h.run_id) IS NOT NULL AS live
 FROM (SELECT l.run_id, l.job, l.job_group, l.trigger::text, l.due_at, l.started_at, l.finished_at,
 			 l.attempt, l.status::text, l.rows_affected, l.result, l.sqlstate,
-			 l.error, l.error_detail, l.error_context, l.notices, l.role, l.role_oid, l.pid, l.missed, l.worker
+			 l.error, l.error_detail, l.error_context, l.notices, l.role, l.role_oid, l.pid, l.missed, l.worker, l.job_id
 	  FROM jobs.run_log AS l
 	  UNION ALL
 	  SELECT q.run_id, CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END, j.job_group,
@@ -69,7 +71,7 @@ FROM (SELECT l.run_id, l.job, l.job_group, l.trigger::text, l.due_at, l.started_
 			 q.attempt, 'running', NULL, NULL, NULL,
 			 NULL, NULL, NULL, NULL, coalesce(m.role, a.rolname, j.role),
 			 coalesce(m.role_oid, CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END),
-			 q.pid, q.missed, q.worker
+			 q.pid, q.missed, q.worker, q.job_id
 	  FROM jobs.queue AS q
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
@@ -88,6 +90,8 @@ COMMENT ON COLUMN jobs.history.rows_affected IS 'what the command tag counts';
 COMMENT ON COLUMN jobs.history.result IS 'value of a command that returns one value, else its command tag';
 COMMENT ON COLUMN jobs.history.missed IS 'missed instants that the run stands for, or that were skipped';
 COMMENT ON COLUMN jobs.history.worker IS 'what the worker outside of the server called itself; NULL: it ran inside';
+COMMENT ON COLUMN jobs.history.job_id IS 'with finished_at, what finds the history of a job without looking through all; 0: a mail';
+COMMENT ON COLUMN jobs.history.live IS 'whether its run has not ended: it runs, waits to be tried again, or is done again';
 COMMENT ON COLUMN jobs.history.error_context IS 'may quote commands: shown to members of the role only';
 COMMENT ON COLUMN jobs.history.notices IS 'last messages that the command raised below ERROR: shown to members of the role only';
 
@@ -148,7 +152,7 @@ FROM (SELECT q.*,
 			 AND i.setting = coalesce(pg_catalog.current_setting('motionify_jobs.instance', true), '')
 			 AND coalesce(j.origin, i.instance_id) = i.instance_id AS own
 	  FROM jobs.queue AS q
-	  CROSS JOIN jobs.instance AS i
+	  CROSS JOIN (SELECT * FROM jobs.instance LIMIT 1) AS i
 	  JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
@@ -163,6 +167,29 @@ COMMENT ON COLUMN jobs.queued.expires_at IS 'a run that has not started by then 
 COMMENT ON COLUMN jobs.queued.attempt IS 'starts so far';
 COMMENT ON COLUMN jobs.queued.waits_for IS 'run_at, the scheduler, other runs, a free executor, a worker; or why nothing runs here';
 
+/*
+ * A function, since a view cannot say how it is to be planned: not by a look
+ * through the history of all jobs, nor by compiling a plan that runs for
+ * microseconds.  It shows no more than the view does, for readers may call it.
+ */
+CREATE FUNCTION jobs.job_figures(
+	job_id			bigint,
+	OUT last_run		timestamptz,
+	OUT last_status		text,
+	OUT last_result		text,
+	OUT last_duration	interval,
+	OUT runs			bigint,
+	OUT failures		bigint,
+	OUT successes		bigint,
+	OUT avg_duration	interval,
+	OUT p95_duration	interval,
+	OUT last_success	timestamptz,
+	OUT consecutive_failures	bigint,
+	OUT last_error		text)
+LANGUAGE c STABLE STRICT COST 1000
+AS 'MODULE_PATHNAME', 'mj_view_job_figures';
+COMMENT ON FUNCTION jobs.job_figures(bigint) IS 'for jobs.status: what a job''s history comes to';
+
 CREATE VIEW jobs.status WITH (security_barrier) AS
 SELECT j.name AS job,
 	   j.description,
@@ -170,17 +197,17 @@ SELECT j.name AS job,
 	   w.in_words,
 	   w.zone AS timezone,
 	   s.next_run_at AS next_run,
-	   last.run AS last_run,
-	   last.status AS last_status,
-	   last.result AS last_result,
+	   figures.last_run,
+	   figures.last_status,
+	   figures.last_result,
 	   EXISTS (SELECT FROM jobs.queue AS q
 			   WHERE q.job_id = j.job_id AND q.state = 'running') AS running,
-	   day.runs AS runs_24h,
-	   day.failures AS failures_24h,
-	   pg_catalog.round(100.0 * day.successes / nullif(day.successes + day.failures, 0), 1) AS success_rate,
-	   day.avg_duration,
-	   day.p95_duration,
-	   streak.failures AS consecutive_failures,
+	   figures.runs AS runs_24h,
+	   figures.failures AS failures_24h,
+	   pg_catalog.round(100.0 * figures.successes / nullif(figures.successes + figures.failures, 0), 1) AS success_rate,
+	   figures.avg_duration,
+	   figures.p95_duration,
+	   figures.consecutive_failures,
 	   j.paused_at IS NOT NULL AS paused,
 	   nullif(pg_catalog.concat_ws('; ', jobs.why_not_here(
 			i.database_oid = d.oid
@@ -192,9 +219,14 @@ SELECT j.name AS job,
 	   (SELECT pg_catalog.array_agg(p.name ORDER BY p.name)
 		FROM jobs.job_after AS a JOIN jobs.job AS p ON p.job_id = a.after_id
 		WHERE a.job_id = j.job_id) AS run_after,
-	   j.handler::text
+	   j.handler::text,
+	   s.last_due_at AS last_due,
+	   figures.last_success,
+	   figures.last_duration,
+	   figures.last_error,
+	   j.job_id
 FROM jobs.job AS j
-CROSS JOIN jobs.instance AS i
+CROSS JOIN (SELECT * FROM jobs.instance LIMIT 1) AS i
 JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
 LEFT JOIN jobs.job_state AS s ON s.job_id = j.job_id
 CROSS JOIN LATERAL (
@@ -204,34 +236,15 @@ CROSS JOIN LATERAL (
 	) AS p
 CROSS JOIN LATERAL jobs.job_words(p.schedule, j.timezone, j.job_group, j.role, s.role_oid,
 	j.enabled, j.paused_at IS NOT NULL, j.pause_reason, s.next_run_at, j.max_runs, s.runs, j.handler = 'external') AS w
+/* An outer join with one row, which is left out where no figure is selected. */
 LEFT JOIN LATERAL (
-	SELECT coalesce(l.started_at, l.finished_at) AS run, l.status::text, l.result
-	FROM jobs.run_log AS l
-	WHERE l.job_id = j.job_id AND l.status <> 'skipped'
-	ORDER BY l.finished_at DESC, l.run_id DESC, l.attempt DESC
-	LIMIT 1) AS last ON true
-CROSS JOIN LATERAL (
-	SELECT pg_catalog.count(*) AS runs,
-		   pg_catalog.count(*) FILTER (WHERE r.status IN ('failed', 'timed_out', 'crashed')) AS failures,
-		   pg_catalog.count(*) FILTER (WHERE r.status = 'succeeded') AS successes,
-		   pg_catalog.avg(r.duration) AS avg_duration,
-		   pg_catalog.percentile_cont(0.95) WITHIN GROUP (ORDER BY r.duration) AS p95_duration
-	FROM (SELECT DISTINCT ON (l.run_id) l.run_id, l.status, l.finished_at - l.started_at AS duration
-		  FROM jobs.run_log AS l
-		  WHERE l.job_id = j.job_id
-			AND l.finished_at > (SELECT jobs.clock()) - interval '24 hours'
-			AND l.status NOT IN ('skipped', 'expired')
-		  ORDER BY l.run_id, l.attempt DESC) AS r
-	WHERE NOT EXISTS (SELECT FROM jobs.queue AS q WHERE q.run_id = r.run_id)) AS day
-CROSS JOIN LATERAL (
-	SELECT pg_catalog.count(*) AS failures
-	FROM jobs.run_log AS l
-	WHERE l.job_id = j.job_id
-	  AND l.finished_at > coalesce((SELECT pg_catalog.max(g.finished_at) FROM jobs.run_log AS g
-									WHERE g.job_id = j.job_id AND g.status = 'succeeded'), '-infinity')
-	  AND l.status IN ('failed', 'timed_out', 'crashed')
-	  AND NOT EXISTS (SELECT FROM jobs.run_log AS x WHERE x.run_id = l.run_id AND x.attempt > l.attempt)
-	  AND NOT EXISTS (SELECT FROM jobs.queue AS q WHERE q.run_id = l.run_id)) AS streak
+	SELECT pg_catalog.max(f.last_run) AS last_run, pg_catalog.max(f.last_status) AS last_status,
+		   pg_catalog.max(f.last_result) AS last_result, pg_catalog.max(f.last_duration) AS last_duration,
+		   pg_catalog.max(f.runs) AS runs, pg_catalog.max(f.failures) AS failures,
+		   pg_catalog.max(f.successes) AS successes, pg_catalog.max(f.avg_duration) AS avg_duration,
+		   pg_catalog.max(f.p95_duration) AS p95_duration, pg_catalog.max(f.last_success) AS last_success,
+		   pg_catalog.max(f.consecutive_failures) AS consecutive_failures, pg_catalog.max(f.last_error) AS last_error
+	FROM jobs.job_figures(j.job_id) AS f) AS figures ON true
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(j.role, s.role_oid);
 COMMENT ON VIEW jobs.status IS 'one row a job: when it runs, how it went, and why it will not run';
 COMMENT ON COLUMN jobs.status.schedule IS 'what it goes by; NULL: on demand';
@@ -245,4 +258,9 @@ COMMENT ON COLUMN jobs.status.failures_24h IS 'those of runs_24h whose last atte
 COMMENT ON COLUMN jobs.status.success_rate IS 'percentage of runs_24h that succeeded, of those that succeeded or failed';
 COMMENT ON COLUMN jobs.status.avg_duration IS 'of the last attempts of runs_24h';
 COMMENT ON COLUMN jobs.status.consecutive_failures IS 'runs that failed since the last success; attempts of one run count once';
+COMMENT ON COLUMN jobs.status.last_due IS 'last instant of its schedule that a run was made for, or that was skipped';
+COMMENT ON COLUMN jobs.status.last_success IS 'end of the last success, of the last 10000 attempts';
+COMMENT ON COLUMN jobs.status.last_duration IS 'of last_run';
+COMMENT ON COLUMN jobs.status.last_error IS 'of the last run that failed since the last success';
+COMMENT ON COLUMN jobs.status.job_id IS 'that of jobs.history';
 COMMENT ON COLUMN jobs.status.why_not IS 'why its schedule will not run it, in words; NULL: it will, or it is on demand and could';
