@@ -129,9 +129,15 @@ AS 'MODULE_PATHNAME', 'mj_api_mail_server_id';
 COMMENT ON FUNCTION jobs.mail_server_id(text) IS 'the id under which a server has a mail, out of its reply; NULL: it does not say';
 
 CREATE VIEW jobs.mail_transport WITH (security_barrier) AS
-SELECT t.state, t.since, t.reason, t.sqlstate, t.next_try_at, t.level
+SELECT t.state,
+	   t.since,
+	   CASE WHEN (SELECT jobs.sees_all()) THEN t.reason END AS reason,
+	   t.sqlstate,
+	   t.next_try_at,
+	   t.level
 FROM jobs.mail_transport_state AS t;
 COMMENT ON VIEW jobs.mail_transport IS 'whether mail can be sent: running, slowed or paused, since when, why, and when it is tried again';
+COMMENT ON COLUMN jobs.mail_transport.reason IS 'what is in the way, in words; NULL for who does not see everything, for a server''s reply may name a recipient';
 
 CREATE VIEW jobs.outbox WITH (security_barrier) AS
 SELECT m.mail_id,
@@ -186,7 +192,7 @@ FROM jobs.run_log AS l
 JOIN jobs.mail AS m ON m.run_id = l.run_id
 WHERE l.job_id = 0
 	AND ((SELECT jobs.sees_all()) OR jobs.sees_role(m.role, m.role_oid));
-COMMENT ON VIEW jobs.mail_attempts IS 'one row an attempt to send a mail that has ended; those of the reader''s roles, all for those who see everything';
+COMMENT ON VIEW jobs.mail_attempts IS 'one row for each attempt that has ended, also of mails that are not through; those of the reader''s roles, all for those who see everything';
 COMMENT ON COLUMN jobs.mail_attempts.attempt IS 'counts every time that a mail was taken from the queue and offered, or ended; 0: it never was';
 COMMENT ON COLUMN jobs.mail_attempts.status IS 'sent, failed, uncertain, crashed, cancelled, suppressed or expired';
 COMMENT ON COLUMN jobs.mail_attempts.duration IS 'from the first command about the mail to the reply that decided';
