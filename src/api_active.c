@@ -2,7 +2,7 @@
  *
  * api_active.c
  *	  The SQL functions about the run at hand: current_run_id, current_args,
- *	  progress; and of the view jobs.active.
+ *	  progress, portal_rest; and of the view jobs.active.
  *
  * Layer: SQL surface.
  *
@@ -13,8 +13,10 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
+#include "utils/wait_event.h"
 
 #include "access.h"
 #include "current.h"
@@ -22,6 +24,7 @@
 PG_FUNCTION_INFO_V1(mj_api_current_run_id);
 PG_FUNCTION_INFO_V1(mj_api_current_args);
 PG_FUNCTION_INFO_V1(mj_api_progress);
+PG_FUNCTION_INFO_V1(mj_api_portal_rest);
 PG_FUNCTION_INFO_V1(mj_view_worker_slots);
 
 /* Arguments of jobs.progress() */
@@ -98,6 +101,26 @@ mj_api_progress(PG_FUNCTION_ARGS)
 						PG_ARGISNULL(ARG_NOTE) ?
 							NULL :
 							text_to_cstring(PG_GETARG_TEXT_PP(ARG_NOTE)));
+	PG_RETURN_VOID();
+}
+
+/*
+ * CALL jobs.portal_rest(seconds double precision): wait, at most so long, and a
+ * minute; not at all for NULL.  It may end early.  Interruptible.
+ */
+Datum
+mj_api_portal_rest(PG_FUNCTION_ARGS)
+{
+	double seconds = PG_ARGISNULL(0) ? 0 : PG_GETARG_FLOAT8(0);
+
+	if (seconds > 0)
+	{
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 (long) (Min(seconds, 60) * 1000), PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 	PG_RETURN_VOID();
 }
 
