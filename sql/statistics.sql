@@ -6,7 +6,7 @@ SET timezone = 'UTC';
 SET datestyle = ISO;
 SET intervalstyle = postgres;
 
-SELECT jobs.schedule('counted', '0 2 29 2 *', 'SELECT 1', job_group => 'cleanup') AS counted \gset
+SELECT jobs.schedule('counted', '0 2 29 2 *', 'SELECT 1', job_group => 'tenant_a_cleanup') AS counted \gset
 SELECT jobs.schedule('other', NULL, 'SELECT 1') AS other \gset
 
 -- an attempt: "ago" before now, seconds long, that began a second late
@@ -47,6 +47,11 @@ SELECT count(*), sum(runs) = 2 AS all_runs, count(*) FILTER (WHERE runs = 0) AS 
 FROM jobs.statistics('other', '30 hours', '1 hour');
 SELECT count(*), sum(runs) FROM jobs.statistics('counted', '1 day', '1 day') HAVING count(*) = 2;
 SELECT * FROM jobs.statistics('counted', '1 day', '0 s');
+-- whatever the zone of the session: clocks have changed in the meantime
+SET timezone = 'Europe/Berlin';
+SELECT bool_and(bucket_start = date_trunc('day', bucket_start, 'UTC')) AS whole, count(*), sum(runs) = (SELECT runs FROM jobs.statistics('other', '400 days')) AS all_runs
+FROM jobs.statistics('other', '400 days', '1 day');
+SET timezone = 'UTC';
 
 -- jobs.recent: newest first, by page
 SELECT run_id, attempt, job, status, error FROM jobs.recent(max_rows => 100) WHERE run_id > 8000000 LIMIT 3;
