@@ -86,18 +86,11 @@ my @runners = map { new_session($node, 'portal', 'portal') } (0, 1);
 $_->send('CALL process_email_queue()') foreach @runners;
 ok(wait_for(sub { grep { $_->{command} eq 'HOLD' } $receiver->events }, 'a mail is being sent'), 'they have sent some, and are sending one');
 ok(poll_until($node, "SELECT count(*) = 100 FROM notification_email_queue WHERE status = 'processing'", 't', 'portal'), 'two runners have taken 50 batches each');
-<<<<<<< HEAD
-is(portal("SELECT count(DISTINCT source_key) FROM jobs.portal_mail WHERE source_key LIKE '%notification_email_queue/%' AND source_key NOT IN "
-          . "(SELECT 'public.notification_email_queue/' || fixture.id('batch', n) FROM generate_series(101, 105) n)"), '100', 'and queued a mail for each');
+is(portal('SELECT count(DISTINCT source_key) FROM jobs.portal_mail'), '105', 'and queued a mail for each');
 # what the receiver has accepted, and nobody has written down, may be sent again
 my %unknown = map { $_->{rcpt_tos}[0] => 1 } ($receiver->mails)[ $before .. $receiver->mails - 1 ];
 is(scalar(keys %unknown), 10, 'ten have arrived');
 delete $unknown{$_} foreach split /\n/, portal("SELECT recipient FROM jobs.outbox WHERE status = 'sent'");
-||||||| cf2eaa3
-is(portal('SELECT count(DISTINCT source_key) FROM jobs.portal_mail WHERE ended_at IS NULL'), '100', 'and queued a mail for each');
-=======
-is(portal('SELECT count(DISTINCT source_key) FROM jobs.portal_mail'), '105', 'and queued a mail for each');
->>>>>>> integ
 kill 'KILL', $runners[0]->pid;
 $_->{harness}->finish foreach @runners;
 $receiver->behave({});
