@@ -6,7 +6,7 @@ SET timezone = 'UTC';
 SET datestyle = ISO;
 SET intervalstyle = postgres;
 
-SELECT jobs.schedule('counted', '0 2 29 2 *', 'SELECT 1', job_group => 'tenant_a_cleanup') AS counted \gset
+SELECT jobs.schedule('counted', '0 2 29 2 *', 'SELECT 1', job_group => 'cleanup') AS counted \gset
 SELECT jobs.schedule('other', NULL, 'SELECT 1') AS other \gset
 
 -- an attempt: "ago" before now, seconds long, that began a second late
@@ -94,6 +94,10 @@ SELECT jobs.pause('counted');
 SELECT pg_temp.log('counted', 301, 1, 'succeeded', '8 days', 5, 'DELETE 3');
 UPDATE jobs.run_log SET result = '0' WHERE run_id = 8000101 AND attempt = 3;
 SELECT check_name, status, replace(detail, current_user, 'me') AS detail FROM checks WHERE check_name ~ 'cleanups|will not';
+-- also one of a tenant, of which the prefix is before the group
+UPDATE jobs.job SET job_group = 'tenant_a_cleanup' WHERE job_id = :counted;
+SELECT check_name, status, detail FROM checks WHERE check_name = 'idle cleanups';
+UPDATE jobs.job SET job_group = 'cleanup' WHERE job_id = :counted;
 SELECT jobs.resume('counted');
 SELECT jobs.schedule('slow one', '0 2 * * *', 'SELECT 1') > 0;
 UPDATE jobs.job_state SET last_due_at = jobs.clock() - interval '1 h' WHERE job_id = (SELECT job_id FROM jobs.job WHERE name = 'slow one');

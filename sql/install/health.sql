@@ -142,7 +142,7 @@ AS $$
 		UNION ALL
 		SELECT 12, 'idle cleanups', pg_catalog.count(c.job), 0, NULL,
 			   coalesce('found nothing for 7 days: ' || pg_catalog.string_agg(c.job, ', ' ORDER BY c.job),
-						'no cleanup found nothing for 7 days')
+						'no job of group cleanup found nothing for 7 days')
 		FROM idle_cleanup AS c
 		UNION ALL
 		SELECT 13, 'mail queue', coalesce(pg_catalog.sum(m.mails), 0), min(arg.pending), 10 * min(arg.pending),
