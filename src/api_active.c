@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -20,6 +21,7 @@
 
 #include "access.h"
 #include "current.h"
+#include "xact.h"
 
 PG_FUNCTION_INFO_V1(mj_api_current_run_id);
 PG_FUNCTION_INFO_V1(mj_api_current_args);
@@ -104,23 +106,37 @@ mj_api_progress(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Wait, holding nothing: it commits.  The caller has seen that it may. */
+static void
+rest(double seconds)
+{
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	SPI_commit();
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 (long) (seconds * 1000), PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	SPI_finish();
+}
+
 /*
- * CALL jobs.portal_rest(seconds double precision): wait, at most so long, and a
- * minute; not at all for NULL.  It may end early.  Interruptible.
+ * CALL jobs.portal_rest(seconds double precision): commit, and wait, at most so
+ * long, and a minute; neither for NULL.  It may end early.  Raises 2D000.
  */
 Datum
 mj_api_portal_rest(PG_FUNCTION_ARGS)
 {
 	double seconds = PG_ARGISNULL(0) ? 0 : PG_GETARG_FLOAT8(0);
 
+	if (!mj_xact_may_commit(fcinfo))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+			 errmsg("jobs.portal_rest() cannot be called inside a transaction"),
+			 errdetail("It commits, so that nothing is held meanwhile.")));
 	if (seconds > 0)
-	{
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 (long) (Min(seconds, 60) * 1000), PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+		rest(Min(seconds, 60));
 	PG_RETURN_VOID();
 }
 

@@ -46,14 +46,11 @@ END
 $$;
 COMMENT ON FUNCTION jobs.portal_role(text, text) IS 'portal pack: the role as which a routine that sends mail works';
 
-/*
- * Called right after a commit it holds no snapshot, as a SELECT that waits
- * would.
- */
+/* It holds no snapshot, as a SELECT that waits would. */
 CREATE PROCEDURE jobs.portal_rest(seconds double precision)
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'mj_api_portal_rest';
-COMMENT ON PROCEDURE jobs.portal_rest(double precision) IS 'portal pack: waits, at most so long';
+COMMENT ON PROCEDURE jobs.portal_rest(double precision) IS 'portal pack: commits, and waits, at most so long';
 
 /*
  * A routine is the pack's if its comment says so and its source is as the pack

@@ -223,6 +223,22 @@ ok(wait_for(sub { run_job('process_email_queue'); portal($reminder) eq 'SENT|1' 
 is(run_job('check_overdue_payments')->{result}, '0', 'the day on which it was sent has its reminder');
 set_zone('UTC');
 
+# --- a cleanup rests, and holds nothing meanwhile ------------------------------------------
+
+portal("INSERT INTO sessions (id, user_id, expires_at) SELECT fixture.id('session', n), fixture.id('user', 1), now() - interval '1 hour' FROM generate_series(10001, 30000) n");
+my $watch = new_session($node, 'portal');
+my $cleaning = portal("SELECT run_id FROM jobs.run_now('cleanup_expired_sessions', wait => false)");
+my $held = 0;
+ok(wait_for(sub {
+            $held += $watch->query("SELECT count(backend_xmin) FROM pg_stat_activity WHERE query LIKE 'CALL public.cleanup%' AND state = 'active' AND wait_event IN ('Extension', 'PgSleep')");
+            $watch->query("SELECT status FROM jobs.history WHERE run_id = $cleaning") eq 'succeeded'
+        }, 'sessions are cleaned'), 'a cleanup that rests after each batch');
+is($held, 0, 'has no snapshot then');
+$watch->quit;
+$err = '';
+$node->psql('portal', 'BEGIN; CALL jobs.portal_rest(0)', extra_params => [ '-U', 'portal' ], stderr => \$err);
+like($err, qr/jobs\.portal_rest\(\) cannot be called inside a transaction/, 'it commits, so it must be allowed to');
+
 # --- what is not there is not shown -----------------------------------------------------
 
 is(portal(q{SELECT body_html ~ 'Open', body_text ~ 'Open' FROM jobs.portal_single('Ann', '[{"title": "News", "message": "None", "url": null}]')}), 'f|f',
