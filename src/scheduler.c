@@ -366,9 +366,9 @@ look_first(void *arg)
 
 /*
  * Something that was known to be due is: start it before anything else is looked
- * at, a little in each transaction, and wake the executors, if they are to have it
- * now.  If that fails, the tick that follows finds
- * out why.  Returns whether executors have something to do now.
+ * at, a little in each transaction; and wake the executors, if they are to have it
+ * now.  If that fails, the tick that follows finds out why.  Returns whether there
+ * is something for executors to do.
  */
 static bool
 fire_first(TimestampTz now, bool wake)
