@@ -213,6 +213,9 @@ BEGIN
 	has_work := EXISTS (SELECT FROM {schema}.notification_email_queue AS q
 					  WHERE q.status = {processing});
 	COMMIT;
+	IF NOT has_work THEN
+		RETURN;
+	END IF;
 
 	-- mail of others may be due, too, and be sent first
 	WHILE has_work LOOP
