@@ -313,7 +313,7 @@ AS $$
 			'job', s.job,
 			'href', jobs.board_link('job', 'name', s.job),
 			'words', s.in_words,
-			'zone', s.timezone,
+			'job_zone', s.timezone,
 			'why_not', s.why_not,
 			'due', jobs.board_time(s.next_run, (c).zone, (c).now),
 			'late', s.next_run < (c).now - interval '2 seconds')
@@ -439,7 +439,7 @@ AS $$
 		'group', (s).job_group,
 		'group_href', jobs.board_link('jobs', 'group', (s).job_group),
 		'words', coalesce((s).in_words, CASE WHEN (s).run_after IS NOT NULL THEN 'after ' || pg_catalog.array_to_string((s).run_after, ', ') ELSE 'on demand' END),
-		'zone', CASE WHEN (s).schedule IS NOT NULL THEN (s).timezone END,
+		'job_zone', CASE WHEN (s).schedule IS NOT NULL THEN (s).timezone END,
 		'overridden', (s).overridden,
 		'why_not', (s).why_not,
 		'state', CASE WHEN (s).running THEN jobs.board_status('running')
@@ -625,7 +625,7 @@ AS $$
 		FROM p CROSS JOIN LATERAL jobs.recent(job, p.status, 51, p.before) AS h),
 	shown AS MATERIALIZED (SELECT jobs.board_ended(f.run, c) AS line, (f.run).finished_at, f.n FROM found AS f WHERE f.n <= 50)
 	SELECT pg_catalog.jsonb_build_object(
-			'status', p.status,
+			'with_job', job IS NULL,
 			'statuses', jobs.board_statuses(p.status),
 			'runs', (SELECT coalesce(pg_catalog.jsonb_agg(s.line ORDER BY s.n), '[]') FROM shown AS s),
 			'none', NOT EXISTS (SELECT FROM shown))
