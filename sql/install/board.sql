@@ -132,16 +132,10 @@ CREATE FUNCTION jobs.board_may() RETURNS jsonb
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT pg_catalog.jsonb_object_agg(f.name, has_function_privilege(f.signature, 'EXECUTE'))
-	FROM (VALUES
-		('run_now', 'jobs.run_now(text, jsonb, boolean, boolean)'),
-		('cancel', 'jobs.cancel(bigint)'),
-		('retry', 'jobs.retry(bigint)'),
-		('pause', 'jobs.pause(text)'),
-		('pause_all', 'jobs.pause_all()'),
-		('override_schedule', 'jobs.override_schedule(text, text)'),
-		('resend', 'jobs.resend(bigint)'),
-		('resume_mail', 'jobs.resume_mail()')) AS f (name, signature)
+	SELECT pg_catalog.jsonb_object_agg(f.name, EXISTS (
+		SELECT FROM pg_catalog.pg_proc AS p
+		WHERE p.pronamespace = 'jobs'::regnamespace AND p.proname = f.name AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE')))
+	FROM pg_catalog.unnest('{run_now,enqueue,cancel,retry,pause,pause_all,override_schedule,resend,resume_mail}'::name[]) AS f (name)
 $$;
 COMMENT ON FUNCTION jobs.board_may() IS 'for the board: which functions the current user may call';
 
@@ -651,6 +645,8 @@ AS $$
 		'active', jobs.board_active(20, d.job, c),
 		'list', jobs.board_list('job', 'name', d.job, c),
 		'may_args', d.may_operate AND ((c).may ->> 'run_now')::boolean,
+		'may_enqueue', d.may_operate AND ((c).may ->> 'enqueue')::boolean,
+		'here_zone', (c).zone,
 		'may_reschedule', d.may_manage AND ((c).may ->> 'override_schedule')::boolean,
 		'queued_href', jobs.board_link('queue', 'job', d.job),
 		'back', (c).here)
@@ -908,6 +904,9 @@ AS $$
 							'selected', o.value = coalesce(p.state, '')) ORDER BY o.n)
 				   FROM pg_catalog.unnest('{"",ready,held,waiting,paused}'::text[]) WITH ORDINALITY AS o (value, n)),
 		'job', p.job,
+		'buttons', CASE WHEN p.job <> 'mail' AND EXISTS (SELECT FROM found) AND ((c).may ->> 'cancel')::boolean
+						THEN pg_catalog.jsonb_build_array(jobs.board_button('Cancel all that wait', 'cancel_all', p.job,
+								pg_catalog.jsonb_build_object('job', p.job, 'state', coalesce(p.state, '')), c)) END,
 		'more', CASE WHEN EXISTS (SELECT FROM found AS f WHERE f.n > 50)
 					 THEN jobs.board_link('queue', 'job', p.job, 'state', p.state, 'after', (SELECT f.run_id::text FROM found AS f WHERE f.n = 50)) END,
 		'first', CASE WHEN p.after > 0 THEN jobs.board_link('queue', 'job', p.job, 'state', p.state) END)
@@ -1247,8 +1246,18 @@ BEGIN
 		message := CASE run.status WHEN 'skipped' THEN format('"%s" runs already, and does not run twice.', job)
 					ELSE format('"%s" is to run now, as run %s.', job, run.run_id) END;
 		href := jobs.board_link('run', 'id', run.run_id::text);
+	WHEN 'enqueue' THEN
+		run_id := jobs.enqueue(job, coalesce(nullif(btrim(request ->> 'args'), ''), '{}')::jsonb,
+			nullif(request ->> 'run_at', '')::timestamp AT TIME ZONE jobs.board_zone(request ->> 'zone'),
+			nullif(request ->> 'priority', '')::integer);
+		message := format('Run %s of "%s" is queued.', run_id, job);
+		href := jobs.board_link('run', 'id', run_id::text);
 	WHEN 'cancel' THEN
 		message := CASE WHEN jobs.cancel(run_id) THEN format('Run %s is cancelled.', run_id) ELSE format('Run %s has ended already.', run_id) END;
+	WHEN 'cancel_all' THEN
+		n := (SELECT sum(jobs.cancel(job, s.state)) FROM unnest('{ready,held,waiting,paused}'::text[]) AS s (state)
+			WHERE s.state = coalesce(nullif(request ->> 'state', ''), s.state));
+		message := format('%s runs of "%s" are cancelled.', n, job);
 	WHEN 'retry' THEN
 		message := CASE WHEN jobs.retry(run_id) THEN format('Run %s is done again.', run_id) ELSE format('Run %s is under way.', run_id) END;
 	WHEN 'retry_all' THEN
