@@ -839,24 +839,28 @@ AS $$
 		SELECT h.due_at AS since, h.started_at AS until
 		FROM jobs.history AS h
 		WHERE h.finished_at >= (SELECT span.begins FROM span) AND h.finished_at <= (SELECT span.now FROM span)
-		  AND h.attempt = 1 AND h.job_id <> 0 AND h.lag >= interval '1 second'
+		  AND h.attempt = 1 AND h.job_id <> 0 AND h.lag >= interval '1 second' AND h.started_at > (SELECT span.begins FROM span)
 		UNION ALL
 		SELECT h.due_at, h.started_at
 		FROM jobs.history AS h
-		WHERE h.finished_at IS NULL AND h.attempt = 1 AND h.job_id <> 0 AND h.lag >= interval '1 second'
+		WHERE h.finished_at IS NULL AND h.attempt = 1 AND h.job_id <> 0 AND h.lag >= interval '1 second' AND h.started_at > (SELECT span.begins FROM span)
 		UNION ALL
 		SELECT q.due_at, NULL
 		FROM jobs.queued AS q
 		WHERE q.job <> 'mail' AND q.attempt = 0 AND q.run_at <= (c).now - interval '1 second'),
 	change AS (
-		SELECT greatest(pg_catalog.ceil(extract(epoch FROM w.since - (SELECT span.begins FROM span)) / 600), 0) AS bin, 1 AS by FROM wait AS w
+		SELECT greatest(w.since, (SELECT span.begins FROM span)) AS at, 1 AS step FROM wait AS w
 		UNION ALL
-		SELECT greatest(pg_catalog.ceil(extract(epoch FROM w.until - (SELECT span.begins FROM span)) / 600), 0), -1 FROM wait AS w WHERE w.until IS NOT NULL),
+		SELECT w.until, -1 FROM wait AS w WHERE w.until IS NOT NULL),
+	swept AS (
+		SELECT pg_catalog.floor(extract(epoch FROM h.at - (SELECT span.begins FROM span)) / 600)::integer AS bin, h.step,
+			   pg_catalog.sum(h.step) OVER (ORDER BY h.at, h.step ROWS UNBOUNDED PRECEDING) AS level
+		FROM change AS h),
+	bin AS (SELECT w.bin, pg_catalog.max(w.level) AS top, pg_catalog.sum(w.step) AS step FROM swept AS w GROUP BY w.bin),
 	depth AS MATERIALIZED (
-		SELECT g.bin, pg_catalog.sum(coalesce(pg_catalog.sum(b.by), 0)) OVER (ORDER BY g.bin) AS runs
+		SELECT g.bin, greatest(coalesce(b.top, 0), pg_catalog.sum(coalesce(b.step, 0)) OVER (ORDER BY g.bin) - coalesce(b.step, 0)) AS runs
 		FROM pg_catalog.generate_series(0, 144) AS g (bin)
-		LEFT JOIN change AS b ON b.bin = g.bin
-		GROUP BY g.bin)
+		LEFT JOIN bin AS b ON b.bin = g.bin)
 	SELECT pg_catalog.jsonb_build_object(
 		'most', pg_catalog.max(d.runs),
 		'any', pg_catalog.max(d.runs) > 0,
@@ -924,7 +928,7 @@ SET jit = off
 AS $$
 	WITH p AS MATERIALIZED (
 		SELECT nullif((c).params ->> 'job', '') AS job,
-			   least(coalesce((c).now, 'infinity'), coalesce(jobs.board_instant((c).params ->> 'before'), 'infinity')) AS before,
+			   coalesce(jobs.board_instant((c).params ->> 'before'), 'infinity') AS before,
 			   (c).params ? 'before' AS later,
 			   (c).now - coalesce(nullif(least(jobs.board_number((c).params ->> 'days'), 3650), 0), 1) * interval '24 hours' AS begins,
 			   coalesce(nullif(least(jobs.board_number((c).params ->> 'days'), 3650), 0), 1) AS days),
@@ -1202,7 +1206,8 @@ AS $$
 			'user', current_user,
 			'zone', (x.c).zone,
 			'now', jobs.board_time((x.c).now, (x.c).zone, (x.c).now),
-			'refresh', least(greatest(jobs.board_number((x.c).params ->> 'refresh'), 2), 3600),
+			'refresh', CASE WHEN jobs.board_number((x.c).params ->> 'refresh') BETWEEN 2 AND 3600 THEN jobs.board_number((x.c).params ->> 'refresh')
+							WHEN (x.c).params ? 'refresh' THEN 10 END,
 			'refresh_href', CASE WHEN (x.c).params ? 'refresh' THEN NULL ELSE (x.c).here || '&refresh=10' END,
 			'still_href', CASE WHEN (x.c).params ? 'refresh' THEN pg_catalog.regexp_replace((x.c).here, '&refresh=[^&]*', '') END,
 			'missing', x.content IS NULL,
