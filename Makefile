@@ -21,7 +21,7 @@ BOARD_FILES = $(sort $(wildcard board/*))
 INSTALL_SQL = catalog access schedule queue control external history active mail doctor \
 	portal_mail portal_job \
 	statistics health metrics top portal pg_cron \
-	board \
+	board board_overview board_job board_run board_queue board_mail board_page \
 	grants
 
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
