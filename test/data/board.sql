@@ -42,8 +42,7 @@ SELECT nextval('jobs.run_id_seq'), CASE WHEN bad AND j.max_attempts > 1 THEN j.m
 FROM pace AS p
 JOIN jobs.job AS j ON j.name = p.job
 JOIN jobs.job_state AS s USING (job_id)
-CROSS JOIN LATERAL generate_series(1, (CASE WHEN p.every < '1 hour' THEN interval '36 hours' ELSE interval '8 days' END / extract(epoch FROM p.every)
-	/ interval '1 second')::integer) AS n
+CROSS JOIN LATERAL generate_series(1, (CASE WHEN p.every < '1 hour' THEN 36 ELSE 192 END * 3600 / extract(epoch FROM p.every))::integer) AS n
 CROSS JOIN LATERAL (SELECT CASE WHEN j.schedule IS NULL THEN now() - n * p.every - interval '3 minutes'
 	ELSE to_timestamp(floor(extract(epoch FROM now()) / extract(epoch FROM p.every)) * extract(epoch FROM p.every)
 		- (n - 1) * extract(epoch FROM p.every)) - interval '1 second' END AS due) AS t
@@ -59,7 +58,8 @@ SELECT jobs.enqueue('make_thumbnail', '{"cut": 31}', now() + interval '40 minute
 SELECT jobs.enqueue('make_thumbnail', '{"cut": 32}', now() + interval '3 hours', priority => 5) \g /dev/null
 SELECT jobs.enqueue('rotate_share_links') \g /dev/null
 
--- Mails: sent, refused, and one for later.
+-- Mails: sent, refused, and one for later, so that no server is asked.
+SET motionify_jobs.smtp_url = 'smtp://127.0.0.1:9';
 INSERT INTO jobs.mail (run_id, role, role_oid, recipient, sender, reply_to, subject, body_text, body_html, message_id, created_at,
 	ended_as, ended_at, attempts, smtp_code, smtp_reply)
 SELECT nextval('jobs.run_id_seq'), current_user, current_user::regrole, 'client' || n || '@example.com', 'Motionify Portal <hello@motionify.studio>',
