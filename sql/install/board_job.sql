@@ -15,7 +15,7 @@ AS $$
 		'group', (s).job_group,
 		'group_href', jobs.board_link('jobs', 'group', (s).job_group),
 		'words', coalesce((s).in_words, CASE WHEN (s).run_after IS NOT NULL THEN 'after ' || pg_catalog.array_to_string((s).run_after, ', ') ELSE 'on demand' END),
-		'job_zone', CASE WHEN (s).schedule IS NOT NULL THEN (s).timezone END,
+		'job_zone', CASE WHEN (s).schedule IS NOT NULL AND (s).timezone <> (c).zone THEN (s).timezone END,
 		'overridden', (s).overridden,
 		'why_not', (s).why_not,
 		'state', CASE WHEN (s).running THEN jobs.board_status('running')

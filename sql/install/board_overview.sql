@@ -42,7 +42,7 @@ AS $$
 			'job', s.job,
 			'href', jobs.board_link('job', 'name', s.job),
 			'words', s.in_words,
-			'job_zone', s.timezone,
+			'job_zone', CASE WHEN s.timezone <> (c).zone THEN s.timezone END,
 			'why_not', s.why_not,
 			'due', jobs.board_time(s.next_run, (c).zone, (c).now),
 			'late', s.next_run < (c).now - interval '2 seconds')
@@ -118,7 +118,7 @@ AS $$
 			|| pg_catalog.jsonb_build_object(
 				'word', CASE WHEN k.failed > 0 THEN 'Failing' WHEN k.warned > 0 THEN 'Warnings' ELSE 'All well' END,
 				'note', CASE WHEN k.failed + k.warned = 0 THEN k.total || ' checks'
-							 ELSE pg_catalog.concat_ws(', ', nullif(k.failed, 0) || ' failing', nullif(k.warned, 0) || ' with a warning')
+							 ELSE pg_catalog.concat_ws(', ', nullif(k.failed, 0) || ' failing', nullif(k.warned, 0) || CASE k.warned WHEN 1 THEN ' warning' ELSE ' warnings' END)
 								  || ' of ' || k.total END,
 				'clean', k.failed + k.warned = 0,
 				'trouble', k.trouble,

@@ -119,7 +119,8 @@ BEGIN
 		message := CASE WHEN jobs.retry(run_id) THEN format('Run %s is done again.', run_id) ELSE format('Run %s is under way.', run_id) END;
 	WHEN 'retry_all' THEN
 		n := jobs.retry(nullif(job, ''), NULL,
-			since => jobs.clock() - coalesce(nullif(least(jobs.board_number(request ->> 'days'), 3650), 0), 1) * interval '24 hours');
+			since => jobs.clock() - interval '24 hours' * CASE WHEN jobs.board_number(request ->> 'days') BETWEEN 1 AND 3650
+				THEN jobs.board_number(request ->> 'days') ELSE 1 END);
 		message := format('%s runs are done again.', n);
 	WHEN 'pause' THEN
 		PERFORM jobs.pause(job);

@@ -108,8 +108,8 @@ AS $$
 		SELECT nullif((c).params ->> 'job', '') AS job,
 			   coalesce(jobs.board_instant((c).params ->> 'before'), 'infinity') AS before,
 			   (c).params ? 'before' AS later,
-			   (c).now - coalesce(nullif(least(jobs.board_number((c).params ->> 'days'), 3650), 0), 1) * interval '24 hours' AS begins,
-			   coalesce(nullif(least(jobs.board_number((c).params ->> 'days'), 3650), 0), 1) AS days),
+			   d.days, (c).now - d.days * interval '24 hours' AS begins
+		FROM (SELECT CASE WHEN jobs.board_number((c).params ->> 'days') BETWEEN 1 AND 3650 THEN jobs.board_number((c).params ->> 'days') ELSE 1 END AS days) AS d),
 	found AS MATERIALIZED (
 		SELECT d.*, pg_catalog.row_number() OVER () AS n
 		FROM (SELECT d.* FROM jobs.dead AS d
