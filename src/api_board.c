@@ -201,6 +201,7 @@ mj_api_board_zone(PG_FUNCTION_ARGS)
 
 	if (name == NULL || strlen(name) > TZ_STRLEN_MAX ||
 		!mj_zone_open(name, &zone))
-		PG_RETURN_TEXT_P(cstring_to_text(pg_get_timezone_name(session_timezone)));
+		PG_RETURN_TEXT_P(
+			cstring_to_text(pg_get_timezone_name(session_timezone)));
 	PG_RETURN_TEXT_P(cstring_to_text(mj_zone_name(&zone)));
 }

@@ -49,13 +49,14 @@ mj_moment_span(char *text, int64 span)
 			snprintf(text, MJ_MOMENT_SIZE, INT64_FORMAT " %s", whole,
 					 units[i].name);
 		else
-			snprintf(text, MJ_MOMENT_SIZE, INT64_FORMAT " %s " INT64_FORMAT " %s",
-					 whole, units[i].name, rest, units[i].below_name);
+			snprintf(text, MJ_MOMENT_SIZE,
+					 INT64_FORMAT " %s " INT64_FORMAT " %s", whole,
+					 units[i].name, rest, units[i].below_name);
 		return;
 	}
 	if (span >= 10 * USECS_PER_SEC)
 		snprintf(text, MJ_MOMENT_SIZE, "%.1f s", (double) span / USECS_PER_SEC);
-	else if (span >= USECS_PER_SEC)
+	else if (span >= USECS_PER_SEC - 500)
 		snprintf(text, MJ_MOMENT_SIZE, "%.2f s", (double) span / USECS_PER_SEC);
 	else
 		snprintf(text, MJ_MOMENT_SIZE, "%.*f ms", span < 10000 ? 1 : 0,

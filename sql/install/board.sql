@@ -111,6 +111,12 @@ SET search_path = pg_catalog, pg_temp
 AS $$ SELECT pg_catalog.trunc(extract(epoch FROM at) * 1000000)::text $$;
 COMMENT ON FUNCTION jobs.board_micros(timestamptz) IS 'for the board: an instant as jobs.board_instant() reads it';
 
+CREATE FUNCTION jobs.board_count(n bigint, what text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce(n, 0) || ' ' || what || CASE n WHEN 1 THEN '' ELSE 's' END $$;
+COMMENT ON FUNCTION jobs.board_count(bigint, text) IS 'for the board: so many of something, in words';
+
 CREATE FUNCTION jobs.board_status(status text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp

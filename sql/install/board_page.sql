@@ -114,14 +114,14 @@ BEGIN
 	WHEN 'cancel_all' THEN
 		n := (SELECT sum(jobs.cancel(job, s.state)) FROM unnest('{ready,held,waiting,paused}'::text[]) AS s (state)
 			WHERE s.state = coalesce(nullif(request ->> 'state', ''), s.state));
-		message := format('%s runs of "%s" are cancelled.', n, job);
+		message := format('Cancelled of "%s": %s.', job, jobs.board_count(n, 'run'));
 	WHEN 'retry' THEN
 		message := CASE WHEN jobs.retry(run_id) THEN format('Run %s is done again.', run_id) ELSE format('Run %s is under way.', run_id) END;
 	WHEN 'retry_all' THEN
 		n := jobs.retry(nullif(job, ''), NULL,
 			since => jobs.clock() - interval '24 hours' * CASE WHEN jobs.board_number(request ->> 'days') BETWEEN 1 AND 3650
 				THEN jobs.board_number(request ->> 'days') ELSE 1 END);
-		message := format('%s runs are done again.', n);
+		message := format('Done again: %s.', jobs.board_count(n, 'run'));
 	WHEN 'pause' THEN
 		PERFORM jobs.pause(job);
 		message := format('"%s" is paused.', job);
@@ -129,13 +129,13 @@ BEGIN
 		PERFORM jobs.resume(job);
 		message := format('"%s" goes on.', job);
 	WHEN 'pause_group' THEN
-		message := format('%s jobs of group "%s" were paused.', jobs.pause_group(job_group), job_group);
+		message := format('Paused of group "%s": %s.', job_group, jobs.board_count(jobs.pause_group(job_group), 'job'));
 	WHEN 'resume_group' THEN
-		message := format('%s jobs of group "%s" go on.', jobs.resume_group(job_group), job_group);
+		message := format('Resumed of group "%s": %s.', job_group, jobs.board_count(jobs.resume_group(job_group), 'job'));
 	WHEN 'pause_all' THEN
-		message := format('%s jobs were paused.', jobs.pause_all());
+		message := format('Paused: %s.', jobs.board_count(jobs.pause_all(), 'job'));
 	WHEN 'resume_all' THEN
-		message := format('%s jobs go on.', jobs.resume_all());
+		message := format('Resumed: %s.', jobs.board_count(jobs.resume_all(), 'job'));
 	WHEN 'reschedule' THEN
 		PERFORM jobs.override_schedule(job, nullif(btrim(request ->> 'schedule'), ''));
 		SELECT s.in_words, s.timezone, s.overridden INTO run FROM jobs.status AS s WHERE s.job = it.job;
@@ -159,7 +159,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	back text := CASE WHEN request ->> 'back' ~ '^[?][!-~]{0,2000}$' THEN request ->> 'back' ELSE jobs.board_link('overview') END;
+	back text := CASE WHEN request ->> 'back' ~ '^[?][!-~]*$' AND length(request ->> 'back') <= 2000 THEN request ->> 'back' ELSE jobs.board_link('overview') END;
 	done record;
 	state text;
 	message text;
