@@ -1,37 +1,54 @@
 /*
  * board_overview.sql -- the page overview of the board
  */
-CREATE FUNCTION jobs.board_hours(c jobs.board_context) RETURNS jsonb
+CREATE FUNCTION jobs.board_hours(failed_runs bigint, c jobs.board_context) RETURNS jsonb
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
 AS $$
-	WITH hour AS MATERIALIZED (
-		SELECT s.bucket_start, s.runs, s.failed + s.timed_out + s.crashed AS failed, s.succeeded, s.p95_duration,
-			   pg_catalog.row_number() OVER (ORDER BY s.bucket_start) - 1 AS n,
-			   greatest(pg_catalog.max(s.runs) OVER (), 1)::numeric AS most
-		FROM jobs.statistics(since => '23 hours', bucket => '1 hour') AS s)
+	WITH span AS MATERIALIZED (
+		SELECT (c).now - interval '24 hours' AS begins, (c).now AS ends, pg_catalog.date_bin('1 hour', (c).now - interval '23 hours', '2000-01-03 00:00:00 UTC') AS first),
+	ended AS MATERIALIZED (
+		SELECT pg_catalog.date_bin('1 hour', n.finished_at, '2000-01-03 00:00:00 UTC') AS starts,
+			   pg_catalog.count(*) FILTER (WHERE n.status NOT IN ('skipped', 'expired')) AS attempts,
+			   pg_catalog.count(*) FILTER (WHERE n.status IN ('failed', 'timed_out', 'crashed')) AS failed,
+			   pg_catalog.count(*) FILTER (WHERE n.status = 'succeeded') AS succeeded
+		FROM jobs.newest AS n
+		WHERE n.finished_at >= (SELECT span.begins FROM span) AND n.finished_at <= (SELECT span.ends FROM span) AND n.job_id <> 0
+		GROUP BY 1),
+	hour AS MATERIALIZED (
+		SELECT g.n, t.starts, coalesce(e.attempts, 0) AS attempts, coalesce(e.failed, 0) AS failed,
+			   greatest(pg_catalog.max(e.attempts) OVER (), 1)::numeric AS most
+		FROM span
+		CROSS JOIN pg_catalog.generate_series(0, 23) AS g (n)
+		CROSS JOIN LATERAL (SELECT span.first + g.n * interval '1 hour' AS starts) AS t
+		LEFT JOIN ended AS e ON e.starts = t.starts)
 	SELECT pg_catalog.jsonb_build_object(
-		'runs', pg_catalog.sum(h.runs),
-		'failed', pg_catalog.sum(h.failed),
-		'rate', pg_catalog.round(100.0 * pg_catalog.sum(h.succeeded) / nullif(pg_catalog.sum(h.succeeded + h.failed), 0), 1),
-		'most', pg_catalog.max(h.most),
-		'words', pg_catalog.format('%s runs ended within 24 hours, %s of them failed; at most %s within an hour',
-								   pg_catalog.sum(h.runs), pg_catalog.sum(h.failed), pg_catalog.max(h.runs)),
-		'bars', pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-			'x', h.n * 20 + 2,
-			'title', pg_catalog.format('%s: %s runs, %s failed', jobs.board_time(h.bucket_start, (c).zone, (c).now) ->> 'short', h.runs, h.failed),
-			'y', pg_catalog.round(80 - 76 * h.runs / h.most, 1),
-			'h', pg_catalog.round(76 * h.runs / h.most, 1),
-			/* a failure is seen, however few they are */
-			'fy', 80 - greatest(pg_catalog.round(76 * h.failed / h.most, 1), 4),
-			'fh', greatest(pg_catalog.round(76 * h.failed / h.most, 1), 4),
-			'any', h.runs > 0,
-			'bad', h.failed > 0) ORDER BY h.n),
-		'labels', pg_catalog.jsonb_agg(pg_catalog.left(jobs.board_time(h.bucket_start, (c).zone, (c).now) ->> 'clock', 5) ORDER BY h.n)
-				  FILTER (WHERE h.n % 6 = 0))
-	FROM hour AS h
+		'runs', e.succeeded + failed_runs,
+		'failed', failed_runs,
+		'rate', pg_catalog.round(100.0 * e.succeeded / nullif(e.succeeded + failed_runs, 0), 1),
+		'most', (SELECT pg_catalog.max(h.attempts) FROM hour AS h),
+		'words', pg_catalog.format('%s within 24 hours, of which %s failed; at most %s within an hour',
+								   jobs.board_count(e.attempts, 'attempt'), e.failed, (SELECT pg_catalog.max(h.attempts) FROM hour AS h)),
+		'bars', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+					'x', h.n * 20 + 2,
+					'title', pg_catalog.format('%s: %s, %s failed', jobs.board_time(h.starts, (c).zone, (c).now) ->> 'short', jobs.board_count(h.attempts, 'attempt'), h.failed),
+					'y', pg_catalog.round(80 - 76 * h.attempts / h.most, 1),
+					'h', pg_catalog.round(76 * h.attempts / h.most, 1),
+					/* a failure is seen, however few they are */
+					'fy', 80 - greatest(pg_catalog.round(76 * h.failed / h.most, 1), 4),
+					'fh', greatest(pg_catalog.round(76 * h.failed / h.most, 1), 4),
+					'any', h.attempts > 0,
+					'bad', h.failed > 0) ORDER BY h.n)
+				 FROM hour AS h),
+		'labels', (SELECT pg_catalog.jsonb_agg(pg_catalog.left(jobs.board_time(h.starts, (c).zone, (c).now) ->> 'clock', 5) ORDER BY h.n)
+				   FROM hour AS h WHERE h.n % 6 = 0))
+	FROM (SELECT coalesce(pg_catalog.sum(e.succeeded), 0) AS succeeded, coalesce(pg_catalog.sum(e.attempts), 0)::bigint AS attempts,
+				 coalesce(pg_catalog.sum(e.failed), 0) AS failed FROM ended AS e) AS e
 $$;
-COMMENT ON FUNCTION jobs.board_hours(jobs.board_context) IS 'for the board: the runs of the last day, hour by hour';
+COMMENT ON FUNCTION jobs.board_hours(bigint, jobs.board_context) IS 'for the board: what ended within the last day, hour by hour';
 
 CREATE FUNCTION jobs.board_next(max_rows integer, c jobs.board_context) RETURNS jsonb
 LANGUAGE sql VOLATILE
@@ -130,7 +147,7 @@ AS $$
 					'later', coalesce(pg_catalog.sum(l.waiting - l.overdue + l.paused), 0),
 					'oldest', jobs.board_span(pg_catalog.max(l.oldest_ready)))
 				  FROM jobs.lanes AS l WHERE l.kind <> 'mail'),
-		'hours', jobs.board_hours(c),
+		'hours', jobs.board_hours(k.failed_runs::bigint, c),
 		'mail', jobs.board_mail(c),
 		'active', jobs.board_active(10, NULL, c),
 		'failures', jobs.board_failures(8, c),
@@ -142,9 +159,10 @@ AS $$
 	FROM (SELECT pg_catalog.count(*) FILTER (WHERE l.status = 'fail') AS failed,
 				 pg_catalog.count(*) FILTER (WHERE l.status = 'warn') AS warned,
 				 pg_catalog.count(*) AS total,
+				 pg_catalog.max(l.figure) FILTER (WHERE l.check_name = 'failures') AS failed_runs,
 				 coalesce(pg_catalog.jsonb_agg(l.line ORDER BY l.status, l.n) FILTER (WHERE l.status <> 'ok'), '[]') AS trouble,
 				 coalesce(pg_catalog.jsonb_agg(l.line ORDER BY l.n) FILTER (WHERE l.status = 'ok'), '[]') AS fine
-		  FROM (SELECT l.status, l.n, pg_catalog.jsonb_build_object('check', l.check_name, 'status', jobs.board_status(l.status),
+		  FROM (SELECT l.status, l.n, l.check_name, l.figure, pg_catalog.jsonb_build_object('check', l.check_name, 'status', jobs.board_status(l.status),
 						'figure', l.figure, 'threshold', l.threshold, 'detail', l.detail) AS line
 				FROM check_list AS l) AS l) AS k
 $$;

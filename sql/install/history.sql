@@ -110,7 +110,8 @@ SELECT l.run_id,
 	   l.error,
 	   l.error_detail,
 	   CASE WHEN jobs.sees_role(l.role, l.role_oid) THEN l.args END AS args,
-	   l.role
+	   l.role,
+	   l.job_id
 FROM jobs.run_log AS l
 WHERE l.status IN ('failed', 'timed_out', 'crashed', 'expired')
   AND l.job_id <> 0
@@ -119,6 +120,7 @@ WHERE l.status IN ('failed', 'timed_out', 'crashed', 'expired')
   AND ((SELECT jobs.sees_all()) OR jobs.sees_role(l.role, l.role_oid));
 COMMENT ON VIEW jobs.dead IS 'one row a run that ended without success, and was not done again: its last attempt';
 COMMENT ON COLUMN jobs.dead.status IS 'failed, timed_out, crashed or expired; who cancelled a run wanted its end';
+COMMENT ON COLUMN jobs.dead.job_id IS 'that of jobs.history';
 COMMENT ON COLUMN jobs.dead.args IS 'shown to members of the role only';
 
 CREATE VIEW jobs.queued WITH (security_barrier) AS
