@@ -17,7 +17,7 @@ OBJS = $(SRCS:.c=.o)
 # A noun without a file is an error: make names the missing file.
 INSTALL_SQL = catalog access schedule queue control external history active mail doctor \
 	portal_mail portal_job \
-	statistics health metrics top portal pg_cron \
+	statistics alert health metrics top portal pg_cron \
 	grants
 
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
@@ -27,7 +27,7 @@ DATA = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*.sql))
 
 # --- Tests ------------------------------------------------------------------
 # pg_regress tests by name, in order: sql/NAME.sql and expected/NAME.out.
-REGRESS = schedule cron errors access status active mail template external queue statistics
+REGRESS = schedule cron errors access status active mail template external queue statistics alert
 REGRESS_OPTS = --encoding=UTF8 --no-locale --temp-instance=tmp_check \
 	--temp-config=$(srcdir)/test/regress.conf
 
