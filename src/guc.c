@@ -21,6 +21,7 @@
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
+#include "alert_channel.h"
 #include "compat.h"
 #include "dkim.h"
 #include "guc.h"
@@ -66,6 +67,7 @@ char *mj_dkim_domain = NULL;
 int mj_mail_max_attempts = 3;
 int mj_mail_retry_delay_s = 120;
 int mj_mail_on_uncertain = MJ_UNCERTAIN_RESEND;
+char *mj_alert_channels = NULL;
 
 static const struct config_enum_entry log_runs_options[] = {
 	{ "none", MJ_LOG_NONE, false },
@@ -121,6 +123,33 @@ check_list(char **newval, void **extra, GucSource source)
 	list_free(names);
 	pfree(copy);
 	return ok;
+}
+
+/* GUC check hook: a list of channels of alerts. */
+static bool
+check_channels(char **newval, void **extra, GucSource source)
+{
+	char **channels;
+	int n;
+	int i;
+
+	if (!check_list(newval, extra, source))
+		return false;
+	n = mj_guc_list(*newval, &channels);
+	for (i = 0; i < n; i++)
+	{
+		MjChannel channel;
+		MjProblem problem;
+
+		if (mj_alert_channel_parse(channels[i], &channel, &problem))
+			continue;
+		GUC_check_errdetail("%s%s%s", problem.message,
+							problem.detail[0] ? ": " : "", problem.detail);
+		if (problem.hint[0] != '\0')
+			GUC_check_errhint("%s", problem.hint);
+		return false;
+	}
+	return true;
 }
 
 /*
@@ -421,6 +450,18 @@ define_message_settings(void)
 				  &mj_dkim_domain, "", PGC_SUSET, 0, check_dns_name);
 }
 
+/* Settings of alerts, by database. */
+static void
+define_alert_settings(void)
+{
+	define_string(
+		"motionify_jobs.alert_channels",
+		"Who is told of alerts, where their rule does not say.",
+		"mail:ADDRESS, webhook:URL, notify:NAME, log or none; in double quotes "
+		"what has a comma in it.",
+		&mj_alert_channels, "log", PGC_SUSET, GUC_LIST_INPUT, check_channels);
+}
+
 /* Define all settings; called once from _PG_init. */
 void
 mj_guc_init(void)
@@ -431,7 +472,27 @@ mj_guc_init(void)
 	define_transport_settings();
 	define_message_settings();
 	define_portal_settings();
+	define_alert_settings();
 	MarkGUCPrefixReserved("motionify_jobs");
+}
+
+/* The items of a comma-separated list setting; returns how many.  Any process. */
+int
+mj_guc_list(const char *list, char ***items)
+{
+	char *copy = pstrdup(list == NULL ? "" : list);
+	List *names = NIL;
+	ListCell *cell;
+	int n = 0;
+
+	if (!SplitGUCList(copy, ',', &names))
+		names = NIL;
+	*items = palloc(Max(list_length(names), 1) * sizeof(char *));
+	foreach (cell, names)
+		(*items)[n++] = pstrdup(lfirst(cell));
+	list_free(names);
+	pfree(copy);
+	return n;
 }
 
 /*

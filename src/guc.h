@@ -80,8 +80,10 @@ extern char *mj_dkim_domain; /* '' = the sender's */
 extern int mj_mail_max_attempts;
 extern int mj_mail_retry_delay_s; /* seconds */
 extern int mj_mail_on_uncertain;  /* MjUncertain */
+extern char *mj_alert_channels;	  /* list; who is told of alerts */
 
 extern void mj_guc_init(void);
+extern int mj_guc_list(const char *list, char ***items);
 extern bool mj_guc_list_has(const char *list, const char *item);
 extern bool mj_guc_group_is_disabled(const char *job_group);
 extern bool mj_guc_database_is_served(const char *name);

@@ -511,7 +511,23 @@ mj_database_enter(Oid oid)
 	entry->oid = oid;
 	entry->next_due = DT_NOEND;
 	entry->lease_due = DT_NOEND;
+	entry->alert_due = DT_NOEND;
 	return entry;
+}
+
+/*
+ * Something has happened in a database that alerts may be about: they are to be
+ * looked at, once, and not within a minute of the last time.  Returns whether
+ * that is news.  Lock held.
+ */
+bool
+mj_database_stir(MjDatabase *entry)
+{
+	if (entry->alert_due != DT_NOEND)
+		return false;
+	entry->alert_due = entry->alerts_at + MJ_ALERT_EVERY_US;
+	entry->next_due = Min(entry->next_due, entry->alert_due);
+	return true;
 }
 
 /*
@@ -666,9 +682,27 @@ mj_wake_database_soon(Oid oid)
 		mj_wake_launcher();
 }
 
+/* Set the latch of a database's scheduler, if there is one.  Lock held. */
+static bool
+rouse_scheduler(Oid oid)
+{
+	bool found = false;
+	int i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE &&
+			mj_slots[i].kind == MJ_WORKER_SCHEDULER &&
+			mj_slots[i].database == oid)
+		{
+			mj_slot_set_latch(&mj_slots[i]);
+			found = true;
+		}
+	return found;
+}
+
 /*
- * A run of a database has ended, which others may have waited for.  Takes the
- * lock; neither allocates nor raises.
+ * A run of a database has ended, which others may have waited for, and alerts
+ * may be about.  Takes the lock; neither allocates nor raises.
  */
 void
 mj_wake_if_held(Oid oid)
@@ -676,12 +710,17 @@ mj_wake_if_held(Oid oid)
 	MjDatabase *entry;
 	bool held;
 	bool batches;
+	bool launch;
 
 	mj_lock();
 	entry = mj_database_find(oid);
 	held = entry != NULL && entry->held;
 	batches = entry != NULL && entry->batches;
+	launch =
+		entry != NULL && mj_database_stir(entry) && !rouse_scheduler(oid);
 	mj_unlock();
+	if (launch)
+		mj_wake_launcher();
 	if (held)
 		mj_wake_database(oid, 0);
 	else if (batches)

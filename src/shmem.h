@@ -112,6 +112,9 @@ typedef enum MjHeldUp
 	MJ_HELD_UP_CLAIM = 4
 } MjHeldUp;
 
+/* Alerts are looked at so often at most. */
+#define MJ_ALERT_EVERY_US (60 * USECS_PER_SEC)
+
 /* What is known of a database.  oid 0 = free entry. */
 typedef struct MjDatabase
 {
@@ -129,6 +132,9 @@ typedef struct MjDatabase
 	int blocked;			/* DDL statements that keep workers away */
 	int blocker_pid;		/* process of the last of them */
 	TimestampTz next_due;	/* DT_NOEND = nothing known to be due */
+	TimestampTz alerts_at;	/* when alerts were looked at last */
+	TimestampTz alert_due;	/* when they are to be next, for something has
+							 * happened since; DT_NOEND = nothing has */
 	TimestampTz lease_due;	/* earliest end of the leases that were given since
 							 * the scheduler looked at them; DT_NOEND = none */
 	int failures;			/* scheduler exits in error, in a row */
@@ -232,6 +238,7 @@ extern MjDatabase *mj_database_enter(Oid oid);
 extern void mj_database_forget(Oid oid);
 extern void mj_database_resume_mail(Oid oid);
 extern bool mj_database_take_resume(Oid oid);
+extern bool mj_database_stir(MjDatabase *entry);
 
 /* mail of this database; each takes the lock */
 extern int64 mj_mail_take_token(double rate, int64 now_us);

@@ -21,10 +21,12 @@
 
 #include "access.h"
 #include "admission.h"
+#include "alert_store.h"
 #include "batch_end.h"
 #include "batch_store.h"
 #include "changes.h"
 #include "clock.h"
+#include "downtime.h"
 #include "due.h"
 #include "expiry_store.h"
 #include "guc.h"
@@ -444,11 +446,14 @@ next_due(TimestampTz now, bool more)
 static void
 tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
-	bool noticed = mj_changes_notice(now, seen);
+	bool noticed;
 	TimestampTz next_lapse;
 	TimestampTz admission;
 	bool more;
 
+	if (seen == 0) /* this scheduler's first tick */
+		mj_downtime_notice(now);
+	noticed = mj_changes_notice(now, seen);
 	if (thorough)
 		make_missing_states();
 	sweep_lost_runs();
@@ -553,5 +558,6 @@ mj_tick_prune(TimestampTz now)
 			mj_mail_prune(before, MJ_PRUNE_LIMIT));
 	n = Max(n, mj_batch_prune(before, MJ_PRUNE_LIMIT));
 	n = Max(n, mj_throttle_prune(now, MJ_PRUNE_LIMIT));
+	n = Max(n, mj_alert_prune(before, MJ_PRUNE_LIMIT));
 	return n >= MJ_PRUNE_LIMIT;
 }
