@@ -154,7 +154,7 @@ static MjStatement find_alert = {
 
 /* Written only when it is news. */
 static MjStatement note_backlog = {
-	"INSERT INTO jobs.portal_backlog AS b (job_id, pending, noted_at)"
+	"INSERT INTO jobs.mail_backlog AS b (job_id, pending, noted_at)"
 	" SELECT q.job_id, $2, $3 FROM jobs.queue q"
 	" WHERE q.run_id = $1 AND q.job_id > 0"
 	" ON CONFLICT (job_id) DO UPDATE SET pending = excluded.pending,"

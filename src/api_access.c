@@ -90,6 +90,7 @@ static const struct
 	{ "alert", READER },
 	{ "alert_rule", READER },
 	{ "alert_notification", READER },
+	{ "alert_time", READER },
 	{ "top", READER },
 	{ "top_*", READER },
 	{ "outbox", ANYBODY },

@@ -260,12 +260,12 @@ COMMENT ON FUNCTION jobs.alert_default_channels() IS 'for the alerts: motionify_
  * what its owner has made of it: that is for its own job to do, which then says
  * here how many batches there are.
  */
-CREATE TABLE jobs.portal_backlog (
+CREATE TABLE jobs.mail_backlog (
 	job_id			bigint PRIMARY KEY,
 	pending			bigint NOT NULL,
 	noted_at		timestamptz NOT NULL
 );
-COMMENT ON TABLE jobs.portal_backlog IS 'portal pack: batches of notifications that wait, by job, as its last run that could look has found them';
+COMMENT ON TABLE jobs.mail_backlog IS 'portal pack: batches of notifications that wait, by job, as its last run that could look has found them';
 
 CREATE FUNCTION jobs.portal_note_backlog(pending bigint) RETURNS void
 LANGUAGE c VOLATILE
@@ -482,7 +482,7 @@ BEGIN
 					WHERE q.lane = 0) AS mails,
 				 coalesce(sum(b.pending), 0) AS batches,
 				 string_agg(j.name || ' ' || b.pending, ', ' ORDER BY b.pending DESC) FILTER (WHERE b.pending > 0) AS by_job
-		  FROM jobs.portal_backlog AS b
+		  FROM jobs.mail_backlog AS b
 		  JOIN jobs.job AS j ON j.job_id = b.job_id) AS f
 	WHERE f.mails + f.batches > r.threshold;
 END
