@@ -152,6 +152,15 @@ static MjStatement find_alert = {
 	{ INT8OID }
 };
 
+static MjStatement failures = {
+	"SELECT count(*), split_part((array_agg(n.channel ORDER BY n.message_id"
+	" DESC))[1], ':', 1), (array_agg(n.error ORDER BY n.message_id DESC))[1]"
+	" FROM jobs.alert_notification n"
+	" WHERE n.status = 'failed' AND n.created_at > $1",
+	1,
+	{ TIMESTAMPTZOID }
+};
+
 /* Written only when it is news. */
 static MjStatement note_backlog = {
 	"INSERT INTO jobs.mail_backlog AS b (job_id, pending, noted_at)"
@@ -413,6 +422,27 @@ mj_alert_acknowledge(int64 alert_id, const char *role, const char *note,
 			MJ_ACKNOWLEDGED_NOTHING;
 	mj_store_leave(&scope);
 	return result;
+}
+
+/*
+ * How many messages could not be passed on since an instant; of the last of them
+ * the kind of channel, and why, if there is one.
+ */
+int64
+mj_alert_failures(TimestampTz since, char **kind, char **error)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	int64 n;
+
+	mj_store_enter(&scope);
+	mj_param_time(&params, since);
+	mj_store_run(&failures, &params);
+	n = mj_row_int64(0, 1);
+	*kind = mj_row_text(&scope, 0, 2);
+	*error = mj_row_text(&scope, 0, 3);
+	mj_store_leave(&scope);
+	return n;
 }
 
 /* Note how many batches of a portal the job of a run found waiting. */

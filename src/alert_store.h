@@ -89,6 +89,9 @@ extern bool mj_alert_rule_delete(const char *name);
 extern MjAcknowledged mj_alert_acknowledge(int64 alert_id, const char *role,
 										   const char *note, TimestampTz now);
 
+/* who asks how it is */
+extern int64 mj_alert_failures(TimestampTz since, char **kind, char **error);
+
 /* who runs a portal's job */
 extern void mj_alert_note_backlog(int64 run_id, int64 pending,
 								  TimestampTz now);

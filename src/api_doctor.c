@@ -23,6 +23,7 @@
 #include "utils/varlena.h"
 
 #include "access.h"
+#include "alert_store.h"
 #include "api_mail.h"
 #include "clock.h"
 #include "guc.h"
@@ -303,6 +304,30 @@ check_transport(MjDoctor *doctor)
 }
 
 static void
+check_alerts(MjDoctor *doctor)
+{
+	char *kind;
+	char *error;
+	int64 n =
+		mj_alert_failures(mj_clock_now() - USECS_PER_DAY, &kind, &error);
+
+	if (n == 0)
+		add_row(doctor, true,
+				psprintf("Alerts go to: %s.",
+						 *mj_alert_channels != '\0' ? mj_alert_channels :
+													  "nobody"),
+				NULL);
+	else
+		add_row(
+			doctor, false,
+			psprintf(
+				INT64_FORMAT
+				" messages of alerts could not be passed on in 24 hours, the last by %s: %s",
+				n, kind, error ? error : "the reason is not known"),
+			"jobs.alert_notification has all of them.");
+}
+
+static void
 check_failures(MjDoctor *doctor)
 {
 	MjJobFailures *failures;
@@ -339,6 +364,7 @@ static const struct
 	{ "groups", check_groups },
 	{ "mail", check_mail },
 	{ "mail transport", check_transport },
+	{ "alerts", check_alerts },
 	{ "failures", check_failures },
 };
 

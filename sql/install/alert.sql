@@ -433,6 +433,7 @@ BEGIN
 			LIMIT 1) AS n),
 	waits AS (
 		SELECT CASE WHEN h.lane < 0 THEN j.name
+					WHEN h.lane = 1 THEN 'http'
 					ELSE coalesce('role ' || a.rolname, 'lane ' || h.lane) END AS cause,
 			   CASE WHEN h.lane < 0 THEN j.name END AS job,
 			   h.run_at, h.run_id
