@@ -303,6 +303,22 @@ check_transport(MjDoctor *doctor)
 	add_row(doctor, ok, detail, hint);
 }
 
+/* The channels of the setting, without what may be a secret of them. */
+static char *
+channels_in_short(void)
+{
+	StringInfoData text;
+	char **channels;
+	int n = mj_guc_list(mj_alert_channels, &channels);
+	int i;
+
+	initStringInfo(&text);
+	for (i = 0; i < n; i++)
+		appendStringInfo(&text, "%s%.*s", i > 0 ? ", " : "",
+						 (int) strcspn(channels[i], ":"), channels[i]);
+	return text.data;
+}
+
 static void
 check_alerts(MjDoctor *doctor)
 {
@@ -313,9 +329,7 @@ check_alerts(MjDoctor *doctor)
 
 	if (n == 0)
 		add_row(doctor, true,
-				psprintf("Alerts go to: %s.",
-						 *mj_alert_channels != '\0' ? mj_alert_channels :
-													  "nobody"),
+				psprintf("Alerts go to: %s.", channels_in_short()),
 				NULL);
 	else
 		add_row(

@@ -459,7 +459,8 @@ define_alert_settings(void)
 		"Who is told of alerts, where their rule does not say.",
 		"mail:ADDRESS, webhook:URL, notify:NAME, log or none; in double quotes "
 		"what has a comma in it.",
-		&mj_alert_channels, "log", PGC_SUSET, GUC_LIST_INPUT, check_channels);
+		&mj_alert_channels, "log", PGC_SUSET,
+		GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, check_channels);
 }
 
 /* Define all settings; called once from _PG_init. */
