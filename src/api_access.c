@@ -89,6 +89,7 @@ static const struct
 	{ "metrics_text", READER },
 	{ "top", READER },
 	{ "top_*", READER },
+	{ "calls", READER },
 	{ "outbox", ANYBODY },
 	{ "outbox_status", ANYBODY },
 	{ "sees_all", ANYBODY },

@@ -16,6 +16,8 @@
 #define MJ_LANE_NONE PG_INT64_MIN
 /* The lane of mails. */
 #define MJ_LANE_MAIL INT64CONST(0)
+/* The lane of HTTP: no role has that oid, for those below 10 are never given. */
+#define MJ_LANE_HTTP INT64CONST(1)
 
 extern void mj_xact_init(void);
 extern void mj_xact_wake(TimestampTz due, int64 lane);

@@ -374,6 +374,40 @@ COMMENT ON COLUMN jobs.mail.attachments IS 'how many rows jobs.mail_attachment h
 
 CREATE INDEX mail_ended_at_idx ON jobs.mail (ended_at) WHERE ended_at IS NOT NULL;
 
+CREATE TABLE jobs.call (
+	run_id			bigint PRIMARY KEY,
+	purpose			text NOT NULL,
+	job_id			bigint,
+	url				text NOT NULL,
+	method			text NOT NULL,
+	headers			jsonb,
+	body			text,
+	role			name NOT NULL,
+	role_oid		oid NOT NULL,
+	by_setting		boolean NOT NULL DEFAULT false,
+	max_attempts	integer NOT NULL,
+	retry_delay		integer NOT NULL,
+	created_at		timestamptz NOT NULL,
+	ended_as		text CHECK (ended_as IN ('succeeded', 'failed', 'cancelled')),
+	ended_at		timestamptz,
+	attempts		integer NOT NULL DEFAULT 0,
+	status			integer,
+	answer			text
+) WITH (fillfactor = 80);
+COMMENT ON TABLE jobs.call IS 'HTTP requests of the extension itself, such as pings; each is a run in lane 1';
+COMMENT ON COLUMN jobs.call.purpose IS 'ping: of this database; job ping: of a job; alert: webhook of an alert';
+COMMENT ON COLUMN jobs.call.job_id IS 'job that it is about';
+COMMENT ON COLUMN jobs.call.role IS 'whose it is';
+COMMENT ON COLUMN jobs.call.by_setting IS 'its URL is that of a setting, so its host need not be in motionify_jobs.http_allowed_hosts';
+COMMENT ON COLUMN jobs.call.retry_delay IS 'seconds before it is tried again, the first time; then twice as long, and so on';
+COMMENT ON COLUMN jobs.call.ended_as IS 'NULL while the run is live';
+COMMENT ON COLUMN jobs.call.attempts IS 'attempts that ended';
+COMMENT ON COLUMN jobs.call.status IS 'HTTP status of the last answer; NULL: none came';
+COMMENT ON COLUMN jobs.call.answer IS 'begin of the last answer, or why there was none';
+
+CREATE INDEX call_ended_at_idx ON jobs.call (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX call_ping_idx ON jobs.call (run_id) WHERE purpose = 'ping';
+
 CREATE TABLE jobs.mail_suppression (
 	address			text COLLATE "C" PRIMARY KEY,
 	reason			text NOT NULL,
