@@ -85,7 +85,6 @@ typedef struct MjHttpFd
 {
 	int fd;
 	int events; /* MJ_HTTP_READ, MJ_HTTP_WRITE */
-	int serial; /* another one for another socket with the same number */
 } MjHttpFd;
 
 typedef struct MjHttp MjHttp;
@@ -99,6 +98,7 @@ extern void mj_http_free(MjHttp *http);
 extern MjHttpCall *mj_http_begin(MjHttp *http, const MjHttpRequest *request,
 								 void *tag); /* NULL: out of memory */
 extern int mj_http_fds(const MjHttp *http, const MjHttpFd **fds);
+extern int mj_http_generation(const MjHttp *http);
 extern long mj_http_wait_ms(const MjHttp *http); /* -1: no limit */
 extern void mj_http_ready(MjHttp *http, int fd, int events);
 extern void mj_http_go_on(MjHttp *http);
