@@ -58,7 +58,8 @@ static MjStatement end_call = {
 };
 
 static MjStatement last_ping = {
-	"SELECT created_at, ended_as IS NULL FROM jobs.call"
+	"SELECT run_id, created_at, ended_as, ended_at, status, answer"
+	" FROM jobs.call"
 	" WHERE purpose = '" MJ_CALL_PING "' ORDER BY run_id DESC LIMIT 1",
 	0
 };
@@ -202,11 +203,11 @@ mj_call_end(int64 run_id, const char *ended_as, const char *why)
 }
 
 /*
- * When the last ping of this database was queued, and whether it has not ended;
- * false if there is none.
+ * The last ping of this database, which goes on if ended_as is NULL, and when it
+ * was queued; false if there is none.
  */
 bool
-mj_call_last_ping(TimestampTz *queued_at, bool *live)
+mj_call_last_ping(MjCallEnd *ping, TimestampTz *queued_at)
 {
 	MjScope scope;
 	bool found;
@@ -215,8 +216,12 @@ mj_call_last_ping(TimestampTz *queued_at, bool *live)
 	found = mj_store_run(&last_ping, NULL) > 0;
 	if (found)
 	{
-		*queued_at = mj_row_time(0, 1);
-		*live = mj_row_bool(0, 2);
+		ping->run_id = mj_row_int64(0, 1);
+		*queued_at = mj_row_time(0, 2);
+		ping->ended_as = mj_row_text(&scope, 0, 3);
+		ping->at = mj_row_time(0, 4);
+		ping->status = mj_row_int32(0, 5);
+		ping->answer = mj_row_text(&scope, 0, 6);
 	}
 	mj_store_leave(&scope);
 	return found;

@@ -49,7 +49,7 @@ typedef struct MjCall
 #define MJ_CALL_MAX_ATTEMPTS 3
 #define MJ_CALL_RETRY_DELAY_S 10
 
-/* What is written of an attempt to make a call. */
+/* What is known, or written, of an attempt to make a call. */
 typedef struct MjCallEnd
 {
 	int64 run_id;
@@ -63,7 +63,7 @@ extern void mj_call_insert(const MjCall *call);
 extern void mj_call_load(const int64 *run_ids, int n, MjCall *calls);
 extern void mj_call_write_ends(const MjCallEnd *ends, int n);
 extern void mj_call_end(int64 run_id, const char *ended_as, const char *why);
-extern bool mj_call_last_ping(TimestampTz *queued_at, bool *live);
+extern bool mj_call_last_ping(MjCallEnd *ping, TimestampTz *queued_at);
 extern int64 mj_call_prune(TimestampTz before, TimestampTz successes_before,
 						   int limit);
 

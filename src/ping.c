@@ -87,13 +87,13 @@ TimestampTz
 mj_ping_next(TimestampTz now)
 {
 	TimestampTz last;
-	bool live;
+	MjCallEnd ping;
 
 	if (*mj_ping_url == '\0')
 		return DT_NOEND;
-	if (!mj_call_last_ping(&last, &live))
+	if (!mj_call_last_ping(&ping, &last))
 		return now;
-	if (live)
+	if (ping.ended_as == NULL)
 		return now + PING_EVERY_US;
 	/* after a step back of the clock it is not waited for */
 	return last > now ? now : last + PING_EVERY_US;

@@ -530,7 +530,7 @@ void
 mj_tick(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
 	memset(tick, 0, sizeof(MjTick));
-	tick->next_due = DT_NOEND;
+	tick->next_due = tick->ping_at = DT_NOEND;
 	tick->installed = mj_store_installed();
 	if (!tick->installed)
 		return;
