@@ -373,10 +373,12 @@ check_http(MjDoctor *doctor)
 	if (*mj_http_allowed_hosts == '\0')
 		add_row(doctor, true, "No host may be called.", NULL);
 	else
-		add_row(doctor, true,
-				psprintf("These hosts may be called: %s. Headers of the secrets file: %d.",
-						 mj_http_allowed_hosts, secrets),
-				NULL);
+		add_row(
+			doctor, true,
+			psprintf(
+				"These hosts may be called: %s. Headers of the secrets file: %d.",
+				mj_http_allowed_hosts, secrets),
+			NULL);
 }
 
 static void

@@ -148,7 +148,8 @@ check_job_name(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("job name \"%s\" is reserved", name),
-				 errdetail("It is what the runs of mails, or of calls, go by.")));
+				 errdetail(
+					 "It is what the runs of mails, or of calls, go by.")));
 }
 
 static bool
@@ -396,12 +397,13 @@ check_handler(const MjJob *job)
 	if (!job->external && !job->http)
 		check_command(job->command);
 	else if (job->http && job->command[0])
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("http job \"%s\" cannot have a command", job->name),
-				 errdetail("Its work is done by the server that its URL names."),
-				 errhint(
-					 "Leave the command out, or set handler => 'sql' to have it executed.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("http job \"%s\" cannot have a command", job->name),
+			 errdetail("Its work is done by the server that its URL names."),
+			 errhint(
+				 "Leave the command out, or set handler => 'sql' to have it executed.")));
 	else if (job->command[0])
 		ereport(
 			ERROR,
@@ -422,9 +424,10 @@ static void
 check_calls(const MjJob *job, const MjJob *old)
 {
 	if (job->http && job->url == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("URL must not be null"),
-						errdetail("Job \"%s\" has handler \"http\".", job->name)));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("URL must not be null"),
+				 errdetail("Job \"%s\" has handler \"http\".", job->name)));
 	if (!job->http &&
 		(job->url != NULL || job->method != NULL || job->headers != NULL))
 		ereport(
@@ -737,7 +740,8 @@ check_group_commit(const MjJob *job)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("job \"%s\" cannot have both group_commit and ping_url",
 						job->name),
-				 errdetail("Each run would be told of, before it is committed.")));
+				 errdetail(
+					 "Each run would be told of, before it is committed.")));
 	if (job->isolated && job->http)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -144,8 +144,7 @@ set_refusal(const MjErrand *errand, MjOutcome *outcome)
 
 	outcome->status = "failed";
 	outcome->sqlstate = pstrdup(unpack_sql_state(errand->sqlstate));
-	outcome->error =
-		psprintf("URL cannot be called: %s", problem->message);
+	outcome->error = psprintf("URL cannot be called: %s", problem->message);
 	outcome->error_detail = problem->hint[0] ? pstrdup(problem->hint) : NULL;
 }
 
@@ -238,8 +237,8 @@ run_of(const MjErrand *errand)
 	if (errand->parcel.begun)
 		run.started_at = errand->parcel.begun_at;
 	if (errand->sqlstate == 0)
-		run.worker = psprintf("%s:%d", errand->draft.url.host,
-							  errand->draft.url.port);
+		run.worker =
+			psprintf("%s:%d", errand->draft.url.host, errand->draft.url.port);
 	return run;
 }
 
@@ -282,9 +281,10 @@ write_call(const MjErrand *errand, const MjOutcome *outcome, MjCallEnd *end)
 	end->run_id = run.run_id;
 	end->at = outcome->finished_at;
 	end->status = errand->parcel.response.status;
-	end->answer = mj_runner_cut(
-		is_success(outcome) ? outcome->result : outcome->error, MAX_ANSWER);
-	end->ended_as = goes_on ? NULL :
+	end->answer =
+		mj_runner_cut(is_success(outcome) ? outcome->result : outcome->error,
+					  MAX_ANSWER);
+	end->ended_as = goes_on						  ? NULL :
 		strcmp(outcome->status, "cancelled") == 0 ? "cancelled" :
 		is_success(outcome)						  ? "succeeded" :
 													"failed";

@@ -27,7 +27,7 @@ typedef struct MjErrand
 	MjProblem problem;
 	bool cancelled;
 	char reason[MJ_REASON_SIZE];
-	int place;				/* of its flight */
+	int place;	 /* of its flight */
 	void *claim; /* the caller's own */
 } MjErrand;
 

@@ -314,9 +314,8 @@ say_before_look(void)
 static bool
 was_woken(void)
 {
-	return dlist_is_empty(&caller.errands) ?
-		mj_my_slot->state != MJ_SLOT_IDLE :
-		!mj_my_slot->listens;
+	return dlist_is_empty(&caller.errands) ? mj_my_slot->state != MJ_SLOT_IDLE :
+											 !mj_my_slot->listens;
 }
 
 /* Some were claimed: this executor is at work, but listens for more. */

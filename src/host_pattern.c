@@ -112,7 +112,10 @@ mj_host_pattern_matches(const MjHostPattern *pattern, bool tls,
 	if (!(tls ? pattern->https : pattern->http))
 		return false;
 	if (pattern->port != 0 &&
-		port != (pattern->port > 0 ? pattern->port : tls ? 443 : 80))
+		port !=
+			(pattern->port > 0 ? pattern->port :
+				 tls		   ? 443 :
+								 80))
 		return false;
 	if (!pattern->below)
 		return strcmp(host, pattern->host) == 0;

@@ -175,8 +175,7 @@ check_bytes(const char *url, MjProblem *problem)
 				"it contains a blank, a control character, or one that is not ASCII",
 				"Write such characters as %XX, and international host names as xn--...");
 	if (strchr(url, '\\') != NULL)
-		return refuse(problem, "it contains a backslash",
-					  "Write it as %5C.");
+		return refuse(problem, "it contains a backslash", "Write it as %5C.");
 	/* libcurl would guess a scheme */
 	if (strstr(url, "://") == NULL)
 		return refuse(problem, "it has no scheme",
@@ -433,7 +432,8 @@ set_headers(MjHttpCall *call, const MjHttpRequest *request)
 
 	for (int i = 0; i < request->nheaders; i++)
 	{
-		has_type |= pg_strncasecmp(request->headers[i], "Content-Type:", 13) == 0;
+		has_type |=
+			pg_strncasecmp(request->headers[i], "Content-Type:", 13) == 0;
 		if (!add_header(call, request->headers[i]))
 			return CURLE_OUT_OF_MEMORY;
 	}
@@ -760,8 +760,8 @@ void
 mj_http_go_on(MjHttp *http)
 {
 	/* a request that begins sets the timer to now; it may want several turns */
-	for (int turns = 0; turns < 100 && http->wake_at >= 0 &&
-		 http->wake_at <= monotonic_ms();
+	for (int turns = 0;
+		 turns < 100 && http->wake_at >= 0 && http->wake_at <= monotonic_ms();
 		 turns++)
 	{
 		http->wake_at = -1;

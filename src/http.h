@@ -67,10 +67,10 @@ typedef struct MjHttpRequest
 typedef struct MjHttpResponse
 {
 	MjHttpError error;
-	char detail[256];  /* of an error: libcurl's words, printable */
-	int status;		   /* 0: none came */
-	char reason[64];   /* words after the status, printable */
-	char location[256]; /* where a redirect leads, printable */
+	char detail[256];	 /* of an error: libcurl's words, printable */
+	int status;			 /* 0: none came */
+	char reason[64];	 /* words after the status, printable */
+	char location[256];	 /* where a redirect leads, printable */
 	int64 retry_after_s; /* -1: not said */
 	char *body;			 /* as it came, a 0 behind it; malloc'ed; NULL: none */
 	size_t length;		 /* of what is kept */

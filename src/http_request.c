@@ -187,8 +187,8 @@ mj_http_draft(const MjHttpTarget *target, const MjRun *run,
 	request->method = target->method ? target->method : DEFAULT_METHOD;
 	request->ca_file = pstrdup(mj_http_ca_file);
 	request->connect_timeout_ms = mj_http_connect_timeout_s * 1000L;
-	request->timeout_ms = target->timeout_ms > 0 ? target->timeout_ms :
-												   mj_http_timeout_s * 1000;
+	request->timeout_ms =
+		target->timeout_ms > 0 ? target->timeout_ms : mj_http_timeout_s * 1000;
 	request->most = (size_t) mj_http_max_response_kb * 1024;
 	/* a secret at the border of what is shown must be seen whole, to be masked */
 	request->kept = (size_t) mj_max_result_length_kb * 1024 + MASKED_BEYOND;
@@ -210,8 +210,9 @@ hmac(const char *key, const char *bytes, size_t length)
 	text[0] = '\0';
 	if (HMAC(EVP_sha256(), key, (int) strlen(key),
 			 (const unsigned char *) bytes, length, digest, &size) == NULL)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
-						errmsg("could not sign a call")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("could not sign a call")));
 	for (i = 0; i < size; i++)
 		snprintf(text + 2 * i, 3, "%02x", digest[i]);
 	return text;

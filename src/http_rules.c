@@ -24,7 +24,7 @@
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" \
 	"!#$%&'*+-.^_`|~"
 
-static const char *const methods[] = { "GET",	"POST",	  "PUT", "PATCH",
+static const char *const methods[] = { "GET",	 "POST", "PUT", "PATCH",
 									   "DELETE", "HEAD", NULL };
 
 /* Headers that say how a message is sent, which is not the caller's choice. */
@@ -175,11 +175,13 @@ mj_http_require_headers(Jsonb *headers)
 	if (headers == NULL)
 		return;
 	if (!JB_ROOT_IS_OBJECT(headers) || JB_ROOT_COUNT(headers) > MAX_HEADERS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"headers\" must be a JSON object of at most %d texts",
-						MAX_HEADERS),
-				 errhint("For example {\"X-Source\": \"portal\"}.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "option \"headers\" must be a JSON object of at most %d texts",
+				 MAX_HEADERS),
+			 errhint("For example {\"X-Source\": \"portal\"}.")));
 	it = JsonbIteratorInit(&headers->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
@@ -190,8 +192,9 @@ mj_http_require_headers(Jsonb *headers)
 		}
 		else if (token == WJB_VALUE && value.type == jbvString)
 		{
-			require_header_value(name, pnstrdup(value.val.string.val,
-												value.val.string.len));
+			require_header_value(name,
+								 pnstrdup(value.val.string.val,
+										  value.val.string.len));
 			n++;
 		}
 		else if (token == WJB_VALUE)
@@ -214,8 +217,8 @@ mj_http_headers(Jsonb *headers, const char ***lines)
 	char *name = NULL;
 	int n = 0;
 
-	*lines = palloc(
-		(headers != NULL ? Max(JB_ROOT_COUNT(headers), 1) : 1) * sizeof(char *));
+	*lines = palloc((headers != NULL ? Max(JB_ROOT_COUNT(headers), 1) : 1) *
+					sizeof(char *));
 	if (headers == NULL || !JB_ROOT_IS_OBJECT(headers))
 		return 0;
 	it = JsonbIteratorInit(&headers->root);

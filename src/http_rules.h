@@ -18,8 +18,8 @@
 #include "http.h"
 
 /* soft: fill *problem and return its SQLSTATE; 0: there is none */
-extern int mj_http_check_url(const char *url, bool by_setting, MjHttpUrl *parsed,
-							 MjProblem *problem);
+extern int mj_http_check_url(const char *url, bool by_setting,
+							 MjHttpUrl *parsed, MjProblem *problem);
 
 /* raise 22023, and 42501 for a host that is not allowed */
 extern void mj_http_require_url(const char *option, const char *url);

@@ -58,9 +58,10 @@ refuse(MjProblem *problem, int number, const char *what)
 	snprintf(problem->message, sizeof(problem->message),
 			 SECRETS_FILE " \"%s\", line %d: %s", mj_http_secrets_file, number,
 			 what);
-	strlcpy(problem->hint,
-			"A line is a host and a header: example.com  Authorization: Bearer ...",
-			sizeof(problem->hint));
+	strlcpy(
+		problem->hint,
+		"A line is a host and a header: example.com  Authorization: Bearer ...",
+		sizeof(problem->hint));
 	return ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 }
 
@@ -106,9 +107,11 @@ read_line(char *text, int number, MjProblem *problem)
 	while (is_blank(*header))
 		header++;
 	colon = strchr(header, ':');
-	if (colon == NULL || colon == header || strcspn(header, " \t") < colon - header)
+	if (colon == NULL || colon == header ||
+		strcspn(header, " \t") < colon - header)
 		return refuse(problem, number, "it has no header after the host");
-	line->is_key = pg_strncasecmp(header, SIGNING_KEY ":", strlen(SIGNING_KEY) + 1) == 0;
+	line->is_key =
+		pg_strncasecmp(header, SIGNING_KEY ":", strlen(SIGNING_KEY) + 1) == 0;
 	for (colon++; is_blank(*colon); colon++)
 		;
 	if (*colon == '\0')

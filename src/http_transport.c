@@ -145,9 +145,9 @@ void
 mj_http_transport_return_waiting(MjHttpTransport *transport)
 {
 	while (!dlist_is_empty(&transport->waiting))
-		end_waiting(
-			transport,
-			dlist_head_element(MjHttpParcel, node, &transport->waiting));
+		end_waiting(transport,
+					dlist_head_element(MjHttpParcel, node,
+									   &transport->waiting));
 }
 
 /* All come out, at once. */
@@ -208,8 +208,9 @@ begin_waiting(MjHttpTransport *transport)
 	if (transport->http == NULL)
 	{
 		if (transport->nwaiting > 0)
-			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
-							errmsg("out of memory for HTTP connections")));
+			ereport(ERROR,
+					(errcode(ERRCODE_OUT_OF_MEMORY),
+					 errmsg("out of memory for HTTP connections")));
 		return;
 	}
 	dlist_foreach_modify (iter, &transport->waiting)
@@ -326,8 +327,8 @@ set_fits(MjHttpTransport *transport, const MjHttpFd *fds, int nfds)
 		if (watched->fd.events == fds[i].events)
 			continue;
 		watched->fd.events = fds[i].events;
-		ModifyWaitEvent(transport->set, watched->position,
-						wait_events(&fds[i]), NULL);
+		ModifyWaitEvent(transport->set, watched->position, wait_events(&fds[i]),
+						NULL);
 	}
 	return true;
 }
@@ -373,8 +374,7 @@ longest_wait(MjHttpTransport *transport, long timeout_ms)
 		return 0;
 	if (ms >= 0)
 		timeout_ms = Min(timeout_ms, ms);
-	if (transport->nunder_way < mj_http_max_connections &&
-		has_early(transport))
+	if (transport->nunder_way < mj_http_max_connections && has_early(transport))
 		timeout_ms = Min(timeout_ms, EARLY_MS);
 	return timeout_ms;
 }
@@ -401,11 +401,13 @@ mj_http_transport_turn(MjHttpTransport *transport, long timeout_ms)
 		if (events[i].events & WL_LATCH_SET)
 			ResetLatch(MyLatch);
 		else if (watched != NULL)
-			mj_http_ready(
-				transport->http, watched->fd.fd,
-				((events[i].events & WL_SOCKET_READABLE) ? MJ_HTTP_READ : 0) |
-					((events[i].events & WL_SOCKET_WRITEABLE) ? MJ_HTTP_WRITE :
-																0));
+			mj_http_ready(transport->http, watched->fd.fd,
+						  ((events[i].events & WL_SOCKET_READABLE) ?
+							   MJ_HTTP_READ :
+							   0) |
+							  ((events[i].events & WL_SOCKET_WRITEABLE) ?
+								   MJ_HTTP_WRITE :
+								   0));
 	}
 	collect(transport);
 	INSTR_TIME_SET_CURRENT(transport->idle_since);

@@ -53,10 +53,10 @@ void
 mj_http_sqlstate(const MjHttpResponse *response, char sqlstate[6])
 {
 	static const char *const states[] = {
-		[MJ_HTTP_OK] = "XH000",		  [MJ_HTTP_REFUSED] = "22023",
-		[MJ_HTTP_CONNECT] = "08001",  [MJ_HTTP_TLS] = "08001",
-		[MJ_HTTP_LOST] = "08006",	  [MJ_HTTP_PROTOCOL] = "08P01",
-		[MJ_HTTP_TIMEOUT] = "57014",  [MJ_HTTP_INTERRUPTED] = "57014",
+		[MJ_HTTP_OK] = "XH000",		 [MJ_HTTP_REFUSED] = "22023",
+		[MJ_HTTP_CONNECT] = "08001", [MJ_HTTP_TLS] = "08001",
+		[MJ_HTTP_LOST] = "08006",	 [MJ_HTTP_PROTOCOL] = "08P01",
+		[MJ_HTTP_TIMEOUT] = "57014", [MJ_HTTP_INTERRUPTED] = "57014",
 		[MJ_HTTP_MEMORY] = "53200",
 	};
 
@@ -94,7 +94,8 @@ mj_http_explain(const MjHttpResponse *response, MjProblem *problem)
 		[MJ_HTTP_REFUSED] = "URL cannot be called",
 		[MJ_HTTP_CONNECT] = "could not connect to HTTP server",
 		[MJ_HTTP_TLS] = "could not secure the connection to HTTP server",
-		[MJ_HTTP_LOST] = "HTTP server closed the connection before its answer was complete",
+		[MJ_HTTP_LOST] =
+			"HTTP server closed the connection before its answer was complete",
 		[MJ_HTTP_PROTOCOL] = "HTTP server broke the protocol",
 		[MJ_HTTP_TIMEOUT] = "HTTP server did not answer in time",
 		[MJ_HTTP_INTERRUPTED] = "call was given up",

@@ -566,8 +566,8 @@ mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
 	mj_param_int64(&params, limit);
 	mj_param_bool(&params, has_none);
 	mj_param_int32(&params, suspect);
-	n = mj_queue_read_runs(
-		&scope, mj_store_run(&claim_many_statement, &params), runs);
+	n = mj_queue_read_runs(&scope, mj_store_run(&claim_many_statement, &params),
+						   runs);
 	mj_store_leave(&scope);
 	qsort(*runs, n, sizeof(MjRun), compare_runs);
 	return n;

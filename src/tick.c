@@ -477,7 +477,8 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	tick->next_due = Min(tick->next_due, next_lapse);
 	tick->next_due = Min(tick->next_due, admission);
 	tick->ping_at = mj_ping_next(now);
-	tick->next_due = Min(tick->next_due, Max(tick->ping_at, now + USECS_PER_SEC));
+	tick->next_due =
+		Min(tick->next_due, Max(tick->ping_at, now + USECS_PER_SEC));
 	if (!noticed)
 		tick->next_due = Min(tick->next_due, now + USECS_PER_SEC);
 }
@@ -560,7 +561,8 @@ mj_tick_prune(TimestampTz now)
 			mj_mail_prune(before, MJ_PRUNE_LIMIT));
 	n = Max(n, mj_batch_prune(before, MJ_PRUNE_LIMIT));
 	n = Max(n, mj_throttle_prune(now, MJ_PRUNE_LIMIT));
-	n = Max(n, mj_call_prune(before, Max(before, now - USECS_PER_DAY),
-							 MJ_PRUNE_LIMIT));
+	n = Max(n,
+			mj_call_prune(before, Max(before, now - USECS_PER_DAY),
+						  MJ_PRUNE_LIMIT));
 	return n >= MJ_PRUNE_LIMIT;
 }

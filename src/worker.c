@@ -508,9 +508,9 @@ mj_run_cancel(int64 run_id, const char *reason)
 		if (claim != NULL) /* if it is executed again, alone */
 			note_cancel(&claim->cancel_at, claim->cancel_reason, reason, now);
 	}
-	sent = slot != NULL ? slot->pid != 0 && kill(slot->pid, SIGINT) == 0 :
-						  cancel_claim(run_id, reason, now) ||
-			mj_flight_cancel(run_id, reason);
+	sent = slot != NULL ?
+		slot->pid != 0 && kill(slot->pid, SIGINT) == 0 :
+		cancel_claim(run_id, reason, now) || mj_flight_cancel(run_id, reason);
 	mj_unlock();
 	if (sent)
 		mj_wake_database(MyDatabaseId, now + MJ_CANCEL_GRACE_US);
