@@ -15,7 +15,7 @@ OBJS = $(SRCS:.c=.o)
 
 # --- The install script: one noun a file, joined in this order --------------
 # A noun without a file is an error: make names the missing file.
-INSTALL_SQL = catalog access schedule queue control external history active mail doctor \
+INSTALL_SQL = catalog access schedule queue control external history active mail http doctor \
 	portal_mail portal_job \
 	statistics alert health metrics top portal pg_cron \
 	grants

@@ -5,6 +5,7 @@ RESET client_min_messages;
 SET timezone = 'UTC';
 SET datestyle = ISO;
 SET intervalstyle = postgres;
+SET motionify_jobs.http_allowed_hosts = 'example.com';
 
 -- what is shipped
 SELECT name, kind, job_group, threshold, for_interval, severity, channels, enabled, repeat_interval, resolve_after, role FROM jobs.alert_rule ORDER BY name;
@@ -28,6 +29,7 @@ SELECT jobs.set_alert_rule('new', 'failures', channels => '{mail:nobody}');
 SELECT jobs.set_alert_rule('new', 'failures', channels => ARRAY[E'mail:a@example.com\nBcc: b@example.com']);
 SELECT jobs.set_alert_rule('new', 'failures', channels => '{webhook:ftp://example.com/}');
 SELECT jobs.set_alert_rule('new', 'failures', channels => '{webhook:https://example.com/a b}');
+SELECT jobs.set_alert_rule('new', 'failures', channels => '{webhook:https://example.org/}');
 SELECT jobs.set_alert_rule('new', 'failures', channels => '{notify:}');
 SELECT jobs.set_alert_rule('new', 'failures', channels => array_fill('log'::text, '{21}'));
 SELECT jobs.drop_alert_rule(NULL);

@@ -93,6 +93,7 @@ static const struct
 	{ "alert_time", READER },
 	{ "top", READER },
 	{ "top_*", READER },
+	{ "calls", READER },
 	{ "outbox", ANYBODY },
 	{ "outbox_status", ANYBODY },
 	{ "sees_all", ANYBODY },

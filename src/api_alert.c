@@ -27,6 +27,7 @@
 #include "clock.h"
 #include "current.h"
 #include "guc.h"
+#include "http_rules.h"
 #include "job_lookup.h"
 #include "schedule.h"
 #include "xact.h"
@@ -107,7 +108,10 @@ take_interval(FunctionCallInfo fcinfo, int n, const char *what)
 	return value;
 }
 
-/* Raise 22023 for a channel that is none; "text" is in the server's encoding. */
+/*
+ * Raise 22023 for a channel that is none, and 42501 for a webhook of a host that
+ * is not allowed.  "text" is in the server's encoding.
+ */
 static void
 check_channel(char *text)
 {
@@ -116,7 +120,11 @@ check_channel(char *text)
 
 	text = pg_server_to_any(text, strlen(text), PG_UTF8);
 	if (mj_alert_channel_parse(text, &channel, &problem))
+	{
+		if (channel.kind == MJ_CHANNEL_WEBHOOK)
+			mj_http_require_url("channels", channel.target);
 		return;
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("%s", problem.message),
@@ -249,7 +257,8 @@ check_values(const MjAlertRule *rule)
 
 /*
  * jobs.set_alert_rule(name, ...): makes a rule, or changes the one of that name.
- * Operators only: 42501.  Raises 22004, 22023, 42704, 25006.
+ * Operators only: 42501, as for a webhook of a host that is not allowed.  Raises
+ * 22004, 22023, 42704, 25006.
  */
 Datum
 mj_api_set_alert_rule(PG_FUNCTION_ARGS)

@@ -32,6 +32,7 @@
 #include "clock.h"
 #include "fault.h"
 #include "guc.h"
+#include "ping.h"
 #include "scheduler.h"
 #include "tick.h"
 #include "worker.h"
@@ -496,6 +497,25 @@ get_ready(TimestampTz now, bool woken)
 	return true;
 }
 
+static void
+make_ping(void *arg)
+{
+	mj_ping_make(*(TimestampTz *) arg);
+}
+
+/*
+ * Say that this database is well, if it is time: in a transaction of its own, for
+ * what it asks may take a while.  The next tick finds what to do about it.
+ */
+static void
+ping_if_due(const MjTick *found, TimestampTz now)
+{
+	if (found->own && found->ping_at <= now &&
+		mj_worker_do_bounded(tick_context, false, MJ_HELD_UP_TICK, make_ping,
+							 &now))
+		look_at_all_at(0);
+}
+
 /* Look at the tables, and tell everybody what was found. */
 static void
 tick(TimestampTz now, bool first, bool woken)
@@ -529,6 +549,7 @@ tick(TimestampTz now, bool first, bool woken)
 		stir_alerts();
 	if (first || !found.own)
 		report(&found);
+	ping_if_due(&found, now);
 	if (found.nlanes > 0 || found.nrequests > 0 || found.announcement.nruns > 0)
 		known.last_busy = mj_clock_real();
 	known.last_tick = mj_clock_real();

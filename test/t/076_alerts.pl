@@ -13,7 +13,7 @@ use Test::More;
 use POSIX qw(strftime);
 
 my $receiver = start_receiver();
-my $hook = start_http_receiver();
+my $hook = start_http();
 my $secrets = PostgreSQL::Test::Utils::tempdir() . '/secrets';
 PostgreSQL::Test::Utils::append_to_file($secrets, "127.0.0.1\tSigning-Key: s3cr3t\n");
 chmod 0600, $secrets;
@@ -23,9 +23,9 @@ motionify_jobs.smtp_url = '@{[ $receiver->url ]}'
 motionify_jobs.smtp_tls = off
 motionify_jobs.smtp_timeout = '2s'
 motionify_jobs.mail_from = 'jobs\@example.com'
-motionify_jobs.http_allowed_hosts = 'http://127.0.0.1'
+motionify_jobs.http_allowed_hosts = '@{[ $hook->host ]}'
 motionify_jobs.http_secrets_file = '$secrets'
-motionify_jobs.alert_channels = 'log, "mail:Ops <ops\@example.com>", webhook:http://127.0.0.1:$hook->{port}/hook, notify:ops, webhook:http://elsewhere.example.com/path'
+motionify_jobs.alert_channels = 'log, "mail:Ops <ops\@example.com>", webhook:@{[ $hook->url('/hook') ]}, notify:ops, webhook:http://elsewhere.example.com/path'
 motionify_jobs.linger = '10min'
 motionify_jobs.test_clock = '2030-01-07 01:00:00+00'
 CONF
@@ -67,7 +67,7 @@ sub told
       or diag(log_tail($node));
     is(scalar(@mails), 1, "$rule: one mail, $event");
     like($mails[0]{subject} // '', $subject, 'which says so') if $subject;
-    wait_for(sub { @calls = grep { $_->{json}{rule} eq $rule && $_->{json}{event} eq $event } $hook->{calls}->() },
+    wait_for(sub { @calls = grep { $_->{json}{rule} eq $rule && $_->{json}{event} eq $event } calls() },
         "$rule: the webhook, $event");
     is(scalar(@calls), 1, "$rule: one call, $event");
     ok(poll_until($node, <<"SQL", '1 1 1 1 0', 'portal'), "$rule: whom it told, $event") or diag(sql('SELECT * FROM jobs.alert_notification'));
@@ -96,40 +96,12 @@ sub resolves
 # Runs a job, in the portal's database.
 sub run { return run_and_wait($node, $_[0], 'portal'); }
 
-# An HTTP server that takes everything: ->{port}, ->{calls}->().
-sub start_http_receiver
+# What the webhook was told so far: requests, with their bodies as {json}.
+sub calls
 {
-    my $dir = PostgreSQL::Test::Utils::tempdir();
-    PostgreSQL::Test::Utils::append_to_file("$dir/server.py", <<'PY');
-import http.server, json, os, sys
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers['Content-Length']))
-        with open('calls', 'a') as calls:
-            calls.write(json.dumps({'path': self.path, 'headers': {k.lower(): v for k, v in self.headers.items()},
-                                    'body': body.decode()}) + '\n')
-        self.send_response(204)
-        self.end_headers()
-    def log_message(self, *args):
-        pass
-os.chdir(sys.argv[1])
-server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-open('port.new', 'w').write(str(server.server_address[1]))
-os.rename('port.new', 'port')
-server.serve_forever()
-PY
-    my $harness = IPC::Run::start([ '/usr/bin/python3', "$dir/server.py", $dir ], '<', \undef, '>', "$dir/log", '2>&1');
-    wait_for(sub { -s "$dir/port" }, 'the HTTP receiver listens');
-    return {
-        port => 0 + PostgreSQL::Test::Utils::slurp_file("$dir/port"),
-        stop => sub { $harness->kill_kill },
-        calls => sub {
-            my $lines = -s "$dir/calls" ? PostgreSQL::Test::Utils::slurp_file("$dir/calls") : '';
-            my @calls = map { decode_json($_) } grep { /\}$/ } split /\n/, $lines;
-            $_->{json} = decode_json($_->{body}) foreach @calls;
-            return @calls;
-        },
-    };
+    my @calls = $hook->requests('/hook');
+    $_->{json} = decode_json($_->{body}) foreach @calls;
+    return @calls;
 }
 
 # --- the portal -------------------------------------------------------------------
@@ -172,7 +144,7 @@ is(sql(q{SELECT value FROM jobs.metrics WHERE name = 'motionify_jobs_alerts_open
 is(log_count($node, qr/WARNING:  motionify_jobs alert: \[critical\] Job "cleanup_expired_sessions" failed 3 times/), 1, 'the server log has it, once');
 is(log_count($node, qr{elsewhere\.example\.com/path}), 0, 'and no URL');
 advance(61) for 1 .. 3;
-is(scalar(grep { $_->{json}{rule} eq 'job_failures' } $hook->{calls}->()), 1, 'nobody is told again');
+is(scalar(grep { $_->{json}{rule} eq 'job_failures' } calls()), 1, 'nobody is told again');
 portal('ALTER TABLE sessions_gone RENAME TO sessions');
 is(run('cleanup_expired_sessions')->{status}, 'succeeded', 'it is mended');
 resolves('job_failures', 'cleanup_expired_sessions resolved');
@@ -227,7 +199,7 @@ sql(q{SELECT jobs.send_mail('a@example.com', 'lost', 'text')});
 ok(poll_until($node, 'SELECT state FROM jobs.mail_transport', 'paused', 'portal'), 'no mail can be sent');
 advance(61);
 alerts('mail_paused', 'mail open', 'mail_paused: mail is paused');
-ok(wait_for(sub { grep { $_->{json}{rule} eq 'mail_paused' } $hook->{calls}->() }, 'the webhook hears of it'), 'the webhook hears of it');
+ok(wait_for(sub { grep { $_->{json}{rule} eq 'mail_paused' } calls() }, 'the webhook hears of it'), 'the webhook hears of it');
 is(sql(q{SELECT status FROM jobs.alert_notification WHERE rule = 'mail_paused' AND channel ~ '^mail'}), 'queued', 'the mail waits');
 is(sql(q{SELECT status FROM jobs.health() WHERE check_name = 'mail transport'}), 'fail', 'jobs.health() says so');
 $receiver = start_receiver(port => $port, dir => $mail_dir);
@@ -319,7 +291,7 @@ is(sql(q{SELECT string_agg(DISTINCT rule, ' ' ORDER BY rule) FROM jobs.alert WHE
     sql(q{SELECT string_agg(name, ' ' ORDER BY name) FROM jobs.alert_rule WHERE shipped}), 'each shipped rule has opened an alert, and ended it');
 is(sql(q{SELECT count(*) FROM jobs.alert WHERE status <> 'resolved'}), '0', 'none is open');
 is(sql(q{SELECT string_agg(DISTINCT cause, ' ') FROM jobs.alert WHERE cause = 'evaluation'}), '', 'all rules could be looked at');
-foreach my $got ($hook->{calls}->())
+foreach my $got (calls())
 {
     my ($time, $signature) = @{ $got->{headers} }{qw(x-motionify-timestamp x-motionify-signature)};
     next if $signature eq 'sha256=' . hmac_sha256_hex("$time.$got->{body}", 's3cr3t');
@@ -356,5 +328,5 @@ is($node->safe_psql('restored', q{SELECT string_agg(name || ' ' || threshold, ',
 is($node->safe_psql('restored', 'SELECT count(*) FROM jobs.alert'), '0', 'and no alert');
 
 $node->stop;
-$hook->{stop}->();
+$hook->stop;
 done_testing();
