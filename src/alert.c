@@ -23,6 +23,7 @@
 #include "alert.h"
 #include "alert_channel.h"
 #include "alert_store.h"
+#include "clock.h"
 #include "fault.h"
 #include "shmem.h"
 #include "worker.h"
@@ -218,14 +219,15 @@ tell_next(AlertWork *this)
 	run_id = pass_on(&this->message);
 	this->queued = run_id != 0;
 	mj_alert_mark(this->message.message_ids, run_id != 0 ? "queued" : "sent",
-				  run_id, NULL);
+				  run_id, NULL, run_id != 0 ? 0 : mj_clock_now());
 }
 
 /* Note that the message could not be passed on. */
 static void
 note_failure(AlertWork *this)
 {
-	mj_alert_mark(this->message.message_ids, "failed", 0, this->error);
+	mj_alert_mark(this->message.message_ids, "failed", 0, this->error,
+				  mj_clock_now());
 }
 
 /* Log that a channel could not be told; the URL of a webhook may be a secret. */
@@ -236,8 +238,9 @@ report_channel(const char *channel, const char *problem)
 
 	ereport(
 		LOG,
-		(errmsg("motionify_jobs: channel \"%.*s\" could not be told of an alert: %s",
-				length, channel, problem)));
+		(errmsg(
+			"motionify_jobs: channel \"%.*s\" could not be told of an alert: %s",
+			length, channel, problem)));
 }
 
 /*

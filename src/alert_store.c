@@ -15,11 +15,9 @@
 #include "alert_store.h"
 #include "store.h"
 
-static MjStatement evaluate = {
-	"SELECT jobs.alert_evaluate($1)",
-	1,
-	{ TIMESTAMPTZOID }
-};
+static MjStatement evaluate = { "SELECT jobs.alert_evaluate($1)",
+								1,
+								{ TIMESTAMPTZOID } };
 
 /*
  * The first of the messages that are new, with those that can be told with it.
@@ -47,28 +45,22 @@ static MjStatement queue_mail = {
 };
 
 static MjStatement run_of_mail = {
-	"SELECT run_id FROM jobs.mail WHERE mail_id = $1",
-	1,
-	{ INT8OID }
+	"SELECT run_id FROM jobs.mail WHERE mail_id = $1", 1, { INT8OID }
 };
 
-static MjStatement queue_call = {
-	"SELECT jobs.queue_call('alert', $1, $2)",
-	2,
-	{ TEXTOID, TEXTOID }
-};
+static MjStatement queue_call = { "SELECT jobs.queue_call('alert', $1, $2)",
+								  2,
+								  { TEXTOID, TEXTOID } };
 
-static MjStatement notify = {
-	"SELECT pg_notify($1, $2)",
-	2,
-	{ TEXTOID, TEXTOID }
-};
+static MjStatement notify = { "SELECT pg_notify($1, $2)",
+							  2,
+							  { TEXTOID, TEXTOID } };
 
 static MjStatement mark = {
-	"UPDATE jobs.alert_message SET state = $2, run_id = $3, error = $4"
-	" WHERE message_id = ANY ($1) AND state = 'new'",
-	4,
-	{ INT8ARRAYOID, TEXTOID, INT8OID, TEXTOID }
+	"UPDATE jobs.alert_message SET state = $2, run_id = $3, error = $4,"
+	" ended_at = $5 WHERE message_id = ANY ($1) AND state = 'new'",
+	5,
+	{ INT8ARRAYOID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID }
 };
 
 static MjStatement add_downtime = {
@@ -88,15 +80,11 @@ static MjStatement prune = {
 };
 
 static MjStatement prune_downtimes = {
-	"DELETE FROM jobs.downtime WHERE until < $1",
-	1,
-	{ TIMESTAMPTZOID }
+	"DELETE FROM jobs.downtime WHERE until < $1", 1, { TIMESTAMPTZOID }
 };
 
 static MjStatement find_rule = {
-	"SELECT kind::text FROM jobs.alert_rule WHERE name = $1",
-	1,
-	{ TEXTOID }
+	"SELECT kind::text FROM jobs.alert_rule WHERE name = $1", 1, { TEXTOID }
 };
 
 /* What is not given is as it was, or as it is by default. */
@@ -107,25 +95,32 @@ static MjStatement set_rule = {
 	"INSERT INTO jobs.alert_rule_own AS o (name, kind, job, job_group,"
 	" threshold, for_interval, severity, channels, enabled, repeat_interval,"
 	" resolve_after, description, role, updated_at)"
-	" SELECT $1, " GIVEN(2, "kind") ", " GIVEN_TEXT(3, "job") ", "
-	GIVEN_TEXT(4, "job_group") ", coalesce($5, r.threshold, 0),"
-	" coalesce($6, r.for_interval, '0'),"
-	" coalesce($7, r.severity, 'warning'),"
-	" nullif(" GIVEN(8, "channels") ", '{}'),"
-	" coalesce($9, r.enabled, true),"
-	" nullif(" GIVEN(10, "repeat_interval") ", '0'),"
-	" coalesce($11, r.resolve_after, '5 minutes'),"
-	" " GIVEN_TEXT(12, "description") ", $13, $14"
-	" FROM (SELECT) one LEFT JOIN jobs.alert_rule r ON r.name = $1"
-	" ON CONFLICT (name) DO UPDATE SET kind = excluded.kind,"
-	" job = excluded.job, job_group = excluded.job_group,"
-	" threshold = excluded.threshold, for_interval = excluded.for_interval,"
-	" severity = excluded.severity, channels = excluded.channels,"
-	" enabled = excluded.enabled,"
-	" repeat_interval = excluded.repeat_interval,"
-	" resolve_after = excluded.resolve_after,"
-	" description = excluded.description, role = excluded.role,"
-	" updated_at = excluded.updated_at",
+	" SELECT $1, " GIVEN(2, "kind") ", " GIVEN_TEXT(3, "job") ", " GIVEN_TEXT(
+		4,
+		"job_group") ", coalesce($5, r.threshold, 0),"
+					 " coalesce($6, r.for_interval, '0'),"
+					 " coalesce($7, r.severity, 'warning'),"
+					 " nullif(" GIVEN(
+						 8,
+						 "channels") ", '{}'),"
+									 " coalesce($9, r.enabled, true),"
+									 " nullif(" GIVEN(
+										 10,
+										 "repeat_interval") ", '0'),"
+															" coalesce($11, r.resolve_after, '5 minutes'),"
+															" " GIVEN_TEXT(
+																12,
+																"description") ", $13, $14"
+																			   " FROM (SELECT) one LEFT JOIN jobs.alert_rule r ON r.name = $1"
+																			   " ON CONFLICT (name) DO UPDATE SET kind = excluded.kind,"
+																			   " job = excluded.job, job_group = excluded.job_group,"
+																			   " threshold = excluded.threshold, for_interval = excluded.for_interval,"
+																			   " severity = excluded.severity, channels = excluded.channels,"
+																			   " enabled = excluded.enabled,"
+																			   " repeat_interval = excluded.repeat_interval,"
+																			   " resolve_after = excluded.resolve_after,"
+																			   " description = excluded.description, role = excluded.role,"
+																			   " updated_at = excluded.updated_at",
 	14,
 	{ TEXTOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, INTERVALOID, TEXTOID,
 	  TEXTARRAYOID, BOOLOID, INTERVALOID, INTERVALOID, TEXTOID, NAMEOID,
@@ -133,9 +128,7 @@ static MjStatement set_rule = {
 };
 
 static MjStatement delete_rule = {
-	"DELETE FROM jobs.alert_rule_own WHERE name = $1",
-	1,
-	{ TEXTOID }
+	"DELETE FROM jobs.alert_rule_own WHERE name = $1", 1, { TEXTOID }
 };
 
 static MjStatement acknowledge = {
@@ -147,9 +140,7 @@ static MjStatement acknowledge = {
 };
 
 static MjStatement find_alert = {
-	"SELECT FROM jobs.alert_record WHERE alert_id = $1",
-	1,
-	{ INT8OID }
+	"SELECT FROM jobs.alert_record WHERE alert_id = $1", 1, { INT8OID }
 };
 
 static MjStatement failures = {
@@ -284,11 +275,11 @@ mj_alert_notify(const char *channel, const char *payload)
 
 /*
  * Note what became of messages that were new.  run_id: of the mail or request,
- * 0 if there is none; error may be NULL.
+ * 0 if there is none; error may be NULL; ended_at: 0 while it is queued.
  */
 void
 mj_alert_mark(Datum message_ids, const char *state, int64 run_id,
-			  const char *error)
+			  const char *error, TimestampTz ended_at)
 {
 	MjScope scope;
 	MjParams params = { 0 };
@@ -298,6 +289,7 @@ mj_alert_mark(Datum message_ids, const char *state, int64 run_id,
 	mj_param_text(&params, state);
 	mj_param_datum(&params, Int64GetDatum(run_id), run_id == 0);
 	mj_param_text(&params, error);
+	mj_param_time(&params, ended_at);
 	mj_store_run(&mark, &params);
 	mj_store_leave(&scope);
 }

@@ -19,13 +19,13 @@
 /* Messages of one rule, event and channel: they are passed on as one. */
 typedef struct MjAlertMessage
 {
-	Datum message_ids; /* bigint[] */
-	char *event;	   /* opened, repeated, resolved */
-	char *channel;	   /* as the rule or the setting has it */
-	char *severity;	   /* info, warning, critical */
-	char *summary;	   /* one line */
-	char *body;		   /* several */
-	char *payload;	   /* a JSON object */
+	Datum message_ids;	/* bigint[] */
+	char *event;		/* opened, repeated, resolved */
+	char *channel;		/* as the rule or the setting has it */
+	char *severity;		/* info, warning, critical */
+	char *summary;		/* one line */
+	char *body;			/* several */
+	char *payload;		/* a JSON object */
 	char *payload_head; /* the same without the details of alerts */
 } MjAlertMessage;
 
@@ -34,26 +34,26 @@ typedef struct MjAlertRule
 {
 	const char *name;
 	const char *kind;
-	const char *job;			/* empty: all */
-	const char *job_group;		/* empty: all */
-	Datum threshold;			/* numeric */
+	const char *job;	   /* empty: all */
+	const char *job_group; /* empty: all */
+	Datum threshold;	   /* numeric */
 	Interval *for_interval;
 	const char *severity;
-	Datum channels;				/* text[]; empty: those of the setting */
-	Datum enabled;				/* boolean */
-	Interval *repeat_interval;	/* 0: never */
+	Datum channels;			   /* text[]; empty: those of the setting */
+	Datum enabled;			   /* boolean */
+	Interval *repeat_interval; /* 0: never */
 	Interval *resolve_after;
-	const char *description;	/* empty: none */
+	const char *description; /* empty: none */
 	bool has_threshold;
 	bool has_channels;
 	bool has_enabled;
-	const char *role;			/* who writes it */
+	const char *role; /* who writes it */
 } MjAlertRule;
 
 /* A time without a scheduler. */
 typedef struct MjDowntime
 {
-	TimestampTz since;	   /* first instant that was missed */
+	TimestampTz since; /* first instant that was missed */
 	TimestampTz until;
 	TimestampTz last_seen; /* 0: not known */
 	int jobs;
@@ -78,7 +78,7 @@ extern int64 mj_alert_queue_call(const MjAlertMessage *message,
 								 const char *url);
 extern void mj_alert_notify(const char *channel, const char *payload);
 extern void mj_alert_mark(Datum message_ids, const char *state, int64 run_id,
-						  const char *error);
+						  const char *error, TimestampTz ended_at);
 extern void mj_alert_add_downtime(const MjDowntime *downtime);
 extern int64 mj_alert_prune(TimestampTz before, int limit);
 
@@ -93,7 +93,6 @@ extern MjAcknowledged mj_alert_acknowledge(int64 alert_id, const char *role,
 extern int64 mj_alert_failures(TimestampTz since, char **kind, char **error);
 
 /* who runs a portal's job */
-extern void mj_alert_note_backlog(int64 run_id, int64 pending,
-								  TimestampTz now);
+extern void mj_alert_note_backlog(int64 run_id, int64 pending, TimestampTz now);
 
 #endif /* MJ_ALERT_STORE_H */

@@ -64,10 +64,10 @@ static const struct
 	const char *name;
 	bool of_jobs;
 } kinds[] = {
-	{ "failures", true },	{ "idle", true },
-	{ "long_run", true },	{ "lag", true },
+	{ "failures", true },	 { "idle", true },
+	{ "long_run", true },	 { "lag", true },
 	{ "mail_queue", false }, { "mail_transport", false },
-	{ "quarantine", true }, { "executors", false },
+	{ "quarantine", true },	 { "executors", false },
 	{ "downtime", false },
 };
 

@@ -327,13 +327,11 @@ check_alerts(MjDoctor *doctor)
 {
 	char *kind;
 	char *error;
-	int64 n =
-		mj_alert_failures(mj_clock_now() - USECS_PER_DAY, &kind, &error);
+	int64 n = mj_alert_failures(mj_clock_now() - USECS_PER_DAY, &kind, &error);
 
 	if (n == 0)
 		add_row(doctor, true,
-				psprintf("Alerts go to: %s.", channels_in_short()),
-				NULL);
+				psprintf("Alerts go to: %s.", channels_in_short()), NULL);
 	else
 		add_row(
 			doctor, false,

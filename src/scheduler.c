@@ -84,8 +84,8 @@ static struct
 	bool own;				/* jobs of this database run here */
 	TimestampTz next_alert; /* when alerts want to be looked at; DT_NOEND */
 	bool messages;			/* there may be some of alerts to pass on */
-	TimestampTz last_busy; /* when something was last done; real time */
-	TimestampTz last_tick; /* end of the last tick; real time */
+	TimestampTz last_busy;	/* when something was last done; real time */
+	TimestampTz last_tick;	/* end of the last tick; real time */
 } known;
 
 /* Timeout handler: it is time to look. */
@@ -681,7 +681,8 @@ may_leave(TimestampTz now)
 		return true;
 	if (known.next_prune <= now || known.messages)
 		return false;
-	return Min(known.next_due, alerts_due(now)) > now + Max(linger, MJ_PRESTART_US) &&
+	return Min(known.next_due, alerts_due(now)) >
+		now + Max(linger, MJ_PRESTART_US) &&
 		mj_clock_real() > known.last_busy + linger;
 }
 
@@ -724,9 +725,9 @@ leave(void)
 static long
 sleep_ms(TimestampTz now)
 {
-	TimestampTz until =
-		is_imminent(now) ? known.next_look :
-						   Min(known.next_look, alerts_due(now));
+	TimestampTz until = is_imminent(now) ?
+		known.next_look :
+		Min(known.next_look, alerts_due(now));
 	TimestampTz stay = known.last_busy + mj_linger_s * USECS_PER_SEC;
 	long ms = mj_clock_ms_until(until, MJ_MAX_SLEEP_MS);
 	long linger_ms = (long) ((stay - mj_clock_real()) / 1000) + 1;

@@ -733,8 +733,7 @@ mj_wake_if_held(Oid oid)
 	entry = mj_database_find(oid);
 	held = entry != NULL && entry->held;
 	batches = entry != NULL && entry->batches;
-	launch =
-		entry != NULL && mj_database_stir(entry) && !rouse_scheduler(oid);
+	launch = entry != NULL && mj_database_stir(entry) && !rouse_scheduler(oid);
 	mj_unlock();
 	if (launch)
 		mj_wake_launcher();

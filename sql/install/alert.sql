@@ -131,12 +131,14 @@ CREATE TABLE jobs.alert_message (
 	created_at		timestamptz NOT NULL,
 	state			text NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'queued', 'sent', 'failed')),
 	run_id			bigint,
-	error			text
+	error			text,
+	ended_at		timestamptz
 );
 COMMENT ON TABLE jobs.alert_message IS 'one row an alert, event and channel: what becomes of the message';
 COMMENT ON COLUMN jobs.alert_message.state IS 'new: to be passed on; queued: it is a mail, or an HTTP request; sent, failed: it has ended here';
 COMMENT ON COLUMN jobs.alert_message.run_id IS 'of the mail or request, which may tell of several alerts at once';
 CREATE INDEX alert_message_alert_id_idx ON jobs.alert_message (alert_id);
+CREATE INDEX alert_message_queued_idx ON jobs.alert_message (run_id) WHERE state = 'queued';
 CREATE INDEX alert_message_new_idx ON jobs.alert_message (message_id) WHERE state = 'new';
 
 CREATE TABLE jobs.downtime (
@@ -200,7 +202,7 @@ SELECT m.message_id,
 			WHEN coalesce(e.ended_as, c.ended_as) IS NOT NULL THEN 'failed'
 			ELSE 'unknown' END AS status,
 	   m.created_at,
-	   coalesce(e.ended_at, c.ended_at) AS ended_at,
+	   coalesce(e.ended_at, c.ended_at, m.ended_at) AS ended_at,
 	   m.run_id,
 	   CASE WHEN m.error IS NOT NULL THEN m.error
 			WHEN e.ended_as <> 'sent' THEN coalesce(e.smtp_reply, 'mail ' || e.ended_as)
@@ -698,7 +700,10 @@ END
 $$;
 COMMENT ON FUNCTION jobs.alert_judge(jobs.alert_rule, timestamptz) IS 'for the alerts: looks at a rule, and opens and ends alerts';
 
-/* Alerts of rules that are switched off, or gone, end without a word. */
+/*
+ * Alerts of rules that are switched off, or gone, end without a word.  How
+ * requests ended is kept, for they are not, for long.
+ */
 CREATE FUNCTION jobs.alert_evaluate(moment timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -707,6 +712,11 @@ DECLARE
 	r jobs.alert_rule;
 	next_at timestamptz;
 BEGIN
+	UPDATE jobs.alert_message AS m
+	SET state = CASE c.ended_as WHEN 'succeeded' THEN 'sent' ELSE 'failed' END, ended_at = c.ended_at,
+		error = CASE WHEN c.ended_as <> 'succeeded' THEN coalesce(c.answer, 'call ' || c.ended_as) END
+	FROM jobs.call AS c
+	WHERE m.state = 'queued' AND c.run_id = m.run_id AND c.ended_as IS NOT NULL;
 	DELETE FROM jobs.alert_record AS a
 	WHERE a.resolved_at IS NULL AND a.opened_at IS NULL
 	  AND NOT EXISTS (SELECT FROM jobs.alert_rule AS x WHERE x.name = a.rule AND x.enabled);
@@ -716,6 +726,9 @@ BEGIN
 	FOR r IN SELECT * FROM jobs.alert_rule AS x WHERE x.enabled ORDER BY x.name LOOP
 		next_at := least(next_at, jobs.alert_judge(r, moment));
 	END LOOP;
+	IF EXISTS (SELECT FROM jobs.alert_message AS m WHERE m.state = 'new') THEN
+		next_at := least(next_at, moment + interval '1 minute');	-- should they not be passed on
+	END IF;
 	RETURN next_at;
 END
 $$;
