@@ -243,24 +243,6 @@ mj_mail_write_entries(int64 worker_id, const MjMailEntry *entries, int n,
 	mj_store_leave(&scope);
 }
 
-/*
- * End mails that were not sent by their expires_at and are not being sent;
- * returns how many, at most MJ_MAIL_EXPIRE_LIMIT.
- */
-int
-mj_mail_expire(TimestampTz now)
-{
-	MjScope scope;
-	MjParams params = { 0 };
-	int n;
-
-	mj_store_enter(&scope);
-	mj_param_time(&params, now);
-	n = (int) mj_store_run(&expire_statement, &params);
-	mj_store_leave(&scope);
-	return n;
-}
-
 /* When the first mail expires; DT_NOEND: none does. */
 TimestampTz
 mj_mail_next_expiry(void)
@@ -273,6 +255,27 @@ mj_mail_next_expiry(void)
 		next = mj_row_time(0, 1);
 	mj_store_leave(&scope);
 	return next;
+}
+
+/*
+ * End mails that were not sent by their expires_at and are not being sent;
+ * returns how many, at most MJ_MAIL_EXPIRE_LIMIT.  While none has expired nothing
+ * but the queue is looked at: who has locked jobs.mail holds up no tick.
+ */
+int
+mj_mail_expire(TimestampTz now)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	int n;
+
+	if (mj_mail_next_expiry() > now)
+		return 0;
+	mj_store_enter(&scope);
+	mj_param_time(&params, now);
+	n = (int) mj_store_run(&expire_statement, &params);
+	mj_store_leave(&scope);
+	return n;
 }
 
 /*

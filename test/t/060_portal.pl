@@ -314,7 +314,7 @@ UPDATE notification_email_queue SET status = 'processing', scheduled_for = now()
 UPDATE notification_email_queue SET status = 'processing', scheduled_for = now() - interval '14 minutes' WHERE id = fixture.id('batch', 304);
 SQL
 $receiver->behave({ rcpt => {
-        'user305@example.org' => '550 5.1.1 no such user',
+        'user305@example.org' => '550 5.7.1 not wanted',
         'user306@example.org' => '451 4.3.0 try again later' } });
 $before = scalar $receiver->mails;
 is(run_job('process_email_queue')->{result}, '1', 'what can be sent is sent');
@@ -322,7 +322,7 @@ is(recipients_since($before), 'user303@example.org 1', 'the batch of a dead send
 is(batch(301), 'failed|the user has no e-mail address', 'no address: failed with the reason');
 is(batch(302), 'sent|closed without a mail: no notifications are left', 'nothing left to send: closed');
 is(batch(304), 'processing|', 'what another sender has begun is left to it for 15 minutes');
-is(batch(305), 'failed|550 5.1.1 no such user', 'refused: failed with what the server said');
+is(batch(305), 'failed|550 5.7.1 not wanted', 'refused: failed with what the server said');
 is(batch(306), 'processing|451 4.3.0 try again later', 'to be tried again: in process, and why');
 
 $receiver->behave({});
@@ -339,7 +339,7 @@ add_overdue_projects(401, 403);
 portal(<<'SQL');
 UPDATE users SET email = E'payer401@example.org\nBcc: all@example.org' WHERE id = fixture.id('user', 401);
 SQL
-$receiver->behave({ rcpt => { 'payer402@example.org' => '550 5.1.1 no such user' } });
+$receiver->behave({ rcpt => { 'payer402@example.org' => '550 5.7.1 not wanted' } });
 $before = scalar $receiver->mails;
 is(run_job('check_overdue_payments')->{result}, '1', 'a project that cannot be reminded does not stop the next one');
 is(recipients_since($before), 'payer403@example.org 1', 'which is reminded');
