@@ -12,14 +12,12 @@
  */
 #include "postgres.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "guc.h"
+#include "hmac.h"
 #include "http_request.h"
 #include "http_rules.h"
 
@@ -198,26 +196,6 @@ mj_http_draft(const MjHttpTarget *target, const MjRun *run,
 	return 0;
 }
 
-/* The HMAC-SHA256 of some bytes, in hexadecimal digits. */
-static char *
-hmac(const char *key, const char *bytes, size_t length)
-{
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned int size = 0;
-	char *text = palloc(2 * EVP_MAX_MD_SIZE + 1);
-	unsigned int i;
-
-	text[0] = '\0';
-	if (HMAC(EVP_sha256(), key, (int) strlen(key),
-			 (const unsigned char *) bytes, length, digest, &size) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("could not sign a call")));
-	for (i = 0; i < size; i++)
-		snprintf(text + 2 * i, 3, "%02x", digest[i]);
-	return text;
-}
-
 /*
  * Sign a request that is about to be sent, if there is a key for its host: of the
  * time, a full stop and the body.  In the memory context of the draft.
@@ -228,6 +206,7 @@ mj_http_sign(MjHttpDraft *draft, TimestampTz now)
 	const MjHttpRequest *request = &draft->request;
 	int64 seconds = now / USECS_PER_SEC + EPOCH_DIFFERENCE;
 	StringInfoData signed_bytes;
+	char digits[MJ_HMAC_SIZE];
 
 	if (draft->secrets.key == NULL)
 		return;
@@ -235,10 +214,11 @@ mj_http_sign(MjHttpDraft *draft, TimestampTz now)
 	appendStringInfo(&signed_bytes, INT64_FORMAT ".", seconds);
 	if (request->body != NULL)
 		appendBinaryStringInfo(&signed_bytes, request->body, request->length);
+	if (!mj_hmac_sha256(draft->secrets.key, signed_bytes.data,
+						signed_bytes.len, digits))
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
+						errmsg("could not sign a call")));
 	add(draft, psprintf("X-Motionify-Timestamp: " INT64_FORMAT, seconds));
-	add(draft,
-		psprintf("X-Motionify-Signature: sha256=%s",
-				 hmac(draft->secrets.key, signed_bytes.data,
-					  signed_bytes.len)));
+	add(draft, psprintf("X-Motionify-Signature: sha256=%s", digits));
 	pfree(signed_bytes.data);
 }
