@@ -39,7 +39,7 @@ SELECT jobs.acknowledge(NULL);
 SELECT jobs.acknowledge(0);
 SET motionify_jobs.alert_channels = 'log, mail';
 SET motionify_jobs.alert_channels = 'log, mail:a@';
-SET motionify_jobs.alert_channels = 'log, "mail:Ops, all <ops@example.com>", notify:ops';
+SET motionify_jobs.alert_channels = 'log, "mail:Ops <ops@example.com>", notify:ops';
 SELECT jobs.alert_default_channels();
 RESET motionify_jobs.alert_channels;
 
@@ -73,9 +73,10 @@ CREATE FUNCTION pg_temp.look(moment timestamptz, OUT next timestamptz, OUT alert
 BEGIN
 	next := jobs.alert_evaluate(moment);
 	SELECT string_agg(concat_ws(' ', a.rule, a.cause, a.status, a.severity, a.figure || '/' || a.threshold), ', ' ORDER BY a.alert_id) INTO alerts
-	FROM jobs.alert a WHERE a.rule ~ '^t ';
+	FROM jobs.alert a WHERE a.rule ~ '^t ' AND a.rule IN (SELECT name FROM jobs.alert_rule);
 	SELECT string_agg(m.event || ' ' || m.channel, ', ' ORDER BY m.message_id) INTO told
 	FROM jobs.alert_message m JOIN jobs.alert a USING (alert_id) WHERE a.rule ~ '^t ' AND m.created_at = moment;
+	UPDATE jobs.alert_message SET state = 'sent' WHERE state = 'new';	-- as the scheduler does
 END $$;
 
 -- failures: opens at the third, once; ends when it has not held for a while
@@ -186,7 +187,7 @@ SELECT jobs.set_alert_rule('t bad', threshold => 1, resolve_after => '0');
 SELECT * FROM pg_temp.look('2030-07-01 02:31');
 
 -- what is said, of one and of several
-SELECT c.severity, c.summary, c.body, c.payload - 'database' - 'alerts' AS payload, c.payload #> '{alerts,0,cause}' AS cause
+SELECT c.severity, c.summary, regexp_replace(c.body, '\d+\);', 'N);') AS body, c.payload - 'database' - 'alerts' AS payload, c.payload #> '{alerts,0,cause}' AS cause
 FROM (SELECT array_agg(m.message_id) AS ids FROM jobs.alert_message m JOIN jobs.alert USING (alert_id) WHERE rule = 't good' AND event = 'opened') m, jobs.alert_content(m.ids) c;
 SELECT c.summary, jsonb_array_length(c.payload -> 'alerts') FROM (SELECT array_agg(m.message_id) AS ids FROM jobs.alert_message m JOIN jobs.alert USING (alert_id) WHERE rule ~ '^t ') m, jobs.alert_content(m.ids) c;
 ROLLBACK;

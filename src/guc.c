@@ -534,7 +534,7 @@ define_alert_settings(void)
 		"motionify_jobs.alert_channels",
 		"Who is told of alerts, where their rule does not say.",
 		"mail:ADDRESS, webhook:URL, notify:NAME, log or none; in double quotes "
-		"what has a comma in it.",
+		"what has a blank or a comma in it.",
 		&mj_alert_channels, "log", PGC_SUSET,
 		GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, check_channels);
 }

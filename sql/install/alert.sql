@@ -550,9 +550,9 @@ AS $$
 BEGIN
 	RETURN QUERY
 	SELECT 'scheduler', NULL::text, round(extract(epoch FROM d.until - d.since)), d.until,
-		   format(E'Nothing was started for %s, until %s\nThe first instant that was missed was %s%s. Missed: %s instants of %s jobs: %s.',
+		   format(E'Nothing was started for %s, until %s\nThe first instant that was missed was %s%s. Missed: %s (%s).',
 				  date_trunc('second', d.until - d.since), jobs.alert_time(d.until), jobs.alert_time(d.since),
-				  ', the scheduler was at work last at ' || jobs.alert_time(d.last_seen_at), d.instants, d.jobs, d.detail),
+				  ', the scheduler was at work last at ' || jobs.alert_time(d.last_seen_at), d.instants, d.detail),
 		   d.until + interval '10 minutes'
 	FROM jobs.downtime AS d
 	WHERE d.until > moment - interval '10 minutes'
@@ -590,9 +590,11 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	INSERT INTO jobs.alert_message (alert_id, event, channel, created_at)
-	SELECT DISTINCT alert_tell.alert_id, alert_tell.event, c.channel, moment
-	FROM unnest(coalesce((alert_tell.r).channels, jobs.alert_default_channels())) AS c (channel)
-	WHERE c.channel <> 'none';
+	SELECT alert_tell.alert_id, alert_tell.event, c.channel, moment
+	FROM unnest(coalesce((alert_tell.r).channels, jobs.alert_default_channels())) WITH ORDINALITY AS c (channel, nr)
+	WHERE c.channel <> 'none'
+	GROUP BY c.channel
+	ORDER BY min(c.nr);
 END;
 COMMENT ON FUNCTION jobs.alert_tell(jobs.alert_rule, bigint, text, timestamptz) IS 'for the alerts: has the channels of a rule told';
 

@@ -265,7 +265,7 @@ $node->stop;
 start_node($node);
 alerts('scheduler_down', 'scheduler open', 'scheduler_down: noticed when it is there again');
 $call = told('scheduler_down', 'opened', qr/^\[critical\] Nothing was started for 0[23]:\d\d:\d\d, until 2030-01-/);
-like($call->{json}{alerts}[0]{detail}, qr/the scheduler was at work last at 2030-01-.* instants of \d+ jobs: .*process_email_queue 1(79|8\d)\b/s, 'with what was missed');
+like($call->{json}{alerts}[0]{detail}, qr/the scheduler was at work last at 2030-01-.* Missed: \d+ \(.*process_email_queue 1(79|8\d)\b/s, 'with what was missed');
 like($call->{json}{alerts}[0]{detail}, qr/\bhourly 3\b/, 'of each job');
 advance(601);
 resolves('scheduler_down', 'scheduler resolved');
