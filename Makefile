@@ -18,10 +18,10 @@ BOARD_FILES = $(sort $(wildcard board/*))
 
 # --- The install script: one noun a file, joined in this order --------------
 # A noun without a file is an error: make names the missing file.
-INSTALL_SQL = catalog access schedule queue control external history active mail doctor \
+INSTALL_SQL = catalog access schedule queue control external history active mail http doctor \
 	portal_mail portal_job \
-	statistics health metrics top portal pg_cron \
-	board board_overview board_job board_run board_queue board_mail board_page \
+	statistics alert health metrics top portal pg_cron \
+	board board_alert board_overview board_job board_run board_queue board_mail board_page \
 	grants
 
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
@@ -31,7 +31,7 @@ DATA = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*.sql))
 
 # --- Tests ------------------------------------------------------------------
 # pg_regress tests by name, in order: sql/NAME.sql and expected/NAME.out.
-REGRESS = schedule cron errors access status active mail template external queue statistics board
+REGRESS = schedule cron errors access status active mail template external queue statistics alert board
 REGRESS_OPTS = --encoding=UTF8 --no-locale --temp-instance=tmp_check \
 	--temp-config=$(srcdir)/test/regress.conf
 

@@ -22,7 +22,7 @@ SELECT jobs.board_instant(jobs.board_micros('2026-01-31 12:00:00.123456+00')), j
 
 -- what is on a page, when there is nothing
 SELECT p AS page, d ? ('page_' || p) AS there, d ->> 'missing' AS missing, length(jobs.board(p)) > 1000 AS html
-FROM unnest('{overview,jobs,job,runs,run,timeline,queue,outbox,mail,nonsense}'::text[]) AS p, jobs.board_data(p) AS d;
+FROM unnest('{overview,jobs,job,runs,run,timeline,queue,outbox,mail,alerts,nonsense}'::text[]) AS p, jobs.board_data(p) AS d;
 -- whatever the parameters are
 SELECT length(jobs.board(p, q::jsonb)) > 1000 AS html
 FROM unnest('{NULL,jobs,jobs,run,run,runs,queue,outbox,mail,overview,overview}'::text[],

@@ -218,13 +218,14 @@ mj_access_role_can_run(Oid role, const char *name, MjRoleProblem *problem)
 }
 
 /*
- * Can a role run a job?  As whom an external job runs, its workers decide: the
- * role says whose it is, and need only be there.
+ * Can a role run a job?  As whom an external job runs, its workers decide, and as
+ * whom an http job, the server that it calls: the role says whose it is, and need
+ * only be there.
  */
 bool
 mj_access_job_can_run(const MjJob *job, Oid role, MjRoleProblem *problem)
 {
-	if (job->external && OidIsValid(role))
+	if ((job->external || job->http) && OidIsValid(role))
 		return true;
 	return mj_access_role_can_run(role, job->role, problem);
 }

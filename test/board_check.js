@@ -70,6 +70,7 @@ async function pages(page, app, db) {
   await lookAt(page, app, 'a mail', `?page=mail&id=${mail}`);
   const frame = page.frames()[1];
   check(frame && /Cut 3 is ready/.test(await frame.textContent('body')), 'a mail: its html is shown in a frame');
+  await lookAt(page, app, 'alerts', '?page=alerts');
   await lookAt(page, app, 'what is not there', '?page=nonsense');
   check(page.complaints.length === 0, 'the browser complains of nothing', page.complaints.join('\n'));
 }
@@ -172,7 +173,7 @@ async function main([server]) {
       await other.goto(`${at.origin}/jobs?page=jobs`);
       check(await other.locator('table.jobs tbody th > a:first-child').allTextContents().then((all) => all.join()) === 'my own', 'somebody: sees only its own job');
       check(await other.locator('button.pause').count() === 1 && await other.locator('button.pause_all').count() === 0, 'somebody: may pause it, but not all');
-      for (const where of ['', '?page=runs', '?page=timeline', '?page=queue&days=7', '?page=outbox', '?page=job&name=fragile']) {
+      for (const where of ['', '?page=runs', '?page=timeline', '?page=queue&days=7', '?page=outbox', '?page=alerts', '?page=job&name=fragile']) {
         await other.goto(`${at.origin}/jobs${where}`);
         check(!/fragile|make_thumbnail|import_bank|client\d/.test((await other.textContent('main')).replace('no such job', '')), `somebody: sees nothing of others: ${where}`);
       }

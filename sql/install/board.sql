@@ -16,6 +16,10 @@ SELECT j.job_id,
 	   j.job_group,
 	   j.handler::text,
 	   CASE WHEN jobs.sees_role(j.role, s.role_oid) THEN nullif(j.command, '') END AS command,
+	   CASE WHEN jobs.sees_role(j.role, s.role_oid) THEN j.url END AS url,
+	   j.method,
+	   CASE WHEN jobs.sees_role(j.role, s.role_oid) THEN j.headers END AS headers,
+	   CASE WHEN jobs.sees_role(j.role, s.role_oid) THEN j.ping_url END AS ping_url,
 	   j.role,
 	   j.schedule,
 	   j.schedule_override,
@@ -53,6 +57,7 @@ LEFT JOIN jobs.job_state AS s ON s.job_id = j.job_id
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(j.role, s.role_oid);
 COMMENT ON VIEW jobs.definition IS 'one row a job: how it was defined';
 COMMENT ON COLUMN jobs.definition.command IS 'shown to members of the role only';
+COMMENT ON COLUMN jobs.definition.url IS 'of an http job; as headers and ping_url shown to members of the role only';
 COMMENT ON COLUMN jobs.definition.schedule IS 'its own; what it goes by is in jobs.status';
 COMMENT ON COLUMN jobs.definition.runs IS 'runs that its schedule has made, of max_runs';
 COMMENT ON COLUMN jobs.definition.may_operate IS 'whether the reader may run, pause and resume it, if it may call these functions';
@@ -137,7 +142,7 @@ AS $$
 	SELECT pg_catalog.jsonb_object_agg(f.name, EXISTS (
 		SELECT FROM pg_catalog.pg_proc AS p
 		WHERE p.pronamespace = 'jobs'::regnamespace AND p.proname = f.name AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE')))
-	FROM pg_catalog.unnest('{run_now,enqueue,cancel,retry,pause,pause_all,override_schedule,resend,resume_mail}'::name[]) AS f (name)
+	FROM pg_catalog.unnest('{run_now,enqueue,cancel,retry,pause,pause_all,override_schedule,resend,resume_mail,acknowledge}'::name[]) AS f (name)
 $$;
 COMMENT ON FUNCTION jobs.board_may() IS 'for the board: which functions the current user may call';
 
@@ -182,7 +187,7 @@ AS $$
 		  UNION ALL
 		  SELECT jobs.board_button('Retry', 'retry', pg_catalog.format('run %s of %s', run_id, job),
 								   pg_catalog.jsonb_build_object('run_id', run_id), c)
-		  WHERE NOT live AND status IN ('failed', 'timed_out', 'crashed', 'cancelled', 'expired') AND job <> 'mail'
+		  WHERE NOT live AND status IN ('failed', 'timed_out', 'crashed', 'cancelled', 'expired') AND job NOT IN ('mail', 'call')
 			AND ((c).may ->> 'retry')::boolean AND jobs.operates_role(role, NULL)) AS b
 $$;
 COMMENT ON FUNCTION jobs.board_run_buttons(bigint, text, name, text, boolean, jobs.board_context) IS 'for the board: what the reader may do to a run';
@@ -196,7 +201,7 @@ AS $$
 		'run_id', (h).run_id,
 		'href', jobs.board_link('run', 'id', (h).run_id::text),
 		'job', (h).job,
-		'job_href', CASE WHEN (h).job_id <> 0 THEN jobs.board_link('job', 'name', (h).job) END,
+		'job_href', CASE WHEN (h).job_id > 0 THEN jobs.board_link('job', 'name', (h).job) END,
 		'attempt', (h).attempt,
 		'again', (h).attempt > 1,
 		'trigger', pg_catalog.replace((h).trigger, '_', ' '),
@@ -221,7 +226,7 @@ AS $$
 			'run_id', a.run_id,
 			'href', jobs.board_link('run', 'id', a.run_id::text),
 			'job', a.job,
-			'job_href', CASE WHEN a.job <> 'mail' THEN jobs.board_link('job', 'name', a.job) END,
+			'job_href', CASE WHEN a.job NOT IN ('mail', 'call') THEN jobs.board_link('job', 'name', a.job) END,
 			'status', jobs.board_status(CASE WHEN a.cancelling THEN 'cancelling' ELSE 'running' END),
 			'attempt', a.attempt,
 			'again', a.attempt > 1,

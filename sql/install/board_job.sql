@@ -144,10 +144,12 @@ CREATE FUNCTION jobs.board_facts(d jobs.definition, s jobs.status, c jobs.board_
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('name', f.name, 'value', f.value) ORDER BY f.n), '[]')
+	SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('name', f.name, 'value', f.value) ORDER BY f.n, f.name), '[]')
 	FROM (VALUES
 		(1, 'Runs as', (d).role::text),
-		(2, 'Done by', CASE (d).handler WHEN 'sql' THEN 'an executor of the server' WHEN 'external' THEN 'workers outside of the server' ELSE (d).handler END),
+		(2, 'Done by', CASE (d).handler WHEN 'sql' THEN 'an executor of the server' WHEN 'external' THEN 'workers outside of the server' WHEN 'http' THEN 'an HTTP call' ELSE (d).handler END),
+		(2, 'Calls', nullif(pg_catalog.concat_ws(' ', coalesce((d).method, 'POST'), (d).url), coalesce((d).method, 'POST'))),
+		(2, 'Pings', (d).ping_url),
 		(3, 'Group', (d).job_group),
 		(4, 'Runs after', pg_catalog.array_to_string((s).run_after, ', ')),
 		(5, 'Own schedule', CASE WHEN (s).overridden THEN coalesce((d).schedule, 'on demand') END),

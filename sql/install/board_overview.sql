@@ -16,7 +16,7 @@ AS $$
 			   pg_catalog.count(*) FILTER (WHERE n.status IN ('failed', 'timed_out', 'crashed')) AS failed,
 			   pg_catalog.count(*) FILTER (WHERE n.status = 'succeeded') AS succeeded
 		FROM jobs.newest AS n
-		WHERE n.finished_at >= (SELECT span.begins FROM span) AND n.finished_at <= (SELECT span.ends FROM span) AND n.job_id <> 0
+		WHERE n.finished_at >= (SELECT span.begins FROM span) AND n.finished_at <= (SELECT span.ends FROM span) AND n.job_id > 0
 		GROUP BY 1),
 	hour AS MATERIALIZED (
 		SELECT g.n, t.starts, coalesce(e.attempts, 0) AS attempts, coalesce(e.failed, 0) AS failed,
@@ -152,6 +152,8 @@ AS $$
 		'active', jobs.board_active(10, NULL, c),
 		'failures', jobs.board_failures(8, c),
 		'next', jobs.board_next(8, c),
+		'alerts', jobs.board_alerts_open(5, c),
+		'alerts_href', jobs.board_link('alerts'),
 		'all_failures', jobs.board_link('runs', 'status', 'failed'),
 		'queue_href', jobs.board_link('queue'),
 		'outbox_href', jobs.board_link('outbox'),

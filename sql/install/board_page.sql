@@ -14,7 +14,8 @@ AS $$
 		WHEN 'timeline' THEN jobs.board_timeline(c)
 		WHEN 'queue' THEN jobs.board_queue(c)
 		WHEN 'outbox' THEN jobs.board_outbox(c)
-		WHEN 'mail' THEN jobs.board_message(c) END
+		WHEN 'mail' THEN jobs.board_message(c)
+		WHEN 'alerts' THEN jobs.board_alerts(c) END
 $$;
 COMMENT ON FUNCTION jobs.board_content(text, jobs.board_context) IS 'for the board: what is on a page; NULL: there is no such page, or not what it is about';
 
@@ -42,7 +43,7 @@ AS $$
 			   t.page = CASE x.page WHEN 'job' THEN 'jobs' WHEN 'run' THEN 'runs' WHEN 'mail' THEN 'outbox' ELSE x.page END AS current
 		FROM content AS x
 		CROSS JOIN (VALUES (1, 'overview', 'Overview'), (2, 'jobs', 'Jobs'), (3, 'runs', 'Runs'), (4, 'timeline', 'Timeline'),
-						   (5, 'queue', 'Queue'), (6, 'outbox', 'Outbox')) AS t (n, page, label))
+						   (5, 'queue', 'Queue'), (6, 'outbox', 'Outbox'), (7, 'alerts', 'Alerts')) AS t (n, page, label))
 	SELECT pg_catalog.jsonb_build_object(
 			'title', CASE x.page
 				WHEN 'job' THEN (x.c).params ->> 'name'
@@ -82,7 +83,7 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT jobs.board_html(jobs.board_data(page, params)) $$;
 COMMENT ON FUNCTION jobs.board(text, jsonb) IS
-	'a page of the board, as HTML that needs nothing else: overview, jobs, job (name), runs, run (id), timeline, queue, outbox, mail (id). params: those of the page''s URL, and in app what the app adds: base, csrf {name, value}, flash, zone';
+	'a page of the board, as HTML that needs nothing else: overview, jobs, job (name), runs, run (id), timeline, queue, outbox, mail (id), alerts. params: those of the page''s URL, and in app what the app adds: base, csrf {name, value}, flash, zone';
 
 CREATE FUNCTION jobs.board_do(request jsonb, OUT message text, OUT href text)
 LANGUAGE plpgsql VOLATILE
@@ -143,6 +144,9 @@ BEGIN
 					ELSE format('"%s" goes by its own schedule: %s.', job, coalesce(run.in_words, 'on demand')) END;
 	WHEN 'resend' THEN
 		message := CASE WHEN jobs.resend(mail_id) THEN format('Mail %s is sent again.', mail_id) ELSE format('Mail %s is under way.', mail_id) END;
+	WHEN 'acknowledge' THEN
+		message := CASE WHEN jobs.acknowledge(jobs.board_number(request ->> 'alert_id'), nullif(btrim(request ->> 'note'), ''))
+			THEN 'The alert is acknowledged.' ELSE 'The alert is acknowledged already, or has ended.' END;
 	WHEN 'resume_mail' THEN
 		message := CASE WHEN jobs.resume_mail() THEN 'Mail is tried now.' ELSE 'Nothing is in the way of mail.' END;
 	ELSE

@@ -54,7 +54,8 @@ AS $$
 					(13, 'Expires', jobs.board_time(r.expires_at, (c).zone, (c).now) ->> 'text'),
 					(14, 'Runs as', r.role::text),
 					(15, 'Process', r.pid::text),
-					(16, 'Worker', r.worker)) AS f (n, name, value)
+					(16, 'Worker', r.worker),
+					(17, 'Calls', (SELECT pg_catalog.concat_ws(' ', k.method, coalesce(k.url, k.host), '(' || k.purpose || ')') FROM jobs.calls AS k WHERE k.run_id = r.run_id))) AS f (n, name, value)
 				  WHERE f.value <> ''),
 		'progress', (SELECT pg_catalog.jsonb_build_object('percent', a.percent, 'measured', a.percent IS NOT NULL, 'done', a.done, 'total', a.total,
 							'note', a.note, 'for', jobs.board_span(a.running_for), 'until', jobs.board_time(a.lease_until, (c).zone, (c).now))
@@ -91,11 +92,11 @@ AS $$
 	run AS (
 		SELECT h.job, h.started_at, h.finished_at, h.status
 		FROM jobs.history AS h
-		WHERE h.finished_at >= (SELECT span.begins FROM span) AND h.finished_at <= (SELECT span.now FROM span) AND h.job_id <> 0
+		WHERE h.finished_at >= (SELECT span.begins FROM span) AND h.finished_at <= (SELECT span.now FROM span) AND h.job_id > 0
 		UNION ALL
 		SELECT h.job, h.started_at, h.finished_at, h.status
 		FROM jobs.history AS h
-		WHERE h.finished_at IS NULL AND h.job_id <> 0),
+		WHERE h.finished_at IS NULL AND h.job_id > 0),
 	past AS MATERIALIZED (
 		SELECT h.job, pg_catalog.floor(extract(epoch FROM h.started_at - (SELECT span.begins FROM span)) / 600)::integer AS bin,
 			   h.status IN ('failed', 'timed_out', 'crashed') AS bad,

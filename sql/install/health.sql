@@ -32,7 +32,7 @@ CREATE FUNCTION jobs.health(
 	OUT threshold	numeric,
 	OUT detail		text)
 RETURNS SETOF record
-LANGUAGE sql VOLATILE ROWS 15
+LANGUAGE sql VOLATILE ROWS 18
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -178,7 +178,23 @@ AS $$
 			   coalesce(pg_catalog.string_agg(m.mails || ' ' || m.status, ', ' ORDER BY m.status) || ' in 24 hours',
 						'no mail was given up in 24 hours')
 		FROM mail AS m
-		WHERE m.status IN ('failed', 'uncertain'))
+		WHERE m.status IN ('failed', 'uncertain')
+		UNION ALL
+		SELECT 16, 'mail transport', CASE t.state WHEN 'paused' THEN 2 WHEN 'slowed' THEN 1 ELSE 0 END, 0, 1,
+			   CASE WHEN t.state = 'running' THEN 'mail can be sent, as far as is known'
+					ELSE t.state || ' since ' || jobs.alert_time(t.since) || coalesce(': ' || t.reason, '') END
+		FROM jobs.mail_transport AS t
+		UNION ALL
+		SELECT 17, 'alerts', pg_catalog.count(a.alert_id), 0, NULL,
+			   coalesce(pg_catalog.string_agg(pg_catalog.split_part(a.detail, E'\n', 1), '; ' ORDER BY a.severity, a.opened_at DESC),
+						'no alert is open, or all are acknowledged')
+		FROM jobs.alert AS a
+		WHERE a.status = 'open'
+		UNION ALL
+		SELECT 18, 'alert channels', pg_catalog.count(n.message_id), 0, NULL,
+			   coalesce('not told in 24 hours: ' || pg_catalog.string_agg(DISTINCT n.channel, ', '), 'all were told of alerts')
+		FROM arg
+		LEFT JOIN jobs.alert_notification AS n ON n.status = 'failed' AND n.created_at > arg.a_day_ago)
 	SELECT c.check_name,
 		   CASE WHEN c.figure > c.fail_above THEN 'fail' WHEN c.figure > c.warn_above THEN 'warn' ELSE 'ok' END,
 		   pg_catalog.trim_scale(pg_catalog.round(c.figure, 3)),
