@@ -9,6 +9,7 @@ const shots = [
   ['jobs', '?page=jobs', 'light', 1280, 560],
   ['jobs-phone-dark', '?page=jobs', 'dark', 390, 900],
   ['timeline', '?page=timeline', 'light', 1280, 560],
+  ['alerts', '?page=alerts', 'light', 1280, 800],
   ['queue-dark', '?page=queue', 'dark', 1280, 900],
   ['run', null, 'light', 1280, 640],
   ['mail', null, 'light', 1280, 760],

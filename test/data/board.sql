@@ -83,4 +83,10 @@ SELECT m.run_id, a, 0, 'mail', m.role, m.role_oid, 'queue', m.created_at, m.ende
 	CASE WHEN m.ended_as = 'failed' THEN '38000' END, CASE WHEN m.ended_as = 'failed' THEN 'the server refused the mail' END, 'smtp.example.com:587'
 FROM jobs.mail AS m CROSS JOIN generate_series(1, m.attempts) AS a;
 SELECT jobs.send_mail('client7@example.com', 'Your weekly report', 'It is attached.', sender => 'hello@motionify.studio', send_at => now() + interval '2 hours') \g /dev/null
+
+-- Alerts: what holds now, and one that is over.
+INSERT INTO jobs.alert_record (rule, kind, cause, severity, figure, threshold, detail, since, opened_at, cleared_at, acknowledged_at, acknowledged_by, note, resolved_at)
+VALUES ('mail_queue', 'mail_queue', 'mail', 'warning', 240, 100, E'240 e-mails wait\nThe oldest has waited for 14 minutes.', now() - interval '26 hours', now() - interval '26 hours',
+	now() - interval '25 hours 10 minutes', now() - interval '25 hours 40 minutes', current_user, 'the newsletter, it is being sent', now() - interval '25 hours');
+SELECT jobs.alert_evaluate(jobs.clock()) \g /dev/null
 ANALYZE jobs.run_log, jobs.queue, jobs.mail;
