@@ -11,7 +11,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
-#include "tcop/utility.h"
+#include "miscadmin.h"
 #include "utils/jsonb.h"
 
 #include "access.h"

@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "call_store.h"
 #include "clock.h"

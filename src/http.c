@@ -180,6 +180,9 @@ check_bytes(const char *url, MjProblem *problem)
 	if (strstr(url, "://") == NULL)
 		return refuse(problem, "it has no scheme",
 					  "Write https://host/path or http://host/path.");
+	/* and skip a slash too many */
+	if (strstr(url, "://")[3] == '/')
+		return refuse(problem, "it has no host", NULL);
 	return true;
 }
 
