@@ -16,8 +16,8 @@ http_wait='DO $$ BEGIN FOR i IN 1 .. 2400 LOOP EXIT WHEN NOT EXISTS (SELECT FROM
 http_open()
 {
     mkdir -p "$MJ_WORK/peers"
-    mj_step "Compiling" cc -O2 -o "$MJ_WORK/peers/http_sink" "$MJ_WORK/src/bench/peers/http_sink.c"
     mj_own "$MJ_WORK/peers"
+    mj_step "Compiling" cc -O2 -o "$MJ_WORK/peers/http_sink" "$MJ_WORK/src/bench/peers/http_sink.c"
     http_port=$(mj_free_port)
     mj_run "$MJ_WORK/peers/http_sink" "$http_port" $http_delay_ms &
     wait_for_port "$http_port"

@@ -19,7 +19,7 @@
 /* The job that calls go by in the queue and the log; no job has that id. */
 #define MJ_CALL_JOB_ID INT64CONST(-1)
 /* And the name of it; no job may have that either. */
-#define MJ_CALL_JOB_NAME "call"
+#define MJ_CALL_JOB_NAME "http call"
 
 /* What a call is about. */
 #define MJ_CALL_PING "ping"			/* this database is well, or is not */

@@ -24,8 +24,8 @@ mj_hmac_sha256(const char *key, const char *bytes, size_t length, char *digits)
 	unsigned char hash[EVP_MAX_MD_SIZE];
 	unsigned int size = 0;
 
-	if (HMAC(EVP_sha256(), key, (int) strlen(key), (const unsigned char *) bytes,
-			 length, hash, &size) == NULL)
+	if (HMAC(EVP_sha256(), key, (int) strlen(key),
+			 (const unsigned char *) bytes, length, hash, &size) == NULL)
 		return false;
 	for (unsigned int i = 0; i < size && 2 * i + 2 < MJ_HMAC_SIZE; i++)
 		snprintf(digits + 2 * i, 3, "%02x", hash[i]);

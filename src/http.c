@@ -180,6 +180,9 @@ check_bytes(const char *url, MjProblem *problem)
 	if (strstr(url, "://") == NULL)
 		return refuse(problem, "it has no scheme",
 					  "Write https://host/path or http://host/path.");
+	/* and skip a slash too many */
+	if (strstr(url, "://")[3] == '/')
+		return refuse(problem, "it has no host", NULL);
 	return true;
 }
 
@@ -633,7 +636,7 @@ mj_http_begin(MjHttp *http, const MjHttpRequest *request, void *tag)
  * ------------------------------------------------------------------------
  */
 
-/* libcurl has given up in time: while connecting, or later? */
+/* libcurl has given up in time: while connecting, which includes TLS, or later? */
 static MjHttpError
 classify_timeout(const MjHttpCall *call)
 {
@@ -655,7 +658,6 @@ classify(const MjHttpCall *call, CURLcode code)
 		case CURLE_OUT_OF_MEMORY:
 			return MJ_HTTP_MEMORY;
 		case CURLE_URL_MALFORMAT:
-		case CURLE_UNSUPPORTED_PROTOCOL:
 		case CURLE_BAD_FUNCTION_ARGUMENT:
 			return MJ_HTTP_REFUSED;
 		case CURLE_SSL_CONNECT_ERROR:

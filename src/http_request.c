@@ -214,10 +214,11 @@ mj_http_sign(MjHttpDraft *draft, TimestampTz now)
 	appendStringInfo(&signed_bytes, INT64_FORMAT ".", seconds);
 	if (request->body != NULL)
 		appendBinaryStringInfo(&signed_bytes, request->body, request->length);
-	if (!mj_hmac_sha256(draft->secrets.key, signed_bytes.data,
-						signed_bytes.len, digits))
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
-						errmsg("could not sign a call")));
+	if (!mj_hmac_sha256(draft->secrets.key, signed_bytes.data, signed_bytes.len,
+						digits))
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("could not sign a call")));
 	add(draft, psprintf("X-Motionify-Timestamp: " INT64_FORMAT, seconds));
 	add(draft, psprintf("X-Motionify-Signature: sha256=%s", digits));
 	pfree(signed_bytes.data);

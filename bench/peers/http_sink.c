@@ -166,7 +166,7 @@ take_request(int fd)
 
 	if (strncmp(connections[fd]->bytes, "GET /count ", 11) == 0)
 	{
-		snprintf(count, sizeof(count), "%ld %u", answered, most_under_way);
+		snprintf(count, sizeof(count), "%ld %u\n", answered, most_under_way);
 		say(fd, count);
 		return;
 	}

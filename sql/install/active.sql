@@ -53,7 +53,7 @@ SELECT r.run_id,
 	   r.pid,
 	   r.worker,
 	   r.lease_until
-FROM (SELECT q.run_id, CASE q.job_id WHEN 0 THEN 'mail' WHEN -1 THEN 'call' ELSE j.name END AS job,
+FROM (SELECT q.run_id, CASE q.job_id WHEN 0 THEN 'mail' WHEN -1 THEN 'http call' ELSE j.name END AS job,
 			 j.job_group, q.trigger, q.attempt, q.started_at, q.pid,
 			 coalesce(s.done, q.done) AS done, coalesce(s.total, q.total) AS total,
 			 coalesce(s.note, CASE WHEN q.note IS NOT NULL AND jobs.sees_role(j.role, t.role_oid) THEN q.note END) AS note,
@@ -70,7 +70,7 @@ FROM (SELECT q.run_id, CASE q.job_id WHEN 0 THEN 'mail' WHEN -1 THEN 'call' ELSE
 	  WHERE q.state = 'running' AND q.run_id = coalesce(s.run_id, q.run_id)) AS r
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, r.role_oid);
 COMMENT ON VIEW jobs.active IS 'one row a run that runs now';
-COMMENT ON COLUMN jobs.active.job IS 'mail: a mail that is being sent; call: an HTTP request of the extension itself';
+COMMENT ON COLUMN jobs.active.job IS 'mail: a mail that is being sent; http call: an HTTP request of the extension itself';
 COMMENT ON COLUMN jobs.active.done IS 'what it said last by jobs.progress(), or its worker by jobs.heartbeat()';
 COMMENT ON COLUMN jobs.active.total IS 'of how much';
 COMMENT ON COLUMN jobs.active.percent IS 'done of total; NULL: no total is known';

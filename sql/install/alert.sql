@@ -519,6 +519,7 @@ BEGIN
 		   format(E'Job "%s" is paused: %s\njobs.resume() lets it run again.', j.name, j.pause_reason),
 		   NULL::timestamptz
 	FROM jobs.job AS j
+	JOIN jobs.instance AS i ON i.instance_id = j.origin
 	WHERE j.paused_at IS NOT NULL AND j.pause_reason ~ '^run [0-9]+ ended its process'
 	  AND jobs.alert_covers(r.job, j.name) AND jobs.alert_covers(r.job_group, j.job_group);
 END

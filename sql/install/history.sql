@@ -68,7 +68,7 @@ FROM (SELECT l.run_id, l.job, l.job_group, l.trigger::text, l.due_at, l.started_
 			 l.error, l.error_detail, l.error_context, l.notices, l.role, l.role_oid, l.pid, l.missed, l.worker, l.job_id, l.args
 	  FROM jobs.run_log AS l
 	  UNION ALL
-	  SELECT q.run_id, CASE q.job_id WHEN 0 THEN 'mail' WHEN -1 THEN 'call' ELSE j.name END, j.job_group,
+	  SELECT q.run_id, CASE q.job_id WHEN 0 THEN 'mail' WHEN -1 THEN 'http call' ELSE j.name END, j.job_group,
 			 q.trigger::text, q.due_at, q.started_at, NULL,
 			 q.attempt, 'running', NULL, NULL, NULL,
 			 NULL, NULL, NULL, NULL, coalesce(m.role, c.role, a.rolname, j.role),
@@ -84,7 +84,7 @@ FROM (SELECT l.run_id, l.job, l.job_group, l.trigger::text, l.due_at, l.started_
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(h.role, h.role_oid);
 COMMENT ON VIEW jobs.history IS 'one row an attempt: what runs and what ended';
 COMMENT ON COLUMN jobs.history.run_id IS 'the same for all attempts of a run';
-COMMENT ON COLUMN jobs.history.job IS 'name of the job then; mail: a mail; call: an HTTP request of the extension itself that failed, see jobs.calls';
+COMMENT ON COLUMN jobs.history.job IS 'name of the job then; mail: a mail; http call: an HTTP request of the extension itself that failed, see jobs.calls';
 COMMENT ON COLUMN jobs.history.trigger IS 'what made the run: schedule, manual, queue, catch_up, chain, batch, retry';
 COMMENT ON COLUMN jobs.history.lag IS 'from when it was due to its start';
 COMMENT ON COLUMN jobs.history.attempt IS 'counts every start of the run; 0: it never started';
@@ -151,7 +151,7 @@ SELECT r.run_id,
 	   r.throttle_key,
 	   CASE WHEN jobs.sees_role(r.role, r.role_oid) THEN r.args END AS args
 FROM (SELECT q.*,
-			 CASE q.job_id WHEN 0 THEN 'mail' WHEN -1 THEN 'call' ELSE j.name END AS job,
+			 CASE q.job_id WHEN 0 THEN 'mail' WHEN -1 THEN 'http call' ELSE j.name END AS job,
 			 coalesce(m.role, c.role, a.rolname, j.role) AS role,
 			 coalesce(m.role_oid, c.role_oid, CASE WHEN q.lane <= 1 THEN t.role_oid ELSE q.lane::oid END) AS role_oid,
 			 j.throttle_limit IS NOT NULL AS throttled,

@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use MjTest;
 use Digest::SHA qw(hmac_sha256_hex);
+use Encode qw(encode_utf8);
 use IO::Socket::INET;
 use JSON::PP;
 use PostgreSQL::Test::Utils;
@@ -38,6 +39,7 @@ my $node = new_node('main', testing => 1, conf => <<"CONF");
 motionify_jobs.http_allowed_hosts = '127.0.0.1:*, localhost:*, *.example.com'
 motionify_jobs.http_secrets_file = '$secrets'
 motionify_jobs.http_ca_file = '$ca'
+motionify_jobs.http_connect_timeout = '1s'
 motionify_jobs.log_runs = all
 CONF
 
@@ -92,7 +94,7 @@ is_refused("url => E'http://a.example.com/\\r\\nX: y'", qr/22023: .*option "url"
 is_refused("url => 'http://a.example.com\\\@10.0.0.1/'", qr/22023/, 'a URL that parsers read in two ways');
 is_refused("command => 'SELECT 1', $good", qr/22023: .*cannot have a command/, 'a command');
 is_refused("$good, method => 'CONNECT'", qr/22023: .*"method"/, 'a method that is none');
-is_refused("$good, headers => '{\"X-A\": \"1\\\\r\\\\nX-B: 2\"}'", qr/22023: .*header "X-A".*line break/s, 'a header with a line break');
+is_refused("$good, headers => '{\"X-A\": \"1\\r\\nX-B: 2\"}'", qr/22023: .*header "X-A".*line break/s, 'a header with a line break');
 is_refused("$good, headers => '{\"X-A: 1\": \"2\"}'", qr/22023: .*header "X-A: 1"/, 'a header that is two');
 is_refused("$good, headers => '{\"Host\": \"10.0.0.1\"}'", qr/22023: .*header "Host"/, 'a header that says how it is sent');
 is_refused("$good, headers => '{\"authorization\": \"Bearer x\"}'", qr/22023: .*http_secrets_file/s, 'a header with a secret');
@@ -132,7 +134,7 @@ is($h{'x-motionify-job'}, 'first job', 'and the job');
 my $instance = $node->safe_psql('postgres', 'SELECT instance_id FROM jobs.instance');
 is($h{'idempotency-key'}, "$instance-$run_id", 'and a key that is the same for all attempts');
 is($h{'x-motionify-signature'},
-    'sha256=' . hmac_sha256_hex("$h{'x-motionify-timestamp'}.$request->{body}", "$canary-3"),
+    'sha256=' . hmac_sha256_hex(encode_utf8("$h{'x-motionify-timestamp'}.$request->{body}"), "$canary-3"),
     'it is signed');
 my $attempt = last_attempt('first job');
 is($attempt->{result}, 'hello', 'the answer is the result');
@@ -216,7 +218,7 @@ my %lost = (
     closed => [ "http://127.0.0.1:$closed_port/", '08001', qr/could not connect/ ],
     nowhere => [ 'http://nowhere.example.com/', '08001', qr/could not connect/ ],
     stranger => [ $stranger->url('/'), '08001', qr/could not secure/ ],
-    plain => [ 'https://' . $server->host . '/', '08001', qr/could not secure/ ],
+    plain => [ 'https://' . $server->host . '/', '08001', qr/could not connect/ ],
 );
 foreach my $name (sort keys %lost)
 {
@@ -347,7 +349,7 @@ $node->safe_psql('postgres', "ALTER DATABASE watched SET motionify_jobs.ping_url
 $node->safe_psql('watched', 'SELECT jobs.reload()');
 my ($ping) = $server->wait_requests(1, '/alive');
 is($ping->{method}, 'GET', 'a database says that it is well');
-foreach my $minute (1 .. 3)
+foreach my $minute (1, 2)
 {
     set_clock($node, "2031-01-01 00:0$minute:09+00");
     $node->safe_psql('watched', "SELECT jobs.schedule('other', NULL, 'SELECT 1')");
@@ -365,15 +367,15 @@ sub run_in_watched
 
 $node->safe_psql('watched', "SELECT jobs.schedule('broken', NULL, 'SELECT 1/0')");
 run_and_wait($node, 'broken', 'watched') foreach 1 .. 3;
-set_clock($node, '2031-01-01 00:04:10+00');
+set_clock($node, '2031-01-01 00:03:10+00');
 ($ping) = $server->wait_requests(1, '/alive/fail');
 like($ping->{body}, qr/^failures in a row: .*broken/m, 'or that it is not, and why');
 $server->behave({ '/alive/fail' => { hang => JSON::PP::true } });
-set_clock($node, '2031-01-01 00:05:10+00');
+set_clock($node, '2031-01-01 00:04:10+00');
 $server->wait_requests(2, '/alive/fail');
-set_clock($node, '2031-01-01 00:06:10+00');
+set_clock($node, '2031-01-01 00:05:10+00');
 run_in_watched();
-set_clock($node, '2031-01-01 00:07:10+00');
+set_clock($node, '2031-01-01 00:06:10+00');
 run_in_watched();
 is(scalar($server->requests('/alive/fail')), 2, 'while one has not ended there is no other');
 is($node->safe_psql('postgres', q(SELECT count(*) FROM jobs.calls WHERE purpose = 'ping')), 0, 'other databases say nothing');
