@@ -187,7 +187,7 @@ AS $$
 		  UNION ALL
 		  SELECT jobs.board_button('Retry', 'retry', pg_catalog.format('run %s of %s', run_id, job),
 								   pg_catalog.jsonb_build_object('run_id', run_id), c)
-		  WHERE NOT live AND status IN ('failed', 'timed_out', 'crashed', 'cancelled', 'expired') AND job NOT IN ('mail', 'call')
+		  WHERE NOT live AND status IN ('failed', 'timed_out', 'crashed', 'cancelled', 'expired') AND job NOT IN ('mail', 'http call')
 			AND ((c).may ->> 'retry')::boolean AND jobs.operates_role(role, NULL)) AS b
 $$;
 COMMENT ON FUNCTION jobs.board_run_buttons(bigint, text, name, text, boolean, jobs.board_context) IS 'for the board: what the reader may do to a run';
@@ -226,7 +226,7 @@ AS $$
 			'run_id', a.run_id,
 			'href', jobs.board_link('run', 'id', a.run_id::text),
 			'job', a.job,
-			'job_href', CASE WHEN a.job NOT IN ('mail', 'call') THEN jobs.board_link('job', 'name', a.job) END,
+			'job_href', CASE WHEN a.job NOT IN ('mail', 'http call') THEN jobs.board_link('job', 'name', a.job) END,
 			'status', jobs.board_status(CASE WHEN a.cancelling THEN 'cancelling' ELSE 'running' END),
 			'attempt', a.attempt,
 			'again', a.attempt > 1,

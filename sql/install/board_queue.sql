@@ -25,7 +25,7 @@ AS $$
 		UNION ALL
 		SELECT q.due_at, NULL
 		FROM jobs.queued AS q
-		WHERE q.job NOT IN ('mail', 'call') AND q.attempt = 0 AND q.run_at <= (c).now - interval '1 second'),
+		WHERE q.job NOT IN ('mail', 'http call') AND q.attempt = 0 AND q.run_at <= (c).now - interval '1 second'),
 	change AS (
 		SELECT greatest(w.since, (SELECT span.begins FROM span)) AS at, 1 AS step FROM wait AS w
 		UNION ALL
@@ -71,7 +71,7 @@ AS $$
 						'run_id', f.run_id,
 						'href', jobs.board_link('run', 'id', f.run_id::text),
 						'job', f.job,
-						'job_href', CASE WHEN f.job NOT IN ('mail', 'call') THEN jobs.board_link('job', 'name', f.job) END,
+						'job_href', CASE WHEN f.job NOT IN ('mail', 'http call') THEN jobs.board_link('job', 'name', f.job) END,
 						'state', jobs.board_status(f.state),
 						'waits_for', CASE f.waits_for WHEN 'run_at' THEN 'its time' ELSE f.waits_for END,
 						'run_at', jobs.board_time(f.run_at, (c).zone, (c).now),
@@ -86,7 +86,7 @@ AS $$
 							'selected', o.value = coalesce(p.state, '')) ORDER BY o.n)
 				   FROM pg_catalog.unnest('{"",ready,held,waiting,paused}'::text[]) WITH ORDINALITY AS o (value, n)),
 		'job', p.job,
-		'buttons', CASE WHEN p.job NOT IN ('mail', 'call') AND EXISTS (SELECT FROM found) AND ((c).may ->> 'cancel')::boolean
+		'buttons', CASE WHEN p.job NOT IN ('mail', 'http call') AND EXISTS (SELECT FROM found) AND ((c).may ->> 'cancel')::boolean
 						THEN pg_catalog.jsonb_build_array(jobs.board_button('Cancel all that wait', 'cancel_all', p.job,
 								pg_catalog.jsonb_build_object('job', p.job, 'state', coalesce(p.state, '')), c)) END,
 		'more', CASE WHEN EXISTS (SELECT FROM found AS f WHERE f.n > 50)
