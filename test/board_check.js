@@ -61,7 +61,6 @@ async function pages(page, app, db) {
   const [mail] = await ask(db, "SELECT mail_id FROM jobs.outbox WHERE status = 'failed' LIMIT 1");
   await lookAt(page, app, 'overview', '');
   await lookAt(page, app, 'jobs', '?page=jobs');
-  await lookAt(page, app, 'a group', '?page=jobs&group=cleanup');
   await lookAt(page, app, 'job', '?page=job&name=import_bank_statement');
   await lookAt(page, app, 'runs', '?page=runs');
   await lookAt(page, app, 'a run that failed', `?page=run&id=${failed}`);
