@@ -61,14 +61,14 @@ async function pages(page, app, db) {
   const [mail] = await ask(db, "SELECT mail_id FROM jobs.outbox WHERE status = 'failed' LIMIT 1");
   await lookAt(page, app, 'overview', '');
   await lookAt(page, app, 'jobs', '?page=jobs');
-  await lookAt(page, app, 'job', '?page=job&name=import_bank_statement');
-  await lookAt(page, app, 'runs', '?page=runs');
+  await lookAt(page, app, 'job', '?page=job&name=refresh_project_report&status=timed_out');
+  await lookAt(page, app, 'runs', '?page=runs&status=timed_out');
   await lookAt(page, app, 'a run that failed', `?page=run&id=${failed}`);
   await lookAt(page, app, 'a run at work', `?page=run&id=${active}`);
   await lookAt(page, app, 'a run that waits', `?page=run&id=${waiting}`);
   await lookAt(page, app, 'timeline', '?page=timeline');
   await lookAt(page, app, 'queue', '?page=queue&days=7');
-  await lookAt(page, app, 'outbox', '?page=outbox');
+  await lookAt(page, app, 'outbox', '?page=outbox&status=failed');
   await lookAt(page, app, 'a mail', `?page=mail&id=${mail}`);
   const frame = page.frames()[1];
   check(frame && /Cut 3 is ready/.test(await frame.textContent('body')), 'a mail: its html is shown in a frame');
