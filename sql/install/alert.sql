@@ -710,6 +710,10 @@ COMMENT ON FUNCTION jobs.alert_judge(jobs.alert_rule, timestamptz) IS 'for the a
 CREATE FUNCTION jobs.alert_evaluate(moment timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+SET jit = off
 AS $$
 DECLARE
 	r jobs.alert_rule;
