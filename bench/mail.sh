@@ -140,7 +140,8 @@ mail_rate()
     echo "SELECT round((count(*) / :seconds)::numeric, 1), count(*) FROM jobs.outbox
         WHERE status = 'sent' HAVING count(*) = $1 AND (SELECT count(*) FROM jobs.history WHERE job = 'mail' AND status = 'succeeded') = $1;
         SELECT status, count(*), min(smtp_reply) FROM jobs.outbox WHERE status <> 'sent' GROUP BY 1;
-        TRUNCATE jobs.queue, jobs.mail, jobs.run_log;"
+        DO \$\$ BEGIN LOOP BEGIN TRUNCATE jobs.queue, jobs.mail, jobs.mail_attachment, jobs.run_log; EXIT;
+            EXCEPTION WHEN deadlock_detected THEN NULL; END; END LOOP; END \$\$;" # an executor may look just then
 }
 
 by_executor()

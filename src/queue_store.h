@@ -38,7 +38,7 @@
  * with a run_at that has not come.  One that is further ahead was made before the
  * clock was set back, and need not wait.
  */
-#define MJ_AHEAD_US (20 * INT64CONST(1000))
+#define MJ_AHEAD_US (100 * INT64CONST(1000))
 
 /* Runs that mj_queue_promote() makes ready in one go. */
 #define MJ_PROMOTE_LIMIT 1000

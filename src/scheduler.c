@@ -49,8 +49,15 @@
 /* Transactions that start what is due, before anything else is looked at. */
 #define MJ_FIRST_TIMES 20
 
-/* So long before something is due, what it takes to start it is rehearsed. */
-#define MJ_REHEARSE_US (60 * INT64CONST(1000))
+/* So long before something is due, executors are given its runs. */
+#define MJ_GIVE_US (20 * INT64CONST(1000))
+
+/* Before that so many are made, each in so long; at most MJ_AHEAD_US in all. */
+#define MJ_MANY 100
+#define MJ_MAKE_US INT64CONST(80)
+
+/* So long before all that, what it takes is rehearsed. */
+#define MJ_REHEARSE_US (40 * INT64CONST(1000))
 
 /* Then executors have the processors for so long, before the rest is. */
 #define MJ_FIRST_REST_MS 5L
@@ -60,6 +67,7 @@ typedef enum LookPurpose
 {
 	LOOK_AT_ALL,
 	LOOK_TO_REHEARSE,
+	LOOK_TO_MAKE,
 	LOOK_AHEAD
 } LookPurpose;
 
@@ -74,6 +82,7 @@ static struct
 	bool slept;			   /* since the last tick */
 	LookPurpose purpose;   /* of the next look, if nothing wakes us before */
 	TimestampTz next_due;  /* DT_NOEND: nothing */
+	int64 upcoming;		   /* jobs that are due then, or a little later */
 	TimestampTz next_look; /* next_due, or earlier to be ready for it */
 	TimestampTz last_seen; /* time at the last look at the clock */
 	TimestampTz next_prune;
@@ -358,11 +367,12 @@ look_first(void *arg)
 
 /*
  * Something that was known to be due is: start it before anything else is looked
- * at, a little in each transaction.  If that fails, the tick that follows finds
- * out why.  Returns whether executors have something to do now.
+ * at, a little in each transaction; and wake the executors, if they are to have it
+ * now.  If that fails, the tick that follows finds out why.  Returns whether there
+ * is something for executors to do.
  */
 static bool
-fire_first(TimestampTz now)
+fire_first(TimestampTz now, bool wake)
 {
 	MjTick found;
 	Look this = { now, false, &found, false };
@@ -373,7 +383,8 @@ fire_first(TimestampTz now)
 		if (!mj_worker_do_bounded(tick_context, mj_worker_is_unsettled(),
 								  MJ_HELD_UP_TICK, look_first, &this))
 			return false;
-		wake_executors(&found);
+		if (wake)
+			wake_executors(&found);
 		if (!this.more)
 			break;
 	}
@@ -406,6 +417,34 @@ look_through(void *arg)
 	mj_tick_rehearse(this->now, this->found);
 }
 
+/* How long ahead the runs of what is due next are made, microseconds. */
+static TimestampTz
+lead(void)
+{
+	if (known.upcoming < MJ_MANY)
+		return MJ_GIVE_US;
+	return Min(MJ_GIVE_US + known.upcoming * MJ_MAKE_US, MJ_AHEAD_US);
+}
+
+/* Look next when runs are to be made ahead, or given to executors; not before "at". */
+static void
+plan_ahead(TimestampTz at)
+{
+	known.next_look = Max(at, known.next_due - lead());
+	known.purpose = LOOK_TO_MAKE;
+	if (known.next_look >= known.next_due - MJ_GIVE_US)
+		known.purpose = LOOK_AHEAD;
+}
+
+/* Make the runs of what is due in a moment; executors are given them later. */
+static void
+make_ahead(void)
+{
+	(void) fire_first(known.next_due, false);
+	known.purpose = LOOK_AHEAD;
+	known.next_look = known.next_due - MJ_GIVE_US;
+}
+
 /*
  * Something is due in a moment: go through what starting it takes, and have
  * executors look at the queue, so that what has long been idle is in memory and in
@@ -417,8 +456,7 @@ rehearse(TimestampTz now)
 	MjTick found;
 	Look this = { now, false, &found, false };
 
-	known.purpose = LOOK_AHEAD;
-	known.next_look = known.next_due - MJ_AHEAD_US;
+	plan_ahead(known.next_due - lead());
 	if (mj_worker_do_bounded(tick_context, false, MJ_HELD_UP_TICK, look_through,
 							 &this))
 		wake_executors(&found);
@@ -433,7 +471,7 @@ fire_ahead(void)
 {
 	known.purpose = LOOK_AT_ALL;
 	known.next_look = known.next_due;
-	if (fire_first(known.next_due))
+	if (fire_first(known.next_due, true))
 		known.next_look += MJ_FIRST_REST_MS * 1000;
 }
 
@@ -448,16 +486,13 @@ plan_next_look(TimestampTz next_due, TimestampTz now)
 	known.purpose = LOOK_AT_ALL;
 	if (next_due - MJ_PRESTART_US > now)
 		known.next_look -= MJ_PRESTART_US;
-	else if (next_due - 5 * MJ_REHEARSE_US > now)
+	else if (next_due - 2 * (lead() + MJ_REHEARSE_US) > now)
 	{
 		known.purpose = LOOK_TO_REHEARSE;
-		known.next_look -= MJ_REHEARSE_US;
+		known.next_look -= lead() + MJ_REHEARSE_US;
 	}
 	else if (next_due > now)
-	{
-		known.purpose = LOOK_AHEAD;
-		known.next_look = Max(next_due - MJ_AHEAD_US, now);
-	}
+		plan_ahead(now);
 }
 
 /*
@@ -471,6 +506,8 @@ get_ready(TimestampTz now, bool woken)
 		return false;
 	if (known.purpose == LOOK_TO_REHEARSE)
 		rehearse(now);
+	else if (known.purpose == LOOK_TO_MAKE)
+		make_ahead();
 	else
 		fire_ahead();
 	return true;
@@ -508,7 +545,7 @@ tick(TimestampTz now, bool first, bool woken)
 	if (get_ready(now, woken))
 		return;
 	pgstat_report_activity(STATE_RUNNING, "looking for what is due");
-	if (is_expected(now, woken) && fire_first(now))
+	if (is_expected(now, woken) && fire_first(now, true))
 		now = let_executors_begin();
 	if (!try_tick(now, first, &found))
 		return;
@@ -519,6 +556,7 @@ tick(TimestampTz now, bool first, bool woken)
 	MJ_FAULT("scheduler-answered");
 	known.ticked = true;
 	known.slept = false;
+	known.upcoming = found.upcoming;
 	plan_next_look(found.next_due, now);
 	wake_executors(&found);
 	publish_lanes(&found);

@@ -388,7 +388,7 @@ find_lanes(TimestampTz now, MjTick *tick)
 	}
 }
 
-/* Lanes of jobs that are due soon want an executor too. */
+/* Lanes of jobs that are due soon want an executor too.  Counts these jobs. */
 static void
 add_upcoming_lanes(MjTick *tick, TimestampTz now)
 {
@@ -404,6 +404,7 @@ add_upcoming_lanes(MjTick *tick, TimestampTz now)
 	{
 		MjRoleProblem problem;
 
+		tick->upcoming += lanes[i].ready;
 		for (k = 0; k < tick->nlanes; k++)
 			if (all[k].lane == lanes[i].lane)
 				break;

@@ -23,6 +23,7 @@ typedef struct MjTick
 	TimestampTz next_due; /* DT_NOEND: nothing is known to be due */
 	int nlanes;			  /* lanes with ready runs, or soon to have */
 	MjLaneDemand *lanes;
+	int64 upcoming;		 /* jobs that are due soon, at most a thousand */
 	int nrequests;		 /* of run_now() that it accepted */
 	MjRequest *requests; /* copies; state: what to tell the caller */
 	bool held;			 /* runs wait for others to end */

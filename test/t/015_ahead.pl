@@ -78,5 +78,22 @@ is(sql("SELECT count(*) FROM jobs.queue WHERE run_at = '2030-01-04 12:00+00' AND
       + sql("SELECT count(*) FROM jobs.run_log WHERE due_at = '2030-01-04 12:00+00'"),
     0, 'and 200 ms before noon nothing of noon has begun');
 
+# The runs of many jobs are made earlier than they are given to executors.
+sql("SELECT count(jobs.unschedule(name, cancel_running => true)) FROM jobs.job");
+set_clock($node, '2030-01-05 11:59:00+00');
+sql("SELECT count(jobs.schedule('many ' || g, '0 12 * * *', 'SELECT 1', priority => g % 3)) FROM generate_series(1, 200) AS g");
+set_clock($node, '2030-01-05 11:59:58.5+00');
+ok(wait_for(sub { worker_pids($node, 'executor') == 3 }, 'three executors'), 'executors are there for many jobs');
+set_clock($node, '2030-01-05 11:59:59.970+00');
+ok(poll_until($node, "SELECT count(*) = 200 FROM jobs.queue WHERE run_at = '2030-01-05 12:00+00' AND state = 'ready'"),
+    '30 ms ahead all their runs are made, and no executor has one');
+is(sql("SELECT count(*) FROM jobs.job_state WHERE next_run_at <= '2030-01-05 12:00+00'"), 0, 'and no job is still to be looked at');
+set_clock($node, '2030-01-05 11:59:59.990+00');
+ok(poll_until($node, "SELECT count(*) >= 3 FROM jobs.queue WHERE run_at = '2030-01-05 12:00+00' AND state = 'running'"), '10 ms ahead they have');
+is(sql("SELECT count(*) FROM jobs.run_log WHERE due_at = '2030-01-05 12:00+00'"), 0, 'and none has begun');
+set_clock($node, '2030-01-05 12:00:00+00');
+ok(poll_until($node, "SELECT count(*) = 200 FROM jobs.run_log WHERE due_at = '2030-01-05 12:00+00' AND status = 'succeeded'"), 'at noon all run');
+is(sql("SELECT count(*) FROM jobs.run_log WHERE due_at = '2030-01-05 12:00+00' AND (started_at < due_at OR attempt > 1)"), 0, 'none before, each once');
+
 $node->stop;
 done_testing();
