@@ -977,6 +977,15 @@ find_flight(int64 run_id, MjSlot **slot)
 	return NULL;
 }
 
+/* The slot whose worker has a flight in hand; NULL: none has.  Lock held. */
+MjSlot *
+mj_flight_slot(int64 run_id)
+{
+	MjSlot *slot;
+
+	return find_flight(run_id, &slot) != NULL ? slot : NULL;
+}
+
 /* Is a flight to be given up already?  Lock held. */
 static bool
 is_cancelled(const MjFlight *flight)

@@ -266,6 +266,7 @@ extern void mj_flights_end(const int *places, int n);
 extern int mj_flights_take_cancelled(MjCancelledFlight *taken);
 
 /* flights; lock held */
+extern MjSlot *mj_flight_slot(int64 run_id);
 extern bool mj_flight_cancel(int64 run_id, const char *reason);
 
 /* databases; lock held */
