@@ -248,8 +248,9 @@ check_values(const MjAlertRule *rule)
 	if (rule->has_threshold &&
 		(numeric_is_nan(DatumGetNumeric(rule->threshold)) ||
 		 numeric_is_inf(DatumGetNumeric(rule->threshold)) ||
-		 DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-											rule->threshold)) < 0))
+		 DatumGetInt32(
+			 DirectFunctionCall2(numeric_cmp, rule->threshold,
+								 NumericGetDatum(int64_to_numeric(0)))) < 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("threshold must be a number from 0 on")));

@@ -236,6 +236,8 @@ run_of(const MjErrand *errand)
 
 	if (errand->parcel.begun)
 		run.started_at = errand->parcel.begun_at;
+	else if (errand->cancelled)
+		run.started_at = 0; /* it never was */
 	if (errand->sqlstate == 0)
 		run.worker =
 			psprintf("%s:%d", errand->draft.url.host, errand->draft.url.port);

@@ -41,7 +41,7 @@
 #define RECORD_MS 50
 
 /* So many calls are claimed ahead for each that may be under way. */
-#define AHEAD 3
+#define AHEAD 2
 
 /* Runs that are claimed in one go at most. */
 #define MAX_CLAIM 250
@@ -169,7 +169,18 @@ take_call(MjErrand *errand)
 	return errand->call.run_id != 0;
 }
 
-/* Another ping of the same job that is in hand; NULL: none is. */
+/* Does an errand tell how a run of a job goes? */
+static bool
+is_job_ping(const MjErrand *errand)
+{
+	return errand->is_call &&
+		strcmp(errand->call.purpose, MJ_CALL_JOB_PING) == 0;
+}
+
+/*
+ * The first other ping of the same job that is in hand and has not ended; NULL: none
+ * is.
+ */
 static MjErrand *
 other_ping(const MjErrand *errand)
 {
@@ -179,21 +190,22 @@ other_ping(const MjErrand *errand)
 	{
 		MjErrand *other = dlist_container(MjErrand, node, iter.cur);
 
-		if (other != errand && other->is_call &&
+		if (other != errand && is_job_ping(other) &&
 			other->call.job_id == errand->call.job_id &&
-			strcmp(other->call.purpose, MJ_CALL_JOB_PING) == 0)
+			other->parcel.ended_at == 0)
 			return other;
 	}
 	return NULL;
 }
 
-/* Must it arrive after others that are in hand? */
-static bool
-is_behind(const MjErrand *errand)
+/* A ping has ended: the next one of the job, which had to wait for it, may go. */
+static void
+release_next_ping(const MjErrand *errand)
 {
-	return errand->is_call &&
-		strcmp(errand->call.purpose, MJ_CALL_JOB_PING) == 0 &&
-		other_ping(errand) != NULL;
+	MjErrand *next = is_job_ping(errand) ? other_ping(errand) : NULL;
+
+	if (next != NULL && next->parcel.not_before == DT_NOEND)
+		next->parcel.not_before = 0;
 }
 
 /* Have an errand in hand: in the transport, or ended if it cannot be sent. */
@@ -204,7 +216,7 @@ admit(MjErrand *errand)
 	/* made ahead of its time; more than that, before the clock was set back */
 	if (errand->work.run.run_at <= mj_clock_now() + MJ_AHEAD_US)
 		errand->parcel.not_before = errand->work.run.run_at;
-	if (is_behind(errand))
+	if (is_job_ping(errand) && other_ping(errand) != NULL)
 		errand->parcel.not_before = DT_NOEND;
 	dlist_push_tail(&caller.errands, &errand->node);
 	mj_http_transport_put(caller.transport, &errand->parcel);
@@ -428,14 +440,9 @@ static void
 forget(MjErrand *errand)
 {
 	Claim *claim = errand->claim;
-	MjErrand *next;
 
 	dlist_delete(&errand->node);
 	mj_http_free_response(&errand->parcel.response);
-	/* those behind it are in their order */
-	next = errand->is_call ? other_ping(errand) : NULL;
-	if (next != NULL && next->parcel.not_before == DT_NOEND)
-		next->parcel.not_before = 0;
 	if (--claim->left == 0)
 		MemoryContextDelete(claim->context);
 }
@@ -498,6 +505,7 @@ take_ended(void)
 		if (caller.nended == 0)
 			INSTR_TIME_SET_CURRENT(caller.ended_since);
 		caller.ended[caller.nended++] = (MjErrand *) parcel;
+		release_next_ping((MjErrand *) parcel);
 	}
 }
 

@@ -38,8 +38,9 @@
 #include "worker.h"
 #include "xact.h"
 
-/* Alerts wait if something else is due so soon. */
-#define MJ_IMMINENT_US (100 * INT64CONST(1000))
+/* Alerts wait if something else is due so soon: twice what they took, within. */
+#define MJ_IMMINENT_MIN_US (100 * INT64CONST(1000))
+#define MJ_IMMINENT_MAX_US (400 * INT64CONST(1000))
 
 /* How often old history is looked for, while a scheduler lives. */
 #define MJ_PRUNE_EVERY_US (3600 * USECS_PER_SEC)
@@ -90,11 +91,12 @@ static struct
 	TimestampTz next_look; /* next_due, or earlier to be ready for it */
 	TimestampTz last_seen; /* time at the last look at the clock */
 	TimestampTz next_prune;
-	bool own;				/* jobs of this database run here */
-	TimestampTz next_alert; /* when alerts want to be looked at; DT_NOEND */
-	bool messages;			/* there may be some of alerts to pass on */
-	TimestampTz last_busy;	/* when something was last done; real time */
-	TimestampTz last_tick;	/* end of the last tick; real time */
+	bool own;				 /* jobs of this database run here */
+	TimestampTz next_alert;	 /* when alerts want to be looked at; DT_NOEND */
+	TimestampTz alerts_took; /* microseconds, the last time */
+	bool messages;			 /* there may be some of alerts to pass on */
+	TimestampTz last_busy;	 /* when something was last done; real time */
+	TimestampTz last_tick;	 /* end of the last tick; real time */
 } known;
 
 /* Timeout handler: it is time to look. */
@@ -636,7 +638,10 @@ begin_alerts(TimestampTz now)
 static bool
 is_imminent(TimestampTz now)
 {
-	return known.next_look > now && known.next_look < now + MJ_IMMINENT_US;
+	TimestampTz soon = Max(2 * known.alerts_took, MJ_IMMINENT_MIN_US);
+
+	return known.next_look > now &&
+		known.next_look < now + Min(soon, MJ_IMMINENT_MAX_US);
 }
 
 /*
@@ -646,6 +651,7 @@ is_imminent(TimestampTz now)
 static void
 watch(TimestampTz now)
 {
+	TimestampTz began = mj_clock_real();
 	bool queued = false;
 
 	if (is_imminent(now))
@@ -656,6 +662,7 @@ watch(TimestampTz now)
 		MemoryContextReset(tick_context);
 		pgstat_report_activity(STATE_RUNNING, "looking after alerts");
 		known.next_alert = mj_alert_look(tick_context, now);
+		known.alerts_took = mj_clock_real() - began;
 		known.messages = true;
 	}
 	if (!known.messages)

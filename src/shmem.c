@@ -534,15 +534,16 @@ mj_database_enter(Oid oid)
 
 /*
  * Something has happened in a database that alerts may be about: they are to be
- * looked at, once, and not within a minute of the last time.  Returns whether
- * that is news.  Lock held.
+ * looked at, once, some seconds later, and not within a minute of the last time.
+ * Returns whether that is news.  Lock held.
  */
 bool
 mj_database_stir(MjDatabase *entry)
 {
 	if (entry->alert_due != DT_NOEND)
 		return false;
-	entry->alert_due = entry->alerts_at + MJ_ALERT_EVERY_US;
+	entry->alert_due = Max(entry->alerts_at + MJ_ALERT_EVERY_US,
+						   mj_clock_now() + MJ_ALERT_GATHER_US);
 	entry->next_due = Min(entry->next_due, entry->alert_due);
 	return true;
 }
@@ -974,6 +975,15 @@ find_flight(int64 run_id, MjSlot **slot)
 			return flight;
 	}
 	return NULL;
+}
+
+/* The slot whose worker has a flight in hand; NULL: none has.  Lock held. */
+MjSlot *
+mj_flight_slot(int64 run_id)
+{
+	MjSlot *slot;
+
+	return find_flight(run_id, &slot) != NULL ? slot : NULL;
 }
 
 /* Is a flight to be given up already?  Lock held. */

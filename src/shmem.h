@@ -134,8 +134,12 @@ typedef enum MjHeldUp
 	MJ_HELD_UP_CLAIM = 4
 } MjHeldUp;
 
-/* Alerts are looked at so often at most. */
+/*
+ * Alerts are looked at so often at most, and not before what has just begun to
+ * happen had so much time to come to an end.
+ */
 #define MJ_ALERT_EVERY_US (60 * USECS_PER_SEC)
+#define MJ_ALERT_GATHER_US (5 * USECS_PER_SEC)
 
 /* What is known of a database.  oid 0 = free entry. */
 typedef struct MjDatabase
@@ -262,6 +266,7 @@ extern void mj_flights_end(const int *places, int n);
 extern int mj_flights_take_cancelled(MjCancelledFlight *taken);
 
 /* flights; lock held */
+extern MjSlot *mj_flight_slot(int64 run_id);
 extern bool mj_flight_cancel(int64 run_id, const char *reason);
 
 /* databases; lock held */

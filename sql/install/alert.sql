@@ -290,12 +290,11 @@ COMMENT ON COLUMN jobs.alert_cause.since IS 'since when it holds; in the future:
 COMMENT ON COLUMN jobs.alert_cause.detail IS 'in words; the first line is a summary';
 COMMENT ON COLUMN jobs.alert_cause.look_at IS 'when to look again though nothing has happened; NULL: no need';
 
-CREATE FUNCTION jobs.alert_covers(pattern text, name text) RETURNS boolean
+CREATE FUNCTION jobs.alert_like(pattern text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-RETURN pattern IS NULL
-	OR coalesce(name LIKE replace(regexp_replace(pattern, '([\\%_])', '\\\1', 'g'), '*', '%'), false);
-COMMENT ON FUNCTION jobs.alert_covers(text, text) IS 'for the alerts: whether a name is one that a rule is about';
+RETURN replace(regexp_replace(pattern, '([\\%_])', '\\\1', 'g'), '*', '%');
+COMMENT ON FUNCTION jobs.alert_like(text) IS 'for the alerts: names that a rule is about, as LIKE has them';
 
 CREATE FUNCTION jobs.alert_time(instant timestamptz) RETURNS text
 LANGUAGE sql STABLE
@@ -305,33 +304,36 @@ RETURN (SELECT to_char(instant AT TIME ZONE z.zone, 'YYYY-MM-DD HH24:MI:SS ') ||
 COMMENT ON FUNCTION jobs.alert_time(timestamptz) IS 'for the alerts: an instant in words';
 
 /*
- * Of each job the end of its history is looked at, by the index; those whose
- * last run did not succeed are counted.
+ * Of each job the last row of its history is looked at, by the index; those that
+ * did not succeed are counted.
  */
 CREATE FUNCTION jobs.alert_of_failures(r jobs.alert_rule, moment timestamptz) RETURNS SETOF jobs.alert_cause
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	names text := jobs.alert_like(r.job);
+	groups text := jobs.alert_like(r.job_group);
 BEGIN
 	RETURN QUERY
+	WITH job AS MATERIALIZED (
+		SELECT j.job_id, j.name
+		FROM jobs.job AS j
+		CROSS JOIN LATERAL (
+			SELECT l.status
+			FROM jobs.run_log AS l
+			WHERE l.job_id >= j.job_id AND l.job_id <= j.job_id
+			ORDER BY l.job_id DESC, l.finished_at DESC
+			LIMIT 1) AS newest
+		WHERE newest.status <> 'succeeded'
+		  AND (names IS NULL OR j.name LIKE names) AND (groups IS NULL OR j.job_group LIKE groups))
 	SELECT j.name, j.name, f.consecutive_failures::numeric, NULL::timestamptz,
 		   format('Job "%s" failed %s times in a row', j.name, f.consecutive_failures)
 		   || E'\n' || coalesce('The last error: ' || left(f.last_error, 500), 'It has no error text.'),
 		   NULL::timestamptz
-	FROM jobs.job AS j
-	CROSS JOIN LATERAL (
-		SELECT count(*) AS rows,
-			   (array_agg(n.status ORDER BY n.finished_at DESC)
-				FILTER (WHERE n.status NOT IN ('skipped', 'expired', 'cancelled', 'uncertain')))[1] AS status
-		FROM (SELECT l.status::text, l.finished_at
-			  FROM jobs.run_log AS l
-			  WHERE l.job_id >= j.job_id AND l.job_id <= j.job_id
-			  ORDER BY l.job_id DESC, l.finished_at DESC
-			  LIMIT 20) AS n) AS last
+	FROM job AS j
 	CROSS JOIN LATERAL jobs.job_figures(j.job_id) AS f
-	WHERE jobs.alert_covers(r.job, j.name) AND jobs.alert_covers(r.job_group, j.job_group)
-	  AND last.rows > 0 AND last.status IS DISTINCT FROM 'succeeded'
-	  AND f.consecutive_failures >= r.threshold;
+	WHERE f.consecutive_failures >= r.threshold;
 END
 $$;
 COMMENT ON FUNCTION jobs.alert_of_failures(jobs.alert_rule, timestamptz) IS 'for the alerts: jobs that failed at least threshold times in a row';
@@ -342,6 +344,8 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	names text := jobs.alert_like(r.job);
+	groups text := jobs.alert_like(r.job_group);
 	period interval := make_interval(secs => r.threshold::double precision * 86400);
 	begins timestamptz := moment - 2 * period - interval '1 day';
 BEGIN
@@ -369,7 +373,7 @@ BEGIN
 					WHERE l.job_id >= j.job_id AND l.job_id <= j.job_id AND l.finished_at > begins AND l.status = 'succeeded'
 					ORDER BY l.job_id DESC, l.finished_at DESC
 					LIMIT 20000) AS m) AS n) AS idle
-	WHERE jobs.alert_covers(r.job, j.name) AND jobs.alert_covers(r.job_group, j.job_group)
+	WHERE (names IS NULL OR j.name LIKE names) AND (groups IS NULL OR j.job_group LIKE groups)
 	  AND last.result IN ('0', 'DELETE 0', 'UPDATE 0', 'INSERT 0 0', 'MERGE 0')
 	  AND idle.since <= moment - period AND idle.last_at > moment - 2 * period;
 END
@@ -381,6 +385,9 @@ CREATE FUNCTION jobs.alert_of_long_run(r jobs.alert_rule, moment timestamptz) RE
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	names text := jobs.alert_like(r.job);
+	groups text := jobs.alert_like(r.job_group);
 BEGIN
 	RETURN QUERY
 	SELECT j.name, j.name,
@@ -402,7 +409,7 @@ BEGIN
 			  WHERE l.job_id >= j.job_id AND l.job_id <= j.job_id AND l.status = 'succeeded' AND l.started_at IS NOT NULL
 			  ORDER BY l.job_id DESC, l.finished_at DESC
 			  LIMIT 100) AS n) AS usual
-	WHERE jobs.alert_covers(r.job, j.name) AND jobs.alert_covers(r.job_group, j.job_group)
+	WHERE (names IS NULL OR j.name LIKE names) AND (groups IS NULL OR j.job_group LIKE groups)
 	  AND usual.runs >= 5;
 END
 $$;
@@ -416,6 +423,9 @@ CREATE FUNCTION jobs.alert_of_lag(r jobs.alert_rule, moment timestamptz) RETURNS
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	names text := jobs.alert_like(r.job);
+	groups text := jobs.alert_like(r.job_group);
 BEGIN
 	RETURN QUERY
 	WITH RECURSIVE head AS (
@@ -456,7 +466,7 @@ BEGIN
 			ORDER BY q.run_at
 			LIMIT 1) AS q
 		WHERE (r.job IS NOT NULL OR r.job_group IS NOT NULL)
-		  AND jobs.alert_covers(r.job, j.name) AND jobs.alert_covers(r.job_group, j.job_group))
+		  AND (names IS NULL OR j.name LIKE names) AND (groups IS NULL OR j.job_group LIKE groups))
 	SELECT DISTINCT ON (w.cause) w.cause, w.job, round(extract(epoch FROM moment - w.run_at)),
 		   w.run_at + make_interval(secs => r.threshold::double precision),
 		   format(E'Runs of %s have waited since %s\nRun %s is the first of them.',
@@ -513,6 +523,9 @@ CREATE FUNCTION jobs.alert_of_quarantine(r jobs.alert_rule, moment timestamptz) 
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	names text := jobs.alert_like(r.job);
+	groups text := jobs.alert_like(r.job_group);
 BEGIN
 	RETURN QUERY
 	SELECT j.name, j.name, 1::numeric, j.paused_at,
@@ -521,7 +534,7 @@ BEGIN
 	FROM jobs.job AS j
 	JOIN jobs.instance AS i ON i.instance_id = j.origin
 	WHERE j.paused_at IS NOT NULL AND j.pause_reason ~ '^run [0-9]+ ended its process'
-	  AND jobs.alert_covers(r.job, j.name) AND jobs.alert_covers(r.job_group, j.job_group);
+	  AND (names IS NULL OR j.name LIKE names) AND (groups IS NULL OR j.job_group LIKE groups);
 END
 $$;
 COMMENT ON FUNCTION jobs.alert_of_quarantine(jobs.alert_rule, timestamptz) IS 'for the alerts: jobs that are paused because a run kept ending its process';
@@ -710,6 +723,10 @@ COMMENT ON FUNCTION jobs.alert_judge(jobs.alert_rule, timestamptz) IS 'for the a
 CREATE FUNCTION jobs.alert_evaluate(moment timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+SET jit = off
 AS $$
 DECLARE
 	r jobs.alert_rule;
