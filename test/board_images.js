@@ -3,8 +3,8 @@
 const { startApp, startBrowser, logIn } = require('./board_browser');
 
 const shots = [
-  ['overview', '?page=overview', 'light', 1280, 1130],
-  ['overview-dark', '?page=overview', 'dark', 1280, 1130],
+  ['overview', '?page=overview', 'light', 1180, 860],
+  ['overview-dark', '?page=overview', 'dark', 1180, 860],
   ['overview-phone', '?page=overview', 'light', 390, 1000],
   ['jobs', '?page=jobs', 'light', 1280, 560],
   ['jobs-phone-dark', '?page=jobs', 'dark', 390, 900],
