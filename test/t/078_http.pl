@@ -301,12 +301,6 @@ ok(poll_until($node, "SELECT string_agg(attempt || status || coalesce(sqlstate, 
 @requests = $server->requests('/slow3');
 is($requests[0]->{headers}->{'idempotency-key'}, $requests[1]->{headers}->{'idempotency-key'}, 'with the same key');
 
-set_fault($node, 'caller-before-record', 'crash:once');
-$run = $node->safe_psql('postgres', "SELECT jobs.enqueue('meanwhile')");
-ok(poll_until($node, "SELECT string_agg(attempt || status, ' ' ORDER BY attempt) FROM jobs.history WHERE run_id = $run", '1crashed 2succeeded'),
-    'a crash before the answer is recorded');
-clear_fault($node, 'caller-before-record');
-
 # --- many, and on schedule --------------------------------------------------------------------
 
 $server->behave({ '/many' => { delay => 0.02 } });
