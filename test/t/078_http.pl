@@ -253,6 +253,13 @@ like("$attempt->{sqlstate} $attempt->{error}", qr/^42501 URL cannot be called: h
 like($node->safe_psql('postgres', "SELECT why_not FROM jobs.status WHERE job = '204'"), qr/10\.0\.0\.1:80 is not in/, 'jobs.status says so');
 $node->safe_psql('postgres', q(SELECT jobs.unschedule('204')));
 
+$node->safe_psql('postgres', 'CREATE ROLE gone');
+schedule('of nobody', $server->url('/hello'), role => "'gone'");
+is(run('of nobody')->{status}, 'succeeded', 'the role of a job need not be able to log in');
+$node->safe_psql('postgres', 'DROP ROLE gone');
+$attempt = run('of nobody');
+is("$attempt->{status} $attempt->{error}", 'failed role "gone" does not exist', 'but it must be there');
+
 # --- what ends in the midst of a call -------------------------------------------------------
 
 $server->behave({ '/slow' => [ { hang => JSON::PP::true }, {} ], '/wait' => { hang => JSON::PP::true },
