@@ -160,18 +160,13 @@ async function main([server]) {
   const browser = await startBrowser();
   try {
     const page = await logIn(browser, app);
-    await pages(page, app, db);
-    await clicks(page, app, db);
-    await names(page, app);
-    await tokens(page, app);
-    await asOther(browser, server, 'viewer', async (other, at) => {
+    const meanwhile = [asOther(browser, server, 'viewer', async (other, at) => {
       await other.goto(`${at.origin}/jobs?page=jobs`);
       check(await other.locator('table.jobs tbody tr').count() > 10, 'viewer: sees all jobs');
       check(await other.locator('main form[method=post]').count() === 0, 'viewer: is offered nothing to do');
       await other.goto(`${at.origin}/jobs?page=job&name=fragile`);
       check(!(await other.textContent('main')).includes('SELECT count'), 'viewer: sees no commands');
-    });
-    await asOther(browser, server, 'somebody', async (other, at) => {
+    }), asOther(browser, server, 'somebody', async (other, at) => {
       await other.goto(`${at.origin}/jobs?page=jobs`);
       check(await other.locator('table.jobs tbody th > a:first-child').allTextContents().then((all) => all.join()) === 'my own', 'somebody: sees only its own job');
       check(await other.locator('button.pause').count() === 1 && await other.locator('button.pause_all').count() === 0, 'somebody: may pause it, but not all');
@@ -179,7 +174,11 @@ async function main([server]) {
         await other.goto(`${at.origin}/jobs${where}`);
         check(!/fragile|make_thumbnail|import_bank|client\d/.test((await other.textContent('main')).replace('no such job', '')), `somebody: sees nothing of others: ${where}`);
       }
-    });
+    })];
+    await Promise.all([pages(page, app, db), ...meanwhile]);
+    await clicks(page, app, db);
+    await names(page, app);
+    await tokens(page, app);
   } finally {
     await browser.close();
     app.stop();
