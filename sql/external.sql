@@ -21,7 +21,7 @@ SELECT jobs.schedule('resize', '* * * * *', '') > 0 AS ok;
 SELECT jobs.schedule('resize', NULL) > 0 AS ok;
 SELECT jobs.schedule('resize', NULL, 'SELECT 1');
 SELECT jobs.schedule('resize', NULL, handler => 'sql');
-SELECT jobs.schedule('other', NULL, handler => 'http');
+SELECT jobs.schedule('other', NULL, handler => 'soap');
 SELECT jobs.schedule('inside', NULL, 'SELECT 1') > 0 AS ok;
 SELECT jobs.channel('resize') = 'motionify_jobs_' || job_id AS ok FROM jobs.job WHERE name = 'resize';
 

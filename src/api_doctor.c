@@ -23,9 +23,13 @@
 #include "utils/varlena.h"
 
 #include "access.h"
+#include "alert_store.h"
 #include "api_mail.h"
+#include "call_store.h"
 #include "clock.h"
 #include "guc.h"
+#include "http_rules.h"
+#include "http_secret.h"
 #include "job_plan.h"
 #include "schedule.h"
 #include "shmem.h"
@@ -302,6 +306,118 @@ check_transport(MjDoctor *doctor)
 	add_row(doctor, ok, detail, hint);
 }
 
+/* The channels of the setting, without what may be a secret of them. */
+static char *
+channels_in_short(void)
+{
+	StringInfoData text;
+	char **channels;
+	int n = mj_guc_list(mj_alert_channels, &channels);
+	int i;
+
+	initStringInfo(&text);
+	for (i = 0; i < n; i++)
+		appendStringInfo(&text, "%s%.*s", i > 0 ? ", " : "",
+						 (int) strcspn(channels[i], ":"), channels[i]);
+	return text.data;
+}
+
+static void
+check_alerts(MjDoctor *doctor)
+{
+	char *kind;
+	char *error;
+	int64 n = mj_alert_failures(mj_clock_now() - USECS_PER_DAY, &kind, &error);
+
+	if (n == 0)
+		add_row(doctor, true,
+				psprintf("Alerts go to: %s.", channels_in_short()), NULL);
+	else
+		add_row(
+			doctor, false,
+			psprintf(
+				INT64_FORMAT
+				" messages of alerts could not be passed on in 24 hours, the last by %s: %s",
+				n, kind, error ? error : "the reason is not known"),
+			"jobs.alert_notification has all of them.");
+}
+
+/* May a URL of a job be called?  NULL: there is none. */
+static bool
+check_url(MjDoctor *doctor, const MjJob *job, const char *url)
+{
+	MjHttpUrl parsed;
+	MjProblem problem;
+
+	if (url == NULL || mj_http_check_url(url, false, &parsed, &problem) == 0)
+		return true;
+	add_row(doctor, false,
+			psprintf("Job \"%s\": %s.", job->name, problem.message),
+			problem.hint[0] ? problem.hint : NULL);
+	return false;
+}
+
+/* The hosts that http jobs call, and the URLs that are told of their runs. */
+static bool
+check_hosts(MjDoctor *doctor)
+{
+	bool ok = true;
+	int i;
+
+	for (i = 0; i < doctor->njobs; i++)
+	{
+		const MjJob *job = &doctor->jobs[i];
+
+		if (job->http)
+			ok &= check_url(doctor, job, job->url);
+		ok &= check_url(doctor, job, job->ping_url);
+	}
+	return ok;
+}
+
+/* Did the last ping of this database arrive? */
+static bool
+check_ping(MjDoctor *doctor)
+{
+	MjCallEnd ping;
+	TimestampTz queued_at;
+
+	if (*mj_ping_url == '\0' || !mj_call_last_ping(&ping, &queued_at) ||
+		ping.ended_as == NULL || strcmp(ping.ended_as, "succeeded") == 0)
+		return true;
+	add_row(doctor, false,
+			psprintf("The last ping of this database failed: %s.",
+					 ping.answer ? ping.answer : ""),
+			"jobs.calls has all of them.");
+	return false;
+}
+
+static void
+check_http(MjDoctor *doctor)
+{
+	MjProblem problem;
+	int secrets;
+	int sqlstate = mj_http_secrets_check(&problem, &secrets);
+	bool ok = sqlstate == 0;
+
+	if (!ok)
+		add_row(doctor, false, psprintf("%s.", problem.message),
+				problem.hint[0] ? problem.hint : NULL);
+	ok &= check_hosts(doctor);
+	ok &= check_ping(doctor);
+	if (!ok)
+		return;
+	if (*mj_http_allowed_hosts == '\0')
+		add_row(doctor, true, "No host may be called.", NULL);
+	else
+		add_row(
+			doctor, true,
+			psprintf(
+				"These hosts may be called: %s. Headers of the secrets file: %d.",
+				mj_http_allowed_hosts, secrets),
+			NULL);
+}
+
 static void
 check_failures(MjDoctor *doctor)
 {
@@ -339,6 +455,8 @@ static const struct
 	{ "groups", check_groups },
 	{ "mail", check_mail },
 	{ "mail transport", check_transport },
+	{ "alerts", check_alerts },
+	{ "http", check_http },
 	{ "failures", check_failures },
 };
 

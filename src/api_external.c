@@ -31,6 +31,7 @@
 #include "guc.h"
 #include "job_lookup.h"
 #include "lease.h"
+#include "ping.h"
 #include "retry.h"
 #include "runlog.h"
 #include "schedule.h"
@@ -294,6 +295,7 @@ mj_api_claim(PG_FUNCTION_ARGS)
 	{
 		add_claimed(result, &leases[i], &job);
 		mj_runlog_started(&leases[i].run, &owner);
+		mj_ping_started(&job);
 	}
 	if (n > 0)
 		mj_xact_lease(terms.until);

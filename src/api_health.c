@@ -133,6 +133,8 @@ mj_view_server_state(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	read_state(&state);
+	if (state.starved_since != 0) /* real time, as the launcher's waits are */
+		state.starved_since += mj_clock_now() - mj_clock_real();
 	initStringInfo(&reasons);
 	mj_why_not_here(mj_instance_is_own(), &reasons);
 	values[STATE_LAUNCHER_PID] = Int32GetDatum(state.launcher_pid);

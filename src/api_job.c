@@ -25,6 +25,7 @@
 
 #include "access.h"
 #include "argument.h"
+#include "call_store.h"
 #include "chain_store.h"
 #include "clock.h"
 #include "guc.h"
@@ -32,6 +33,7 @@
 #include "lease.h"
 #include "job_lookup.h"
 #include "job_plan.h"
+#include "http_rules.h"
 #include "queue_store.h"
 #include "retry.h"
 #include "schedule.h"
@@ -82,7 +84,11 @@ enum
 	ARG_THROTTLE_PERIOD,
 	ARG_HISTORY_RETENTION,
 	ARG_HISTORY_KEEP,
-	ARG_HISTORY_KEEP_LAST
+	ARG_HISTORY_KEEP_LAST,
+	ARG_URL,
+	ARG_METHOD,
+	ARG_HEADERS,
+	ARG_PING_URL
 };
 
 /* The names that are given for run_after. */
@@ -137,17 +143,25 @@ static void
 check_job_name(const char *name)
 {
 	check_name("job name", name);
-	if (strcmp(name, MJ_MAIL_JOB_NAME) == 0)
+	if (strcmp(name, MJ_MAIL_JOB_NAME) == 0 ||
+		strcmp(name, MJ_CALL_JOB_NAME) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("job name \"%s\" is reserved", name),
-				 errdetail("It is what the runs of mails go by.")));
+				 errdetail(
+					 "It is what the runs of mails, or of calls, go by.")));
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
 static const char *const overlaps[] = { "skip", "queue", "allow", "replace",
 										NULL };
 static const char *const catch_ups[] = { "once", "skip", "all", NULL };
-static const char *const handlers[] = { "sql", "external", NULL };
+static const char *const handlers[] = { "sql", "external", "http", NULL };
 static const char *const history_keeps[] = { "all", "failures", NULL };
 static const char *const backoffs[] = { "fixed", "linear", "exponential",
 										NULL };
@@ -380,8 +394,16 @@ check_command(const char *command)
 static void
 check_handler(const MjJob *job)
 {
-	if (!job->external)
+	if (!job->external && !job->http)
 		check_command(job->command);
+	else if (job->http && job->command[0])
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("http job \"%s\" cannot have a command", job->name),
+			 errdetail("Its work is done by the server that its URL names."),
+			 errhint(
+				 "Leave the command out, or set handler => 'sql' to have it executed.")));
 	else if (job->command[0])
 		ereport(
 			ERROR,
@@ -391,6 +413,35 @@ check_handler(const MjJob *job)
 				 "Its work is done by a program that takes its runs by jobs.claim()."),
 			 errhint(
 				 "Leave the command out, or set handler => 'sql' to have it executed.")));
+}
+
+/*
+ * Raise 22004, 22023, 42501 unless a job has the URLs that its handler wants, and
+ * they may be called.  What was allowed when it was defined is not asked again
+ * where it stays.
+ */
+static void
+check_calls(const MjJob *job, const MjJob *old)
+{
+	if (job->http && job->url == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("URL must not be null"),
+				 errdetail("Job \"%s\" has handler \"http\".", job->name)));
+	if (!job->http &&
+		(job->url != NULL || job->method != NULL || job->headers != NULL))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "options \"url\", \"method\" and \"headers\" need handler \"http\"")));
+	if (job->http && (old == NULL || !same_text(job->url, old->url)))
+		mj_http_require_url("url", job->url);
+	mj_http_require_method(job->method);
+	mj_http_require_headers(job->headers);
+	if (job->ping_url != NULL &&
+		(old == NULL || !same_text(job->ping_url, old->ping_url)))
+		mj_http_require_url("ping_url", job->ping_url);
 }
 
 static bool
@@ -606,20 +657,46 @@ take_handler(FunctionCallInfo fcinfo, MjJob *job)
 
 		check_choice("handler", handler, handlers);
 		job->external = strcmp(handler, "external") == 0;
+		job->http = strcmp(handler, "http") == 0;
 	}
-	if (job->external && PG_ARGISNULL(ARG_COMMAND))
+	if ((job->external || job->http) && PG_ARGISNULL(ARG_COMMAND))
 		job->command = "";
 	else
 		job->command = needed_argument(fcinfo, ARG_COMMAND, "command");
+}
+
+/*
+ * The options that bear on what is called.  Those of an http job go when it is
+ * none any more.
+ */
+static void
+take_calls(FunctionCallInfo fcinfo, MjJob *job, bool was_http)
+{
+	if (was_http && !job->http)
+	{
+		job->url = job->method = NULL;
+		job->headers = NULL;
+	}
+	take_text(fcinfo, ARG_URL, &job->url);
+	take_text(fcinfo, ARG_METHOD, &job->method);
+	if (!PG_ARGISNULL(ARG_HEADERS))
+		job->headers = PG_GETARG_JSONB_P(ARG_HEADERS);
+	if (job->headers != NULL && JB_ROOT_IS_OBJECT(job->headers) &&
+		JB_ROOT_COUNT(job->headers) == 0)
+		job->headers = NULL;
+	take_text(fcinfo, ARG_PING_URL, &job->ping_url);
 }
 
 /* Change a definition to what the arguments of jobs.schedule() say. */
 static void
 take_arguments(FunctionCallInfo fcinfo, MjJob *job)
 {
+	bool was_http = job->http;
+
 	job->name = needed_argument(fcinfo, ARG_NAME, "job name");
 	job->schedule = mj_argument_text(fcinfo, ARG_SCHEDULE);
 	take_handler(fcinfo, job);
+	take_calls(fcinfo, job, was_http);
 	take_text(fcinfo, ARG_DESCRIPTION, &job->description);
 	take_text(fcinfo, ARG_TIMEZONE, &job->timezone);
 	take_role(fcinfo, job);
@@ -640,12 +717,6 @@ take_arguments(FunctionCallInfo fcinfo, MjJob *job)
 }
 
 static bool
-same_text(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-static bool
 same_times(const MjJob *a, const MjJob *b)
 {
 	return same_text(a->schedule, b->schedule) &&
@@ -657,13 +728,25 @@ same_times(const MjJob *a, const MjJob *b)
 static void
 check_group_commit(const MjJob *job)
 {
-	if (job->group_commit && (job->isolated || job->external))
+	if (job->group_commit && (job->isolated || job->external || job->http))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("job \"%s\" cannot have group_commit", job->name),
 			 errdetail(
 				 "Its runs are isolated, or executed outside of the database.")));
+	if (job->group_commit && job->ping_url != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("job \"%s\" cannot have both group_commit and ping_url",
+						job->name),
+				 errdetail(
+					 "Each run would be told of, before it is committed.")));
+	if (job->isolated && job->http)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("http job \"%s\" cannot be isolated", job->name),
+				 errdetail("Its runs are not executed in the database.")));
 }
 
 /*
@@ -682,6 +765,7 @@ check_definition(const MjJob *job, const MjJob *old)
 	if (old == NULL || !same_times(job, old))
 		mj_schedule_check(job->schedule, job->timezone);
 	check_handler(job);
+	check_calls(job, old);
 	check_group_commit(job);
 	if (job->job_group != NULL)
 		check_name("job group", job->job_group);

@@ -162,6 +162,8 @@ pid_of_run(int64 run_id)
 
 	mj_lock();
 	slot = mj_slot_of_run(run_id);
+	if (slot == NULL)
+		slot = mj_flight_slot(run_id);
 	pid = slot ? slot->pid : 0;
 	mj_unlock();
 	return pid;

@@ -238,11 +238,13 @@ read_job(FunctionCallInfo fcinfo, MjJob *job)
 	job->max_runs = PG_ARGISNULL(9) ? 0 : PG_GETARG_INT32(9);
 	job->runs = PG_ARGISNULL(10) ? 0 : PG_GETARG_INT32(10);
 	job->external = PG_GETARG_BOOL(11);
+	job->url = mj_argument_text(fcinfo, 12);
+	job->http = job->url != NULL;
 }
 
 /*
  * jobs.job_words(schedule, timezone, job_group, role, role_oid, enabled,
- * paused, pause_reason, next_run_at, max_runs, runs, external, OUT in_words, OUT timezone, OUT why_not):
+ * paused, pause_reason, next_run_at, max_runs, runs, external, url, OUT in_words, OUT timezone, OUT why_not):
  * what jobs.status says of a job, but for what holds for the whole database.
  */
 Datum

@@ -36,6 +36,7 @@
 #include "history_store.h"
 #include "mailer.h"
 #include "notices.h"
+#include "ping.h"
 #include "runlog.h"
 #include "schedule.h"
 #include "worker.h"
@@ -153,16 +154,11 @@ void
 mj_attempt_write_success(const MjWork *work, const MjOutcome *outcome)
 {
 	XactReadOnly = false;
-	if (!mj_history_end_run(&work->run, &work->owner, outcome))
+	if (!mj_runlog_succeeded(&work->run, &work->owner, outcome, &work->job))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("run " INT64_FORMAT " was taken from this worker",
 						work->run.run_id)));
-	if (work->job.has_successors)
-		mj_chain_record_success(work->run.run_id, work->job.job_id);
-	mj_xact_run_ended(work->run.run_id);
-	if (mj_runlog_has_sequel(&work->job))
-		mj_xact_wake(0, MJ_LANE_NONE);
 }
 
 /* Commit what was done, and go on in a transaction for bookkeeping. */
@@ -230,6 +226,17 @@ run_command(const MjWork *work, MjCommandResult *result)
 	mj_notices_end();
 	MJ_FAULT("executor-in-work");
 	mj_attempt_stop_timeouts();
+}
+
+/* Tell the URL of its job that a run begins, in a transaction of its own. */
+static void
+ping_start(const MjWork *work)
+{
+	if (work->job.ping_url == NULL)
+		return;
+	mj_worker_begin(work_context, false);
+	mj_ping_started(&work->job);
+	mj_worker_commit(work_context);
 }
 
 /* The work: the command and its outcome, in one transaction if it can be. */
@@ -400,6 +407,7 @@ mj_attempt_execute(const MjWork *work)
 	ErrorData *volatile error = NULL;
 
 	mj_attempt_begin(work);
+	ping_start(work);
 	PG_TRY();
 	{
 		perform(work);

@@ -115,9 +115,12 @@ size_of_next(void)
 	return Max(1, Min(size, MJ_MAX_BATCH));
 }
 
-/* Is the run in this lane by right?  Else it is moved, failed or removed. */
-static bool
-is_in_place(MjWork *work, bool found)
+/*
+ * Is a claimed run in this lane by right?  Else it is moved, failed or removed.
+ * Sets its owner.  In the transaction of the claim.
+ */
+bool
+mj_batch_is_in_place(MjWork *work, bool found)
 {
 	MjRun *run = &work->run;
 	MjRoleProblem problem;
@@ -128,14 +131,16 @@ is_in_place(MjWork *work, bool found)
 		return false; /* a caller who waits finds it gone */
 	}
 	mj_runlog_owner(&work->job, &work->owner);
-	if ((work->job.external || OidIsValid(work->job.role_oid)) &&
+	if ((work->job.external || work->job.http ||
+		 OidIsValid(work->job.role_oid)) &&
 		mj_job_lane(&work->job) != run->lane)
 	{
 		mj_queue_unclaim(run, mj_job_lane(&work->job), 0);
 		mj_xact_wake(0, mj_job_lane(&work->job));
 		return false;
 	}
-	if (!mj_access_role_can_run(work->job.role_oid, work->job.role, &problem))
+	if (!mj_access_job_can_run(&work->job, mj_access_job_role(&work->job),
+							   &problem))
 	{
 		mj_runlog_refused(run, &work->owner, &problem);
 		return false;
@@ -186,7 +191,7 @@ admit(const MjRun *run, const MjJob *job, bool found, int served)
 	work->job = *job;
 	work->done = false;
 	work->alone = run->crashes > 0;
-	if (!is_in_place(work, found))
+	if (!mj_batch_is_in_place(work, found))
 		return;
 	if (count > 0 && (is_single(work) || is_single(&works[0])))
 	{

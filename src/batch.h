@@ -32,6 +32,7 @@ typedef enum MjClaimed
 	MJ_CLAIMED_SOME		/* perhaps none of them is to be executed */
 } MjClaimed;
 
+extern bool mj_batch_is_in_place(MjWork *work, bool found);
 extern void mj_batch_init(void);
 extern MjClaimed mj_batch_claim(int served);
 extern bool mj_batch_is_early(void);

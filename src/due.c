@@ -163,22 +163,19 @@ latest(MjTimetable *timetable, TimestampTz at, TimestampTz now)
 /*
  * Count a job's instants from its stored one up to now, as far as
  * MJ_PASSED_LIMIT.  Returns false when its schedule or zone is no longer
- * understood; then none comes.
+ * understood; then none comes, and *problem says why.
  */
 static bool
-count_passed(const MjJob *job, TimestampTz now, Passed *passed)
+walk_passed(const MjJob *job, TimestampTz now, Passed *passed,
+			MjProblem *problem)
 {
 	MjTimetable timetable;
-	MjProblem problem;
 	TimestampTz at = job->next_run_at;
 
 	memset(passed, 0, sizeof(Passed));
 	passed->first = passed->last = at;
-	if (!open_timetable(job, &timetable, &problem))
-	{
-		report_lost(job, &problem);
+	if (!open_timetable(job, &timetable, problem))
 		return false;
-	}
 	while (at != 0 && at <= now && passed->count < MJ_PASSED_LIMIT)
 	{
 		passed->last = at;
@@ -195,6 +192,31 @@ count_passed(const MjJob *job, TimestampTz now, Passed *passed)
 	}
 	passed->next = at;
 	return true;
+}
+
+/* The same; a schedule that is no longer understood is reported. */
+static bool
+count_passed(const MjJob *job, TimestampTz now, Passed *passed)
+{
+	MjProblem problem;
+
+	if (walk_passed(job, now, passed, &problem))
+		return true;
+	report_lost(job, &problem);
+	return false;
+}
+
+/*
+ * How many instants of a due job have passed up to now; 0 if its schedule is no
+ * longer understood.
+ */
+int
+mj_due_count(const MjJob *job, TimestampTz now)
+{
+	Passed passed;
+	MjProblem problem;
+
+	return walk_passed(job, now, &passed, &problem) ? passed.count : 0;
 }
 
 /* Is an instant found so late that it counts as missed? */

@@ -17,6 +17,7 @@
 extern void mj_due_new_run(const MjJob *job, TimestampTz due_at,
 						   const char *trigger, TimestampTz now, MjRun *run);
 extern bool mj_due_is_off(const MjJob *job);
+extern int mj_due_count(const MjJob *job, TimestampTz now);
 extern void mj_due_start(MjJob *job, TimestampTz now);
 extern void mj_due_rehearse(void);
 extern bool mj_due_fire(TimestampTz now, int limit);

@@ -6,7 +6,8 @@
  * It is connected as the lane's role, so that nothing in a job can step up.
  * It claims a run, executes it, and writes the outcome in the transaction of
  * the work; then the next one, until it has been idle for the linger time or
- * is asked to leave.  The lane of mails hands batches to the mailer instead.
+ * is asked to leave.  The lane of mails is left to the mailer instead, that of HTTP
+ * to the caller.
  *
  * What ends it half-way: an error of the job is caught and recorded; SIGTERM
  * aborts the work and puts the run back on the way out; a crash leaves the run
@@ -26,6 +27,7 @@
 
 #include "attempt.h"
 #include "batch.h"
+#include "caller.h"
 #include "clock.h"
 #include "executor.h"
 #include "fault.h"
@@ -144,8 +146,11 @@ put_back(const MjRun *known)
 	if (!mj_queue_find(known->run_id, &run) ||
 		run.worker_id != known->worker_id)
 		return;
-	if (run.lane == MJ_LANE_MAIL || run.run_id == mj_my_slot->run_id)
+	if (run.lane == MJ_LANE_MAIL || run.run_id == mj_my_slot->run_id ||
+		mj_caller_has_begun(run.run_id))
 		put_back_at_hand(&run);
+	else if (run.lane == MJ_LANE_HTTP)
+		(void) mj_queue_unclaim(&run, run.lane, 0);
 	else if (!find_claim(&run, &claim))
 		(void) mj_queue_unclaim(&run, run.lane, 0);
 	else if (claim.begun) /* in the transaction of the one at hand */
@@ -174,11 +179,14 @@ put_back_on_exit(int code, Datum arg)
 	mj_mailer_leave();
 	if (mj_my_slot == NULL ||
 		(mj_my_slot->run_id == 0 && !mj_batch_is_open() &&
-		 mj_my_slot->lane != MJ_LANE_MAIL))
+		 !mj_lane_is_own(mj_my_slot->lane)))
 		return;
 	AbortOutOfAnyTransaction();
 	mj_attempt_stop_timeouts();
 	MJ_FAULT("put-back-on-exit");
+	if (mj_worker_told_to_end && mj_my_slot->lane == MJ_LANE_HTTP &&
+		can_record())
+		mj_caller_leave();
 	if (mj_my_slot->run_id != 0 &&
 		(mj_attempt_timed_out() || mj_worker_is_cancelled(reason)))
 		record_termination();
@@ -201,7 +209,7 @@ start(Datum main_arg)
 	mj_worker_attach(main_arg);
 	lane = mj_my_slot->lane;
 	BackgroundWorkerInitializeConnectionByOid(mj_my_slot->database,
-											  lane == MJ_LANE_MAIL ?
+											  mj_lane_is_own(lane) ?
 												  InvalidOid :
 												  (Oid) lane,
 											  0);
@@ -330,11 +338,11 @@ serve_runs(void)
 	return true;
 }
 
-/* Serve mails while there are some; false when none is due. */
+/* Serve mails, or calls, while there are some; false when none is due. */
 static bool
-serve_mails(void)
+serve_own(int (*run)(int64 worker_id))
 {
-	int claimed = mj_mailer_run(mj_my_slot->worker_id);
+	int claimed = run(mj_my_slot->worker_id);
 
 	if (claimed < 0)
 		wait_for_lock();
@@ -346,11 +354,15 @@ serve_mails(void)
 	return claimed != 0;
 }
 
-/* Serve once: a run, or a batch of mails; false when there is none. */
+/* Serve once: a run, or a batch of mails or calls; false when there is none. */
 static bool
 serve(void)
 {
-	return mj_my_slot->lane == MJ_LANE_MAIL ? serve_mails() : serve_runs();
+	if (mj_my_slot->lane == MJ_LANE_MAIL)
+		return serve_own(mj_mailer_run);
+	if (mj_my_slot->lane == MJ_LANE_HTTP)
+		return serve_own(mj_caller_run);
+	return serve_runs();
 }
 
 /* This process is to end: what it has claimed goes back, or ends as cancelled. */
@@ -446,7 +458,7 @@ warm_up(void)
 {
 	static bool done = false;
 
-	if (done || mj_my_slot->lane == MJ_LANE_MAIL)
+	if (done || mj_lane_is_own(mj_my_slot->lane))
 		return;
 	done = true;
 	MemoryContextReset(work_context);
@@ -465,10 +477,10 @@ wait_for_work(bool fresh)
 	TimestampTz stay = mj_my_slot->idle_since +
 		(fresh ? Max(linger, MJ_FRESH_LINGER_US) : linger);
 	long ms = (long) ((stay - mj_clock_real() + 999) / 1000);
-	long rest_ms = mj_mailer_rest();
+	long rest_ms = Max(mj_mailer_rest(), mj_caller_rest());
 	bool reloaded;
 
-	if (mj_my_slot->lane != MJ_LANE_MAIL && !mj_batch_has_looked_at_all())
+	if (!mj_lane_is_own(mj_my_slot->lane) && !mj_batch_has_looked_at_all())
 		ms = MJ_LOOK_AGAIN_MS;
 	else
 	{

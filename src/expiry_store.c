@@ -27,7 +27,7 @@ static MjStatement end_expired = {
 						 " role_oid, trigger, due_at, finished_at, status, error, missed, priority,"
 						 " args)"
 						 " SELECT g.run_id, 0, g.job_id, j.name, j.job_group, j.role,"
-						 " CASE WHEN g.lane < 0 THEN coalesce(s.role_oid, 0) ELSE g.lane::oid END,"
+						 " CASE WHEN g.lane <= 1 THEN coalesce(s.role_oid, 0) ELSE g.lane::oid END,"
 						 " g.trigger, g.due_at, $1, 'expired', 'it had not started in time',"
 						 " g.missed, g.priority, g.args"
 						 " FROM gone g JOIN jobs.job j ON j.job_id = g.job_id"

@@ -21,9 +21,12 @@
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
+#include "alert_channel.h"
 #include "compat.h"
 #include "dkim.h"
 #include "guc.h"
+#include "host_pattern.h"
+#include "http.h"
 #include "override.h"
 #include "smtp.h"
 
@@ -56,6 +59,14 @@ char *mj_smtp_proxy = NULL;
 int mj_smtp_max_connections = 8;
 double mj_smtp_rate = 0;
 double mj_smtp_domain_rate = 0;
+char *mj_http_allowed_hosts = NULL;
+char *mj_http_secrets_file = NULL;
+char *mj_http_ca_file = NULL;
+int mj_http_timeout_s = 30;
+int mj_http_connect_timeout_s = 10;
+int mj_http_max_connections = 50;
+int mj_http_max_response_kb = 1024;
+char *mj_ping_url = NULL;
 char *mj_mail_from = NULL;
 char *mj_mail_reply_to = NULL;
 char *mj_mail_redirect_to = NULL;
@@ -66,6 +77,7 @@ char *mj_dkim_domain = NULL;
 int mj_mail_max_attempts = 3;
 int mj_mail_retry_delay_s = 120;
 int mj_mail_on_uncertain = MJ_UNCERTAIN_RESEND;
+char *mj_alert_channels = NULL;
 
 static const struct config_enum_entry log_runs_options[] = {
 	{ "none", MJ_LOG_NONE, false },
@@ -121,6 +133,33 @@ check_list(char **newval, void **extra, GucSource source)
 	list_free(names);
 	pfree(copy);
 	return ok;
+}
+
+/* GUC check hook: a list of channels of alerts. */
+static bool
+check_channels(char **newval, void **extra, GucSource source)
+{
+	char **channels;
+	int n;
+	int i;
+
+	if (!check_list(newval, extra, source))
+		return false;
+	n = mj_guc_list(*newval, &channels);
+	for (i = 0; i < n; i++)
+	{
+		MjChannel channel;
+		MjProblem problem;
+
+		if (mj_alert_channel_parse(channels[i], &channel, &problem))
+			continue;
+		GUC_check_errdetail("%s%s%s", problem.message,
+							problem.detail[0] ? ": " : "", problem.detail);
+		if (problem.hint[0] != '\0')
+			GUC_check_errhint("%s", problem.hint);
+		return false;
+	}
+	return true;
 }
 
 /*
@@ -210,6 +249,35 @@ check_dns_name(char **newval, void **extra, GucSource source)
 		return true;
 	GUC_check_errdetail(
 		"It consists of ASCII letters, digits and hyphens, with dots between them.");
+	return false;
+}
+
+/* GUC check hook: a list of hosts. */
+static bool
+check_hosts(char **newval, void **extra, GucSource source)
+{
+	char wrong[100];
+
+	if (mj_host_list_check(*newval, wrong, sizeof(wrong)))
+		return true;
+	GUC_check_errdetail("\"%s\" is not a host.", wrong);
+	GUC_check_errhint(
+		"Write host, host:port, host:*, *.domain or https://host, with commas between them.");
+	return false;
+}
+
+/* GUC check hook: none, or a URL that can be called. */
+static bool
+check_ping_url(char **newval, void **extra, GucSource source)
+{
+	MjHttpUrl url;
+	MjProblem problem;
+
+	if (**newval == '\0' || mj_http_parse_url(*newval, &url, &problem))
+		return true;
+	GUC_check_errdetail("The URL cannot be used: %s.", problem.message);
+	if (problem.hint[0] != '\0')
+		GUC_check_errhint("%s", problem.hint);
 	return false;
 }
 
@@ -383,6 +451,43 @@ define_mail_settings(void)
 		PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
+/* Settings of HTTP, by database. */
+static void
+define_http_settings(void)
+{
+	define_string(
+		"motionify_jobs.http_allowed_hosts",
+		"Hosts that http jobs and calls may go to; empty: none.",
+		"host, host:port, host:*, *.domain or https://host, with commas between them.",
+		&mj_http_allowed_hosts, "", PGC_SUSET, 0, check_hosts);
+	define_string(
+		"motionify_jobs.http_secrets_file",
+		"File with headers that are added to calls of certain hosts.",
+		"Lines such as: example.com Authorization: Bearer ...; owned by the server's user, mode 0600.",
+		&mj_http_secrets_file, "", PGC_SUSET, GUC_SUPERUSER_ONLY, NULL);
+	define_string("motionify_jobs.http_ca_file",
+				  "Certificate authorities for HTTPS; empty: the system's.",
+				  NULL, &mj_http_ca_file, "", PGC_SUSET, 0, NULL);
+	define_int("motionify_jobs.http_timeout",
+			   "How long a call may take, if its job has no timeout.",
+			   &mj_http_timeout_s, 30, 1, 86400, PGC_SUSET, GUC_UNIT_S);
+	define_int("motionify_jobs.http_connect_timeout",
+			   "How long a call may take to connect.",
+			   &mj_http_connect_timeout_s, 10, 1, 3600, PGC_SUSET, GUC_UNIT_S);
+	define_int("motionify_jobs.http_max_connections",
+			   "Calls that are under way at once.", &mj_http_max_connections,
+			   50, 1, 256, PGC_SUSET, 0);
+	define_int("motionify_jobs.http_max_response",
+			   "Of an answer no more than this is read.",
+			   &mj_http_max_response_kb, 1024, 1, 1024 * 1024, PGC_SUSET,
+			   GUC_UNIT_KB);
+	define_string(
+		"motionify_jobs.ping_url",
+		"URL that is called every minute while all is well; empty: none.",
+		"A dead man's switch: it is called with /fail when jobs.health() has a failure.",
+		&mj_ping_url, "", PGC_SUSET, GUC_SUPERUSER_ONLY, check_ping_url);
+}
+
 /* Settings of the portal pack, which its SQL reads; the portal's own choice. */
 static void
 define_portal_settings(void)
@@ -421,6 +526,19 @@ define_message_settings(void)
 				  &mj_dkim_domain, "", PGC_SUSET, 0, check_dns_name);
 }
 
+/* Settings of alerts, by database. */
+static void
+define_alert_settings(void)
+{
+	define_string(
+		"motionify_jobs.alert_channels",
+		"Who is told of alerts, where their rule does not say.",
+		"mail:ADDRESS, webhook:URL, notify:NAME, log or none; in double quotes "
+		"what has a blank or a comma in it.",
+		&mj_alert_channels, "log", PGC_SUSET,
+		GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, check_channels);
+}
+
 /* Define all settings; called once from _PG_init. */
 void
 mj_guc_init(void)
@@ -430,8 +548,29 @@ mj_guc_init(void)
 	define_mail_settings();
 	define_transport_settings();
 	define_message_settings();
+	define_http_settings();
 	define_portal_settings();
+	define_alert_settings();
 	MarkGUCPrefixReserved("motionify_jobs");
+}
+
+/* The items of a comma-separated list setting; returns how many.  Any process. */
+int
+mj_guc_list(const char *list, char ***items)
+{
+	char *copy = pstrdup(list == NULL ? "" : list);
+	List *names = NIL;
+	ListCell *cell;
+	int n = 0;
+
+	if (!SplitGUCList(copy, ',', &names))
+		names = NIL;
+	*items = palloc(Max(list_length(names), 1) * sizeof(char *));
+	foreach (cell, names)
+		(*items)[n++] = pstrdup(lfirst(cell));
+	list_free(names);
+	pfree(copy);
+	return n;
 }
 
 /*

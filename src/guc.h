@@ -68,8 +68,16 @@ extern int mj_smtp_timeout_s; /* seconds */
 extern int mj_smtp_auth;	  /* MjAuthMode */
 extern char *mj_smtp_proxy;
 extern int mj_smtp_max_connections;
-extern double mj_smtp_rate;		   /* mails a second; 0 = no limit */
-extern double mj_smtp_domain_rate; /* the same, to one domain */
+extern double mj_smtp_rate;			/* mails a second; 0 = no limit */
+extern double mj_smtp_domain_rate;	/* the same, to one domain */
+extern char *mj_http_allowed_hosts; /* patterns; '' = none */
+extern char *mj_http_secrets_file;
+extern char *mj_http_ca_file;
+extern int mj_http_timeout_s;		  /* seconds */
+extern int mj_http_connect_timeout_s; /* seconds */
+extern int mj_http_max_connections;
+extern int mj_http_max_response_kb; /* kilobytes */
+extern char *mj_ping_url;			/* '' = none */
 extern char *mj_mail_from;
 extern char *mj_mail_reply_to;
 extern char *mj_mail_redirect_to;
@@ -80,8 +88,10 @@ extern char *mj_dkim_domain; /* '' = the sender's */
 extern int mj_mail_max_attempts;
 extern int mj_mail_retry_delay_s; /* seconds */
 extern int mj_mail_on_uncertain;  /* MjUncertain */
+extern char *mj_alert_channels;	  /* list; who is told of alerts */
 
 extern void mj_guc_init(void);
+extern int mj_guc_list(const char *list, char ***items);
 extern bool mj_guc_list_has(const char *list, const char *item);
 extern bool mj_guc_group_is_disabled(const char *job_group);
 extern bool mj_guc_database_is_served(const char *name);

@@ -55,7 +55,7 @@ static MjStatement withdraw_statement = {
 	" priority, args)"
 	" SELECT g.run_id, CASE WHEN g.attempt > 0 THEN g.attempt + 1 ELSE 0 END,"
 	" g.job_id, j.name, j.job_group, j.role,"
-	" CASE WHEN g.lane < 0 THEN coalesce((SELECT s.role_oid"
+	" CASE WHEN g.lane <= 1 THEN coalesce((SELECT s.role_oid"
 	"  FROM jobs.job_state s WHERE s.job_id = g.job_id), 0)"
 	"  ELSE g.lane::oid END, g.trigger, g.due_at,"
 	" $3, 'cancelled', '57014', $2, g.missed, g.priority, g.args"

@@ -23,6 +23,7 @@
 #include "job_store.h"
 #include "store.h"
 #include "table.h"
+#include "xact.h"
 
 /*
  * What every query of whole jobs selects, in the order of job_read().  Its
@@ -49,7 +50,8 @@
 	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id)," \
 	" j.handler = 'external', j.group_commit," \
 	" j.throttle_limit, j.throttle_period, j.history_retention," \
-	" j.history_keep, j.history_keep_last "
+	" j.history_keep, j.history_keep_last, j.handler = 'http', j.url, j.method," \
+	" j.headers, j.ping_url "
 #define OWN_INSTANCE \
 	"i.only_row AND i.instance_id = j.origin AND i.database_oid = $1" \
 	" AND i.setting = $2 "
@@ -88,7 +90,8 @@ static MjStatement to_execute = {
 	" j.max_attempts, j.backoff_base, j.version, s.role_oid,"
 	" j.backoff, j.backoff_cap, j.backoff_jitter, j.retry_on, j.isolated,"
 	" EXISTS (SELECT FROM jobs.job_after a WHERE a.after_id = j.job_id),"
-	" j.job_id, j.handler = 'external', j.group_commit "
+	" j.job_id, j.handler = 'external', j.group_commit, j.handler = 'http',"
+	" j.url, j.method, j.headers, j.ping_url "
 	"FROM jobs.job j LEFT JOIN jobs.job_state s ON s.job_id = j.job_id "
 	"WHERE j.job_id = ANY ($1)",
 	1,
@@ -118,13 +121,14 @@ static MjStatement all_jobs = {
 	{ OWN_TYPES },
 };
 
-/* $1 to $32 of insert_job and update_job: see param_definition(). */
+/* $1 to $36 of insert_job and update_job: see param_definition(). */
 #define DEFINITION_TYPES \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID, BOOLOID, \
 		TEXTOID, TEXTOID, INTERVALOID, INT4OID, INTERVALOID, INT4OID, \
 		TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT4OID, TEXTOID, \
 		INTERVALOID, FLOAT8OID, TEXTARRAYOID, INT4OID, TEXTOID, BOOLOID, \
-		TEXTOID, BOOLOID, INT4OID, INTERVALOID, INTERVALOID, TEXTOID, INT4OID
+		TEXTOID, BOOLOID, INT4OID, INTERVALOID, INTERVALOID, TEXTOID, INT4OID, \
+		TEXTOID, TEXTOID, JSONBOID, TEXTOID
 
 static MjStatement insert_job = {
 	"INSERT INTO jobs.job (name, description, job_group, schedule, timezone,"
@@ -132,13 +136,14 @@ static MjStatement insert_job = {
 	" backoff_base, priority, anchor, jitter, max_runs, backoff, backoff_cap,"
 	" backoff_jitter, retry_on, max_running, concurrency_key, isolated, handler,"
 	" group_commit, throttle_limit, throttle_period, history_retention,"
-	" history_keep, history_keep_last, origin, created_at, updated_at) "
+	" history_keep, history_keep_last, url, method, headers, ping_url,"
+	" origin, created_at, updated_at) "
 	"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
 	" $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29,"
-	" $30, $31, $32, instance_id, $15, $15"
+	" $30, $31, $32, $33, $34, $35, $36, instance_id, $15, $15"
 	" FROM jobs.instance "
 	"ON CONFLICT (name) DO NOTHING RETURNING job_id",
-	32,
+	36,
 	{ DEFINITION_TYPES },
 };
 
@@ -151,8 +156,9 @@ static MjStatement update_job = {
 	" retry_on = $22, max_running = $23, concurrency_key = $24,"
 	" isolated = $25, handler = $26, group_commit = $27, throttle_limit = $28,"
 	" throttle_period = $29, history_retention = $30, history_keep = $31,"
-	" history_keep_last = $32, version = $33 WHERE name = $1",
-	33,
+	" history_keep_last = $32, url = $33, method = $34, headers = $35,"
+	" ping_url = $36, version = $37 WHERE name = $1",
+	37,
 	{ DEFINITION_TYPES, INT4OID },
 };
 
@@ -351,11 +357,13 @@ static MjStatement any_due = {
 
 /* Looks at a bounded number of jobs, however many are due at once. */
 static MjStatement upcoming_lanes = {
-	"SELECT s.role_oid::bigint, count(*) FROM ("
+	"SELECT h.lane, count(*) FROM ("
 	" SELECT job_id, role_oid, next_run_at FROM jobs.job_state"
 	" WHERE next_run_at <= $1 ORDER BY next_run_at LIMIT 1000) s "
-	"WHERE (SELECT handler FROM jobs.job WHERE job_id = s.job_id) <> 'external' "
-	"GROUP BY s.role_oid ORDER BY min(s.next_run_at) LIMIT $2",
+	"CROSS JOIN LATERAL (SELECT CASE handler WHEN 'sql' THEN s.role_oid::bigint"
+	"  WHEN 'http' THEN 1 END AS lane FROM jobs.job"
+	"  WHERE job_id = s.job_id OFFSET 0) h WHERE h.lane IS NOT NULL "
+	"GROUP BY h.lane ORDER BY min(s.next_run_at) LIMIT $2",
 	2,
 	{ TIMESTAMPTZOID, INT4OID },
 };
@@ -372,6 +380,10 @@ static MjStatement instance_is_own = {
 	" WHERE only_row AND database_oid = $1 AND setting = $2",
 	2,
 	{ OWN_TYPES },
+};
+
+static MjStatement instance_id = {
+	"SELECT instance_id::text FROM jobs.instance WHERE only_row",
 };
 
 /* A copy gets an identity of its own, so that what it defines tells. */
@@ -406,6 +418,10 @@ static MjStatement cancel_copied_mails = {
 	" WHERE ended_as IS NULL",
 	1,
 	{ TIMESTAMPTZOID },
+};
+
+static MjStatement drop_copied_calls = {
+	"DELETE FROM jobs.call WHERE ended_as IS NULL",
 };
 
 static MjStatement claim_jobs = {
@@ -455,6 +471,26 @@ row_array(MjScope *scope, uint64 row, int column)
 	Datum value = mj_row_datum(scope, row, column, &isnull);
 
 	return isnull ? NULL : DatumGetArrayTypeP(value);
+}
+
+static Jsonb *
+row_jsonb(MjScope *scope, uint64 row, int column)
+{
+	bool isnull;
+	Datum value = mj_row_datum(scope, row, column, &isnull);
+
+	return isnull ? NULL : DatumGetJsonbP(value);
+}
+
+/* What there is of calls, in columns from one on. */
+static void
+read_http(MjScope *scope, uint64 row, int column, MjJob *job)
+{
+	job->http = mj_row_bool(row, column);
+	job->url = mj_row_text(scope, row, column + 1);
+	job->method = mj_row_text(scope, row, column + 2);
+	job->headers = row_jsonb(scope, row, column + 3);
+	job->ping_url = mj_row_text(scope, row, column + 4);
 }
 
 /* Fill a job from a row of JOB_COLUMNS. */
@@ -509,6 +545,7 @@ job_read(MjScope *scope, uint64 row, MjJob *job)
 	job->history_retention = row_interval(scope, row, 43);
 	job->history_keep = mj_row_text(scope, row, 44);
 	job->history_keep_last = mj_row_int32(row, 45);
+	read_http(scope, row, 46, job);
 }
 
 /*
@@ -526,12 +563,14 @@ mj_job_is_gated(const MjJob *job)
 }
 
 /*
- * The lane of a job's runs: its role's, or, of an external job, one of its own
- * that no executor serves.
+ * The lane of a job's runs: its role's; or that of HTTP; or, of an external job,
+ * one of its own that no executor serves.
  */
 int64
 mj_job_lane(const MjJob *job)
 {
+	if (job->http)
+		return MJ_LANE_HTTP;
 	return job->external ? -job->job_id : (int64) job->role_oid;
 }
 
@@ -662,6 +701,7 @@ read_to_execute(MjScope *scope, uint64 row, MjJob *job)
 	job->job_id = mj_row_int64(row, 17);
 	job->external = mj_row_bool(row, 18);
 	job->group_commit = mj_row_bool(row, 19);
+	read_http(scope, row, 20, job);
 	if (!OidIsValid(job->role_oid)) /* restored ahead of its role */
 		job->role_oid = get_role_oid(job->role, true);
 }
@@ -747,6 +787,7 @@ mj_job_to_enqueue(const char *name, MjJob *job)
 	job->max_running = row.nulls[5] == 'n' ? 0 : DatumGetInt32(row.values[5]);
 	job->concurrency_key = text_of(&row, 6);
 	job->external = strcmp(text_of(&row, 7), "external") == 0;
+	job->http = strcmp(text_of(&row, 7), "http") == 0;
 	job->throttle_limit =
 		row.nulls[8] == 'n' ? 0 : DatumGetInt32(row.values[8]);
 	job->foreign_origin = !is_own_origin(row.values[9]);
@@ -785,7 +826,7 @@ param_limit(MjParams *params, int32 value)
 	mj_param_datum(params, Int32GetDatum(value), value == 0);
 }
 
-/* $1 to $32 of insert_job and update_job. */
+/* $1 to $36 of insert_job and update_job. */
 static void
 param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 {
@@ -815,13 +856,20 @@ param_definition(MjParams *params, const MjJob *job, TimestampTz now)
 	param_limit(params, job->max_running);
 	mj_param_text(params, job->concurrency_key);
 	mj_param_bool(params, job->isolated);
-	mj_param_text(params, job->external ? "external" : "sql");
+	mj_param_text(params,
+				  job->external ? "external" :
+					  job->http ? "http" :
+								  "sql");
 	mj_param_bool(params, job->group_commit);
 	param_limit(params, job->throttle_limit);
 	param_interval(params, job->throttle_period);
 	param_interval(params, job->history_retention);
 	mj_param_text(params, job->history_keep);
 	param_limit(params, job->history_keep_last);
+	mj_param_text(params, job->url);
+	mj_param_text(params, job->method);
+	mj_param_datum(params, PointerGetDatum(job->headers), job->headers == NULL);
+	mj_param_text(params, job->ping_url);
 }
 
 /*
@@ -1184,6 +1232,20 @@ mj_instance_is_own(void)
 	return own;
 }
 
+/* The identity of this database, as text; palloc'ed. */
+char *
+mj_instance_id(void)
+{
+	MjScope scope;
+	char *id = NULL;
+
+	mj_store_enter(&scope);
+	if (mj_store_run(&instance_id, NULL) > 0)
+		id = mj_row_text(&scope, 0, 1);
+	mj_store_leave(&scope);
+	return id != NULL ? id : pstrdup("");
+}
+
 /* Drop what a copy of a database holds of the original's live state. */
 static void
 drop_copied_state(TimestampTz now)
@@ -1194,6 +1256,7 @@ drop_copied_state(TimestampTz now)
 	mj_store_run(&drop_copied_successes, NULL);
 	mj_store_run(&forget_copied_successes, NULL);
 	mj_store_run(&drop_copied_batches, NULL);
+	mj_store_run(&drop_copied_calls, NULL);
 	mj_param_time(&params, now);
 	mj_store_run(&cancel_copied_mails, &params);
 }

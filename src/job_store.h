@@ -18,6 +18,7 @@
 
 #include "datatype/timestamp.h"
 #include "utils/array.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "queue_store.h"
@@ -53,6 +54,11 @@ typedef struct MjJob
 	bool isolated;				 /* each run has a process of its own */
 	bool group_commit;			 /* runs of it may share a transaction */
 	bool external;				 /* done by workers outside of the server */
+	bool http;					 /* done by a call of its URL */
+	const char *url;			 /* of an http job; else NULL, as the next */
+	const char *method;			 /* NULL: POST */
+	Jsonb *headers;				 /* an object of texts; NULL: none */
+	const char *ping_url;		 /* told how its runs go; NULL: none is */
 	bool has_successors;		 /* jobs that run after it */
 	const char *catch_up;		 /* once, skip, all */
 	Interval *timeout;			 /* NULL: none */
@@ -152,6 +158,7 @@ typedef struct MjMemory
 } MjMemory;
 
 extern bool mj_instance_is_own(void);
+extern char *mj_instance_id(void);
 extern void mj_instance_recall(MjMemory *memory);
 extern void mj_instance_remember(const MjMemory *memory);
 extern int mj_instance_adopt(TimestampTz now, int64 **job_ids);

@@ -19,6 +19,7 @@
 
 #include "lapse.h"
 #include "lease_store.h"
+#include "ping.h"
 #include "runlog.h"
 #include "schedule.h"
 #include "xact.h"
@@ -64,6 +65,18 @@ time_out_runs(TimestampTz now)
 	return n >= MJ_LAPSE_LIMIT;
 }
 
+/* The last crash that a run is granted is told to the URL of its job. */
+static void
+ping_end(const MjLapsedLease *lapsed)
+{
+	MjJob job;
+	MjRun run;
+
+	if (mj_job_by_id(lapsed->run.job_id, &job) && job.ping_url != NULL &&
+		!mj_queue_find(lapsed->run.run_id, &run))
+		mj_ping_failed(&job, &lapsed->outcome);
+}
+
 /* Take back the rest of what has run out; whether there may be more. */
 static bool
 take_back_runs(TimestampTz now)
@@ -74,6 +87,7 @@ take_back_runs(TimestampTz now)
 
 	for (i = 0; i < n; i++)
 	{
+		ping_end(&lapsed[i]);
 		mj_xact_run_ended(lapsed[i].run.run_id);
 		mj_runlog_report(&lapsed[i].run, &lapsed[i].owner, &lapsed[i].outcome);
 	}

@@ -355,13 +355,13 @@ max_schedulers(void)
 
 /*
  * Has an executor something in hand?  One that was just started has served
- * nothing yet; that of mails names no run.  Lock held.
+ * nothing yet; those of mails and HTTP name no run.  Lock held.
  */
 static bool
 is_at_work(const MjSlot *slot)
 {
 	return slot->state == MJ_SLOT_BUSY && slot->kind == MJ_WORKER_EXECUTOR &&
-		(slot->lane == MJ_LANE_MAIL ? slot->idle_since != 0 :
+		(mj_lane_is_own(slot->lane) ? slot->idle_since != 0 :
 									  slot->run_id != 0);
 }
 

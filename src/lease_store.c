@@ -150,8 +150,8 @@ static MjStatement lapse = {
 	"   FROM jobs.job WHERE job_id = o.job_id OFFSET 0) j"
 	"  LEFT JOIN jobs.job_state s ON s.job_id = j.job_id),"
 	" back AS (UPDATE jobs.queue q SET state = 'ready',"
-	"  lane = CASE WHEN k.handler = 'external' THEN -k.job_id"
-	"   ELSE k.role_oid::bigint END,"
+	"  lane = CASE k.handler WHEN 'external' THEN -k.job_id"
+	"   WHEN 'http' THEN 1 ELSE k.role_oid::bigint END,"
 	"  crashes = k.crash, " NO_LEASE " FROM known k"
 	"  WHERE q.run_id = k.run_id AND k.crash < $3),"
 	" gone AS (DELETE FROM jobs.queue q USING old o"
@@ -169,7 +169,7 @@ static MjStatement lapse = {
 	"   o.crash, $3),"
 	"  o.missed, o.priority, o.args, o.token, o.worker"
 	" FROM old o LEFT JOIN known k ON k.run_id = o.run_id"
-	" RETURNING run_id, attempt, started_at, job, error",
+	" RETURNING run_id, attempt, started_at, job, error, job_id",
 	3,
 	{ TIMESTAMPTZOID, INT4OID, INT4OID }
 };
@@ -491,6 +491,7 @@ read_lapsed(MjScope *scope, uint64 row, TimestampTz now, MjLapsedLease *lapsed)
 	lapsed->run.run_id = mj_row_int64(row, 1);
 	lapsed->run.attempt = mj_row_int32(row, 2);
 	lapsed->run.started_at = mj_row_time(row, 3);
+	lapsed->run.job_id = mj_row_int64(row, 6);
 	lapsed->owner.job = mj_row_text(scope, row, 4);
 	lapsed->outcome.status = "crashed";
 	lapsed->outcome.error = mj_row_text(scope, row, 5);

@@ -50,7 +50,7 @@ typedef struct MjEndedLease
 /* A lease that has run out, as it was logged. */
 typedef struct MjLapsedLease
 {
-	MjRun run; /* run_id, attempt and started_at only */
+	MjRun run; /* run_id, job_id, attempt, started_at only */
 	MjRunOwner owner;
 	MjOutcome outcome;
 } MjLapsedLease;

@@ -95,11 +95,13 @@ static MjStatement claim_statement = {
 };
 
 /*
- * The same for mails, but none that has expired; and one that was in hand in a
- * crash is taken alone ($6: the caller has none), so that the others do not share
+ * The same for who has many in hand at once, but none that has expired; and one that was in hand in a
+ *so many
+ * crashes ($7) is taken alone ($6: the caller has none), so that the others do not
+ * share
  * its fate.
  */
-static MjStatement claim_mails_statement = {
+static MjStatement claim_many_statement = {
 	"WITH next AS MATERIALIZED ("
 	"  SELECT run_id, crashes, pg_catalog.row_number()"
 	"   OVER (ORDER BY priority, run_id) AS place"
@@ -110,11 +112,11 @@ static MjStatement claim_mails_statement = {
 	" UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
 	" started_at = $4, " MJ_COUNT_START
 	" WHERE q.run_id = ANY (ARRAY(SELECT run_id FROM next"
-	"  WHERE (place = 1 AND ($6 OR crashes = 0)) OR place < coalesce("
-	"   (SELECT pg_catalog.min(place) FROM next WHERE crashes > 0), $5 + 1)))"
+	"  WHERE (place = 1 AND ($6 OR crashes < $7)) OR place < coalesce("
+	"   (SELECT pg_catalog.min(place) FROM next WHERE crashes >= $7), $5 + 1)))"
 	" RETURNING " MJ_RUN_COLUMNS,
-	6,
-	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID, BOOLOID }
+	7,
+	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID, BOOLOID, INT4OID }
 };
 
 /* The same for one: by the key itself, which is quicker than by a list. */
@@ -552,8 +554,33 @@ mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now, const MjKey *from,
 }
 
 /*
+ * Claim up to limit ready runs of a lane whose executor has many in hand at once;
+ * returns how many, in the order of the queue.  One that was in hand in as many
+ * crashes as "suspect" is claimed alone, and only if the caller has none.
+ */
+int
+mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
+					int suspect, bool has_none, MjRun **runs)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	int n;
+
+	mj_store_enter(&scope);
+	param_claim(&params, lane, worker_id, now);
+	mj_param_int64(&params, limit);
+	mj_param_bool(&params, has_none);
+	mj_param_int32(&params, suspect);
+	n = mj_queue_read_runs(&scope, mj_store_run(&claim_many_statement, &params),
+						   runs);
+	mj_store_leave(&scope);
+	qsort(*runs, n, sizeof(MjRun), compare_runs);
+	return n;
+}
+
+/*
  * Claim up to max_mails due mails, those whose instant has come but that no
- * scheduler has looked at included; returns how many, in their order.  One that
+ * scheduler has looked at included; returns how many, in theirthat order.  One that
  * was in hand in a crash is claimed alone, and only if the caller has none.  A
  * copy of a database claims none.
  */
@@ -561,9 +588,7 @@ int
 mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 					 bool has_none, MjRun *runs)
 {
-	MjScope scope;
 	MjParams due = { 0 };
-	MjParams params = { 0 };
 	MjRun *claimed;
 	int n;
 
@@ -571,14 +596,8 @@ mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 		return 0;
 	mj_param_time(&due, now);
 	run_for_count(&promote_mails_statement, &due);
-	mj_store_enter(&scope);
-	param_claim(&params, MJ_LANE_MAIL, worker_id, now);
-	mj_param_int64(&params, max_mails);
-	mj_param_bool(&params, has_none);
-	n = mj_queue_read_runs(&scope,
-						   mj_store_run(&claim_mails_statement, &params),
-						   &claimed);
-	mj_store_leave(&scope);
+	n = mj_queue_claim_many(MJ_LANE_MAIL, worker_id, now, max_mails, 1,
+							has_none, &claimed);
 	memcpy(runs, claimed, n * sizeof(MjRun));
 	qsort(runs, n, sizeof(MjRun), compare_runs);
 	return n;

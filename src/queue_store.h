@@ -49,7 +49,7 @@
 typedef struct MjRun
 {
 	int64 run_id; /* 0: mj_queue_insert_many() takes one */
-	int64 job_id; /* 0: a mail */
+	int64 job_id; /* 0: a mail; MJ_CALL_JOB_ID: a call */
 	int64 lane;
 	int32 priority;
 	TimestampTz run_at; /* not before */
@@ -115,6 +115,9 @@ extern int mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now,
 						  const MjKey *from, int limit, MjRun **runs);
 extern int mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 								bool has_none, MjRun *runs);
+extern int mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now,
+							   int limit, int suspect, bool has_none,
+							   MjRun **runs);
 extern void mj_queue_warm(void);
 extern bool mj_queue_delete(int64 run_id, int64 worker_id);
 extern bool mj_queue_put_back(const MjRun *run, TimestampTz run_at, bool ready);

@@ -13,12 +13,14 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "call_store.h"
 #include "chain_store.h"
 #include "clock.h"
 #include "guc.h"
 #include "lease_store.h"
 #include "mail_store.h"
 #include "notices.h"
+#include "ping.h"
 #include "retry.h"
 #include "runlog.h"
 #include "xact.h"
@@ -33,24 +35,51 @@ mj_runlog_owner(const MjJob *job, MjRunOwner *owner)
 	owner->role_oid = job->role_oid;
 }
 
+/* Whose a mail is. */
+static void
+own_by_mail(const MjRun *run, MjRunOwner *owner)
+{
+	MjMail mail;
+
+	owner->job = MJ_MAIL_JOB_NAME;
+	if (mj_mail_load(&run->run_id, 1, &mail) != 1)
+		return;
+	owner->role = mail.role;
+	owner->role_oid = mail.role_oid;
+}
+
+/* Whose a call is. */
+static void
+own_by_call(const MjRun *run, MjRunOwner *owner)
+{
+	MjCall call;
+
+	mj_call_load(&run->run_id, 1, &call);
+	mj_runlog_call_owner(&call, owner);
+}
+
+/* The same of one that is at hand. */
+void
+mj_runlog_call_owner(const MjCall *call, MjRunOwner *owner)
+{
+	memset(owner, 0, sizeof(MjRunOwner));
+	owner->job = MJ_CALL_JOB_NAME;
+	owner->role = call->role;
+	owner->role_oid = call->role_oid;
+}
+
 /* The same for a run whose definition was not at hand; it may be gone. */
 static void
 find_owner(const MjRun *run, MjRunOwner *owner)
 {
 	MjJob job;
-	MjMail mail;
 
 	memset(owner, 0, sizeof(MjRunOwner));
 	owner->role = "";
 	if (run->job_id == 0)
-	{
-		owner->job = MJ_MAIL_JOB_NAME;
-		if (mj_mail_load(&run->run_id, 1, &mail) == 1)
-		{
-			owner->role = mail.role;
-			owner->role_oid = mail.role_oid;
-		}
-	}
+		own_by_mail(run, owner);
+	else if (run->job_id == MJ_CALL_JOB_ID)
+		own_by_call(run, owner);
 	else if (mj_job_by_id(run->job_id, &job))
 		mj_runlog_owner(&job, owner);
 	else
@@ -78,12 +107,34 @@ put_back(MjRun *run, const MjJob *job, TimestampTz run_at, bool ready)
 	return mj_lease_put_back(run, run_at, ready);
 }
 
-/* Remove a run that is over, and log how. */
+/*
+ * Tell the URL of its job that a run has failed for good; of a job that is not at
+ * hand (NULL), it is looked up.
+ */
 static void
-finish(const MjRun *run, const MjRunOwner *owner, const MjOutcome *outcome)
+ping_failure(const MjRun *run, const MjJob *job, const MjOutcome *outcome)
+{
+	MjJob found;
+
+	if (job == NULL && run->job_id > 0 && mj_job_by_id(run->job_id, &found))
+		job = &found;
+	if (job != NULL)
+		mj_ping_failed(job, outcome);
+}
+
+/*
+ * Remove a run that is over, and log how.  job may be NULL.
+ */
+static void
+finish(const MjRun *run, const MjRunOwner *owner, const MjOutcome *outcome,
+	   const MjJob *job)
 {
 	if (take(run))
+	{
 		mj_history_insert(run, owner, outcome);
+		if (strcmp(outcome->status, "cancelled") != 0)
+			ping_failure(run, job, outcome);
+	}
 	mj_xact_run_ended(run->run_id);
 	mj_xact_wake(0, MJ_LANE_NONE);
 }
@@ -104,7 +155,7 @@ mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
 	if (strcmp(outcome->status, "cancelled") == 0 ||
 		!mj_retry_is_worth_it(job, next.failures, outcome->sqlstate))
 	{
-		finish(run, owner, outcome);
+		finish(run, owner, outcome, job);
 		return 0;
 	}
 	run_at = mj_retry_at(job, next.failures, outcome->finished_at);
@@ -119,10 +170,37 @@ mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
  * Is the scheduler to look when a job's run has succeeded: for those that run
  * after it, or its next missed instant?  For held runs it is woken anyway.
  */
-bool
-mj_runlog_has_sequel(const MjJob *job)
+static bool
+has_sequel(const MjJob *job)
 {
 	return job->has_successors || strcmp(job->catch_up, "all") == 0;
+}
+
+/* What follows from a success. */
+static void
+follow_success(const MjRun *run, const MjOutcome *outcome, const MjJob *job)
+{
+	if (job->has_successors)
+		mj_chain_record_success(run->run_id, job->job_id);
+	if (job->ping_url != NULL)
+		mj_ping_succeeded(job, outcome);
+	mj_xact_run_ended(run->run_id);
+	if (has_sequel(job))
+		mj_xact_wake(0, MJ_LANE_NONE);
+}
+
+/*
+ * A worker of the server has done what it had.  False if the run was taken from it
+ * meanwhile: then nothing is written.
+ */
+bool
+mj_runlog_succeeded(const MjRun *run, const MjRunOwner *owner,
+					const MjOutcome *outcome, const MjJob *job)
+{
+	if (!mj_history_end_run(run, owner, outcome))
+		return false;
+	follow_success(run, outcome, job);
+	return true;
 }
 
 /* A worker outside has done what it had; it holds the lease. */
@@ -132,11 +210,7 @@ mj_runlog_completed(const MjRun *run, const MjRunOwner *owner,
 {
 	if (take(run))
 		mj_history_insert(run, owner, outcome);
-	if (job->has_successors)
-		mj_chain_record_success(run->run_id, job->job_id);
-	mj_xact_run_ended(run->run_id);
-	if (mj_runlog_has_sequel(job))
-		mj_xact_wake(0, MJ_LANE_NONE);
+	follow_success(run, outcome, job);
 	mj_runlog_report(run, owner, outcome);
 }
 
@@ -156,7 +230,7 @@ mj_runlog_cancelled(const MjRun *run, const char *reason)
 	outcome.sqlstate = "57014";
 	outcome.error = reason;
 	outcome.finished_at = mj_clock_now();
-	finish(run, &owner, &outcome);
+	finish(run, &owner, &outcome, NULL);
 	mj_runlog_report(run, &owner, &outcome);
 }
 
@@ -173,7 +247,7 @@ mj_runlog_refused(const MjRun *run, const MjRunOwner *owner,
 	outcome.error = problem->message;
 	outcome.error_detail = problem->hint[0] ? problem->hint : NULL;
 	outcome.finished_at = mj_clock_now();
-	finish(run, owner, &outcome);
+	finish(run, owner, &outcome, NULL);
 	mj_runlog_report(run, owner, &outcome);
 }
 
@@ -203,7 +277,7 @@ hold_mail(const MjRun *run)
 	outcome.error_detail =
 		"It may have been sent; jobs.resend() sends it again.";
 	outcome.finished_at = mj_clock_now();
-	finish(run, &owner, &outcome);
+	finish(run, &owner, &outcome, NULL);
 	mj_mail_end(run->run_id, "uncertain", 0, outcome.error);
 	mj_runlog_report(run, &owner, &outcome);
 }
@@ -251,7 +325,7 @@ can_pause(const MjRun *run, int crashes)
 {
 	MjJob job;
 
-	return crashes < MJ_MAX_CRASHES || run->job_id == 0 ||
+	return crashes < MJ_MAX_CRASHES || run->job_id <= 0 ||
 		mj_job_try_lock(run->job_id) || !mj_job_by_id(run->job_id, &job);
 }
 
@@ -259,9 +333,11 @@ can_pause(const MjRun *run, int crashes)
 static void
 quarantine(const MjRun *run, const MjRunOwner *owner, MjOutcome *outcome)
 {
-	finish(run, owner, outcome);
+	finish(run, owner, outcome, NULL);
 	if (run->job_id == 0)
 		mj_mail_end(run->run_id, "failed", 0, outcome->error);
+	else if (run->job_id == MJ_CALL_JOB_ID)
+		mj_call_end(run->run_id, "failed", outcome->error);
 	else
 		mj_job_set_paused(run->job_id, true,
 						  psprintf("run " INT64_FORMAT
@@ -354,6 +430,8 @@ mj_runlog_withdrawn(const MjRun *run, const char *reason)
 	mj_history_insert(&last, &owner, &outcome);
 	if (run->job_id == 0)
 		mj_mail_end(run->run_id, "cancelled", 0, reason);
+	if (run->job_id == MJ_CALL_JOB_ID)
+		mj_call_end(run->run_id, "cancelled", reason);
 	mj_xact_run_ended(run->run_id);
 	mj_runlog_report(&last, &owner, &outcome);
 }

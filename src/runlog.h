@@ -15,6 +15,7 @@
 #define MJ_RUNLOG_H
 
 #include "access.h"
+#include "call_store.h"
 #include "history_store.h"
 #include "job_store.h"
 
@@ -24,12 +25,14 @@
 /* Interruptions of the same run after which each counts as a crash. */
 #define MJ_MAX_INTERRUPTIONS 10
 
-extern bool mj_runlog_has_sequel(const MjJob *job);
+extern void mj_runlog_call_owner(const MjCall *call, MjRunOwner *owner);
 
 /* need a transaction */
 extern void mj_runlog_owner(const MjJob *job, MjRunOwner *owner);
 extern TimestampTz mj_runlog_failed(const MjRun *run, const MjRunOwner *owner,
 									const MjOutcome *outcome, const MjJob *job);
+extern bool mj_runlog_succeeded(const MjRun *run, const MjRunOwner *owner,
+								const MjOutcome *outcome, const MjJob *job);
 extern void mj_runlog_completed(const MjRun *run, const MjRunOwner *owner,
 								const MjOutcome *outcome, const MjJob *job);
 extern void mj_runlog_refused(const MjRun *run, const MjRunOwner *owner,

@@ -28,13 +28,19 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "alert.h"
 #include "clock.h"
 #include "fault.h"
 #include "guc.h"
+#include "ping.h"
 #include "scheduler.h"
 #include "tick.h"
 #include "worker.h"
 #include "xact.h"
+
+/* Alerts wait if something else is due so soon: twice what they took, within. */
+#define MJ_IMMINENT_MIN_US (100 * INT64CONST(1000))
+#define MJ_IMMINENT_MAX_US (400 * INT64CONST(1000))
 
 /* How often old history is looked for, while a scheduler lives. */
 #define MJ_PRUNE_EVERY_US (3600 * USECS_PER_SEC)
@@ -85,8 +91,12 @@ static struct
 	TimestampTz next_look; /* next_due, or earlier to be ready for it */
 	TimestampTz last_seen; /* time at the last look at the clock */
 	TimestampTz next_prune;
-	TimestampTz last_busy; /* when something was last done; real time */
-	TimestampTz last_tick; /* end of the last tick; real time */
+	bool own;				 /* jobs of this database run here */
+	TimestampTz next_alert;	 /* when alerts want to be looked at; DT_NOEND */
+	TimestampTz alerts_took; /* microseconds, the last time */
+	bool messages;			 /* there may be some of alerts to pass on */
+	TimestampTz last_busy;	 /* when something was last done; real time */
+	TimestampTz last_tick;	 /* end of the last tick; real time */
 } known;
 
 /* Timeout handler: it is time to look. */
@@ -113,6 +123,7 @@ start(Datum main_arg)
 		MemoryContextStrdup(TopMemoryContext, get_database_name(MyDatabaseId));
 	mj_worker_commit(TopMemoryContext);
 	known.last_busy = mj_clock_real();
+	known.next_alert = DT_NOEND;
 }
 
 /*
@@ -255,6 +266,19 @@ publish_held(bool held, bool batches)
 	mj_unlock();
 	if (news)
 		look_at_all_at(0);
+}
+
+/* A tick has looked, and perhaps done, something: alerts may be about it. */
+static void
+stir_alerts(void)
+{
+	MjDatabase *entry;
+
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+		(void) mj_database_stir(entry);
+	mj_unlock();
 }
 
 /* Wake the idle executors of lanes that have something ready. */
@@ -512,6 +536,25 @@ get_ready(TimestampTz now, bool woken)
 	return true;
 }
 
+static void
+make_ping(void *arg)
+{
+	mj_ping_make(*(TimestampTz *) arg);
+}
+
+/*
+ * Say that this database is well, if it is time: in a transaction of its own, for
+ * what it asks may take a while.  The next tick finds what to do about it.
+ */
+static void
+ping_if_due(const MjTick *found, TimestampTz now)
+{
+	if (found->own && found->ping_at <= now &&
+		mj_worker_do_bounded(tick_context, false, MJ_HELD_UP_TICK, make_ping,
+							 &now))
+		look_at_all_at(0);
+}
+
 /* Look at the tables, and tell everybody what was found. */
 static void
 tick(TimestampTz now, bool first, bool woken)
@@ -541,11 +584,93 @@ tick(TimestampTz now, bool first, bool woken)
 	wake_executors(&found);
 	publish_lanes(&found);
 	publish_held(found.held, found.batches);
+	known.own = found.own;
+	if (found.own)
+		stir_alerts();
 	if (first || !found.own)
 		report(&found);
+	ping_if_due(&found, now);
 	if (found.nlanes > 0 || found.nrequests > 0 || found.announcement.nruns > 0)
 		known.last_busy = mj_clock_real();
 	known.last_tick = mj_clock_real();
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/*
+ * When alerts are to be looked at; DT_NOEND: not at all.  At once if the clock
+ * was set back.
+ */
+static TimestampTz
+alerts_due(TimestampTz now)
+{
+	TimestampTz due = known.next_alert;
+	MjDatabase *entry;
+
+	if (!known.own)
+		return DT_NOEND;
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+		due = Min(due, entry->alert_due);
+	if (entry != NULL && due != DT_NOEND && entry->alerts_at > now)
+		due = now;
+	mj_unlock();
+	return due;
+}
+
+/* From now on what happens is to be looked at anew. */
+static void
+begin_alerts(TimestampTz now)
+{
+	MjDatabase *entry;
+
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+	{
+		entry->alerts_at = now;
+		entry->alert_due = DT_NOEND;
+	}
+	mj_unlock();
+}
+
+/* Is something due in a moment, which alerts are not to delay? */
+static bool
+is_imminent(TimestampTz now)
+{
+	TimestampTz soon = Max(2 * known.alerts_took, MJ_IMMINENT_MIN_US);
+
+	return known.next_look > now &&
+		known.next_look < now + Min(soon, MJ_IMMINENT_MAX_US);
+}
+
+/*
+ * Look after alerts when it is time, and have executors told what has been
+ * queued for them.
+ */
+static void
+watch(TimestampTz now)
+{
+	TimestampTz began = mj_clock_real();
+	bool queued = false;
+
+	if (is_imminent(now))
+		return;
+	if (alerts_due(now) <= now)
+	{
+		begin_alerts(now);
+		MemoryContextReset(tick_context);
+		pgstat_report_activity(STATE_RUNNING, "looking after alerts");
+		known.next_alert = mj_alert_look(tick_context, now);
+		known.alerts_took = mj_clock_real() - began;
+		known.messages = true;
+	}
+	if (!known.messages)
+		return;
+	MemoryContextReset(tick_context);
+	known.messages = mj_alert_tell(tick_context, &queued);
+	if (queued)
+		look_at_all_at(0);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
@@ -599,9 +724,10 @@ may_leave(TimestampTz now)
 		return false;
 	if (mj_worker_must_leave())
 		return true;
-	if (known.next_prune <= now)
+	if (known.next_prune <= now || known.messages)
 		return false;
-	return known.next_due > now + Max(linger, MJ_PRESTART_US) &&
+	return Min(known.next_due, alerts_due(now)) >
+		now + Max(linger, MJ_PRESTART_US) &&
 		mj_clock_real() > known.last_busy + linger;
 }
 
@@ -623,7 +749,8 @@ leave(void)
 			mj_enabled && entry->blocked == 0;
 		if (!woken)
 		{
-			entry->next_due = Min(known.next_due, entry->lease_due);
+			entry->next_due = Min(Min(known.next_due, entry->lease_due),
+								  Min(known.next_alert, entry->alert_due));
 			entry->failures = 0;
 			mj_slot_clear(mj_my_slot);
 			mj_my_slot = NULL;
@@ -643,12 +770,14 @@ leave(void)
 static long
 sleep_ms(TimestampTz now)
 {
-	TimestampTz until = known.next_look;
+	TimestampTz until = is_imminent(now) ?
+		known.next_look :
+		Min(known.next_look, alerts_due(now));
 	TimestampTz stay = known.last_busy + mj_linger_s * USECS_PER_SEC;
 	long ms = mj_clock_ms_until(until, MJ_MAX_SLEEP_MS);
 	long linger_ms = (long) ((stay - mj_clock_real()) / 1000) + 1;
 
-	if (known.next_prune <= now)
+	if (known.next_prune <= now || known.messages)
 		return 0;
 	if (known.next_due > now + mj_linger_s * USECS_PER_SEC && linger_ms > 0)
 		ms = Min(ms, linger_ms);
@@ -724,6 +853,7 @@ mj_scheduler_main(Datum main_arg)
 
 		if (must_tick(now, woken))
 			tick(now, first, woken);
+		watch(now);
 		prune(now);
 		if (may_leave(now))
 			leave();

@@ -28,7 +28,7 @@
 	"jobs.run_log l WHERE l.job_id = $1 AND l.finished_at >= $3" \
 	" AND l.finished_at < $4"
 #define LOG_OF_ALL \
-	"jobs.run_log l WHERE $1 IS NULL AND l.job_id <> 0" \
+	"jobs.run_log l WHERE $1 IS NULL AND l.job_id > 0" \
 	" AND l.finished_at >= $3 AND l.finished_at < $4"
 
 /* The last attempts of runs that have ended without success, for good. */

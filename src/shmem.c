@@ -167,10 +167,27 @@ mj_slot_reserve(MjWorkerKind kind, Oid database, int64 lane)
 	return NULL;
 }
 
+/* A worker has no flights any more.  Lock held. */
+static void
+drop_flights(int64 worker_id)
+{
+	int i;
+
+	for (i = 0; i < MJ_MAX_FLIGHTS; i++)
+		if (mj_shared->flights[i].worker_id == worker_id)
+			memset(&mj_shared->flights[i], 0, sizeof(MjFlight));
+	for (i = 0; i < MJ_MAX_CANCELLED_FLIGHTS; i++)
+		if (mj_shared->cancelled_flights[i].flight.worker_id == worker_id)
+			memset(&mj_shared->cancelled_flights[i], 0,
+				   sizeof(MjCancelledFlight));
+}
+
 /* Free a slot.  Lock held. */
 void
 mj_slot_clear(MjSlot *slot)
 {
+	if (slot->lane == MJ_LANE_HTTP && slot->worker_id != 0)
+		drop_flights(slot->worker_id);
 	memset(slot, 0, sizeof(MjSlot));
 	slot->procno = -1;
 }
@@ -511,7 +528,24 @@ mj_database_enter(Oid oid)
 	entry->oid = oid;
 	entry->next_due = DT_NOEND;
 	entry->lease_due = DT_NOEND;
+	entry->alert_due = DT_NOEND;
 	return entry;
+}
+
+/*
+ * Something has happened in a database that alerts may be about: they are to be
+ * looked at, once, some seconds later, and not within a minute of the last time.
+ * Returns whether that is news.  Lock held.
+ */
+bool
+mj_database_stir(MjDatabase *entry)
+{
+	if (entry->alert_due != DT_NOEND)
+		return false;
+	entry->alert_due = Max(entry->alerts_at + MJ_ALERT_EVERY_US,
+						   mj_clock_now() + MJ_ALERT_GATHER_US);
+	entry->next_due = Min(entry->next_due, entry->alert_due);
+	return true;
 }
 
 /*
@@ -666,9 +700,27 @@ mj_wake_database_soon(Oid oid)
 		mj_wake_launcher();
 }
 
+/* Set the latch of a database's scheduler, if there is one.  Lock held. */
+static bool
+rouse_scheduler(Oid oid)
+{
+	bool found = false;
+	int i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+		if (mj_slots[i].state != MJ_SLOT_FREE &&
+			mj_slots[i].kind == MJ_WORKER_SCHEDULER &&
+			mj_slots[i].database == oid)
+		{
+			mj_slot_set_latch(&mj_slots[i]);
+			found = true;
+		}
+	return found;
+}
+
 /*
- * A run of a database has ended, which others may have waited for.  Takes the
- * lock; neither allocates nor raises.
+ * A run of a database has ended, which others may have waited for, and alerts
+ * may be about.  Takes the lock; neither allocates nor raises.
  */
 void
 mj_wake_if_held(Oid oid)
@@ -676,12 +728,16 @@ mj_wake_if_held(Oid oid)
 	MjDatabase *entry;
 	bool held;
 	bool batches;
+	bool launch;
 
 	mj_lock();
 	entry = mj_database_find(oid);
 	held = entry != NULL && entry->held;
 	batches = entry != NULL && entry->batches;
+	launch = entry != NULL && mj_database_stir(entry) && !rouse_scheduler(oid);
 	mj_unlock();
+	if (launch)
+		mj_wake_launcher();
 	if (held)
 		mj_wake_database(oid, 0);
 	else if (batches)
@@ -718,12 +774,17 @@ mj_note_lease(Oid oid, TimestampTz until)
 		mj_wake_launcher();
 }
 
-/* Is this an executor of the lane that waits for runs?  Lock held. */
+/*
+ * Is this an executor of the lane that waits for runs, or is to be told of more?
+ * Lock held.
+ */
 static bool
 is_idle_executor(const MjSlot *slot, Oid database, int64 lane)
 {
-	return slot->state == MJ_SLOT_IDLE && slot->database == database &&
-		slot->kind == MJ_WORKER_EXECUTOR && slot->lane == lane && !slot->yield;
+	return slot->database == database && slot->kind == MJ_WORKER_EXECUTOR &&
+		slot->lane == lane && !slot->yield &&
+		(slot->state == MJ_SLOT_IDLE ||
+		 (slot->state == MJ_SLOT_BUSY && slot->listens));
 }
 
 /*
@@ -751,6 +812,7 @@ mj_wake_lane(Oid database, int64 lane, int nruns)
 		if (!is_idle_executor(slot, database, lane))
 			continue;
 		slot->state = MJ_SLOT_BUSY;
+		slot->listens = false;
 		slot->share = (nruns + idle - 1) / idle;
 		mj_slot_set_latch(slot);
 		woken++;
@@ -840,4 +902,155 @@ mj_mail_connections_add(int n, int most)
 		mj_my_slot->connections += n;
 	mj_unlock();
 	return ok;
+}
+
+/* How many flights there can be yet.  Takes the lock. */
+int
+mj_flights_room(void)
+{
+	int n = 0;
+	int i;
+
+	mj_lock();
+	for (i = 0; i < MJ_MAX_FLIGHTS; i++)
+		if (mj_shared->flights[i].run_id == 0)
+			n++;
+	mj_unlock();
+	return n;
+}
+
+/*
+ * This executor has some runs in hand now; said before the claim is committed, so
+ * that whoever sees a row as running finds the run here.  places[n] are where, -1
+ * for those for which there was no room: they cannot be cancelled.  Takes the
+ * lock.
+ */
+void
+mj_flights_begin(const int64 *run_ids, int n, int *places)
+{
+	int next = 0;
+	int i;
+
+	mj_lock();
+	for (i = 0; i < n; i++)
+	{
+		while (next < MJ_MAX_FLIGHTS && mj_shared->flights[next].run_id != 0)
+			next++;
+		places[i] = next < MJ_MAX_FLIGHTS ? next : -1;
+		if (places[i] < 0)
+			continue;
+		mj_shared->flights[next].run_id = run_ids[i];
+		mj_shared->flights[next].worker_id = mj_my_slot->worker_id;
+	}
+	mj_unlock();
+}
+
+/* It has not any more.  Takes the lock. */
+void
+mj_flights_end(const int *places, int n)
+{
+	int i;
+
+	mj_lock();
+	for (i = 0; i < n; i++)
+		if (places[i] >= 0)
+			memset(&mj_shared->flights[places[i]], 0, sizeof(MjFlight));
+	mj_unlock();
+}
+
+/* The place of a flight of this database; NULL: there is none.  Lock held. */
+static MjFlight *
+find_flight(int64 run_id, MjSlot **slot)
+{
+	int i;
+
+	for (i = 0; i < MJ_MAX_FLIGHTS; i++)
+	{
+		MjFlight *flight = &mj_shared->flights[i];
+
+		if (flight->run_id != run_id)
+			continue;
+		*slot = mj_slot_find(flight->worker_id);
+		if (*slot != NULL && (*slot)->database == MyDatabaseId)
+			return flight;
+	}
+	return NULL;
+}
+
+/* The slot whose worker has a flight in hand; NULL: none has.  Lock held. */
+MjSlot *
+mj_flight_slot(int64 run_id)
+{
+	MjSlot *slot;
+
+	return find_flight(run_id, &slot) != NULL ? slot : NULL;
+}
+
+/* Is a flight to be given up already?  Lock held. */
+static bool
+is_cancelled(const MjFlight *flight)
+{
+	int i;
+
+	for (i = 0; i < MJ_MAX_CANCELLED_FLIGHTS; i++)
+	{
+		const MjFlight *other = &mj_shared->cancelled_flights[i].flight;
+
+		if (other->run_id == flight->run_id &&
+			other->worker_id == flight->worker_id)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Have a flight of this database given up; the first reason counts.  False when
+ * there is none, or too many are to be given up just now.  Lock held.
+ */
+bool
+mj_flight_cancel(int64 run_id, const char *reason)
+{
+	MjSlot *slot;
+	MjFlight *flight = find_flight(run_id, &slot);
+	int i = 0;
+
+	if (flight == NULL)
+		return false;
+	if (is_cancelled(flight))
+		return true;
+	while (i < MJ_MAX_CANCELLED_FLIGHTS &&
+		   mj_shared->cancelled_flights[i].flight.run_id != 0)
+		i++;
+	if (i == MJ_MAX_CANCELLED_FLIGHTS)
+		return false;
+	mj_shared->cancelled_flights[i].flight = *flight;
+	strlcpy(mj_shared->cancelled_flights[i].reason, reason, MJ_REASON_SIZE);
+	slot->has_cancelled = true;
+	mj_slot_set_latch(slot);
+	return true;
+}
+
+/*
+ * Take what is to be given up of this process's, into
+ * taken[MJ_MAX_CANCELLED_FLIGHTS]; returns how many.  Takes the lock.
+ */
+int
+mj_flights_take_cancelled(MjCancelledFlight *taken)
+{
+	int n = 0;
+	int i;
+
+	mj_lock();
+	mj_my_slot->has_cancelled = false;
+	for (i = 0; i < MJ_MAX_CANCELLED_FLIGHTS; i++)
+	{
+		MjCancelledFlight *cancelled = &mj_shared->cancelled_flights[i];
+
+		if (cancelled->flight.worker_id != mj_my_slot->worker_id)
+			continue;
+		taken[n++] = *cancelled;
+		memset(cancelled, 0, sizeof(MjCancelledFlight));
+	}
+	mj_unlock();
+	return n;
 }

@@ -75,6 +75,26 @@ typedef struct MjClaim
 	char cancel_reason[MJ_REASON_SIZE];
 } MjClaim;
 
+/* Calls of all HTTP executors that are in hand at once, at most. */
+#define MJ_MAX_FLIGHTS 1024
+
+/* A run that an HTTP executor has in hand, of which it has many.  run_id 0 = free. */
+typedef struct MjFlight
+{
+	int64 run_id;
+	int64 worker_id;
+} MjFlight;
+
+/* Flights that are cancelled, and not yet given up, at most. */
+#define MJ_MAX_CANCELLED_FLIGHTS 64
+
+/* That a flight was cancelled.  run_id 0 = free. */
+typedef struct MjCancelledFlight
+{
+	MjFlight flight;
+	char reason[MJ_REASON_SIZE];
+} MjCancelledFlight;
+
 /* One worker.  Written by its process, and by the launcher at start. */
 typedef struct MjSlot
 {
@@ -102,6 +122,8 @@ typedef struct MjSlot
 	TimestampTz idle_since;		 /* while MJ_SLOT_IDLE */
 	MjProgress progress;		 /* of the run at hand */
 	int connections;			 /* to the SMTP server */
+	bool listens;				 /* at work, but to be woken for more */
+	volatile sig_atomic_t has_cancelled; /* flights: it is to look at them */
 } MjSlot;
 
 /* What waits for a lock on the extension's tables. */
@@ -111,6 +133,13 @@ typedef enum MjHeldUp
 	MJ_HELD_UP_PRUNE = 2,
 	MJ_HELD_UP_CLAIM = 4
 } MjHeldUp;
+
+/*
+ * Alerts are looked at so often at most, and not before what has just begun to
+ * happen had so much time to come to an end.
+ */
+#define MJ_ALERT_EVERY_US (60 * USECS_PER_SEC)
+#define MJ_ALERT_GATHER_US (5 * USECS_PER_SEC)
 
 /* What is known of a database.  oid 0 = free entry. */
 typedef struct MjDatabase
@@ -129,6 +158,9 @@ typedef struct MjDatabase
 	int blocked;			/* DDL statements that keep workers away */
 	int blocker_pid;		/* process of the last of them */
 	TimestampTz next_due;	/* DT_NOEND = nothing known to be due */
+	TimestampTz alerts_at;	/* when alerts were looked at last */
+	TimestampTz alert_due;	/* when they are to be next, for something has
+							 * happened since; DT_NOEND = nothing has */
 	TimestampTz lease_due;	/* earliest end of the leases that were given since
 							 * the scheduler looked at them; DT_NOEND = none */
 	int failures;			/* scheduler exits in error, in a row */
@@ -187,6 +219,8 @@ typedef struct MjShared
 	bool databases_full_logged;
 	MjRequest requests[MJ_MAX_REQUESTS];
 	MjLane lanes[MJ_MAX_LANES];
+	MjFlight flights[MJ_MAX_FLIGHTS];
+	MjCancelledFlight cancelled_flights[MJ_MAX_CANCELLED_FLIGHTS];
 	/* arrays of nslots, ndatabases and nslots * MJ_MAX_BATCH follow */
 } MjShared;
 
@@ -225,6 +259,16 @@ extern void mj_claims_end_group(const int64 *done, int n);
 extern bool mj_claims_has(int64 run_id);
 extern int mj_claims_drop(void);
 
+/* flights of this process; each takes the lock */
+extern int mj_flights_room(void);
+extern void mj_flights_begin(const int64 *run_ids, int n, int *places);
+extern void mj_flights_end(const int *places, int n);
+extern int mj_flights_take_cancelled(MjCancelledFlight *taken);
+
+/* flights; lock held */
+extern MjSlot *mj_flight_slot(int64 run_id);
+extern bool mj_flight_cancel(int64 run_id, const char *reason);
+
 /* databases; lock held */
 extern MjDatabase *mj_database_find(Oid oid);
 extern bool mj_database_is_closed(Oid oid);
@@ -232,6 +276,7 @@ extern MjDatabase *mj_database_enter(Oid oid);
 extern void mj_database_forget(Oid oid);
 extern void mj_database_resume_mail(Oid oid);
 extern bool mj_database_take_resume(Oid oid);
+extern bool mj_database_stir(MjDatabase *entry);
 
 /* mail of this database; each takes the lock */
 extern int64 mj_mail_take_token(double rate, int64 now_us);

@@ -11,7 +11,7 @@
  * server does not offer AUTH, and that a thread of its resolver could take the
  * process's signals.
  *
- * This is the only file that includes curl.h.  libcurl's callbacks below do
+ * This and http.c are the only files that include curl.h.  libcurl's callbacks below do
  * nothing but note what they are told: no palloc, no ereport, no waiting.
  *
  * Layer: pure.

@@ -21,10 +21,13 @@
 
 #include "access.h"
 #include "admission.h"
+#include "alert_store.h"
 #include "batch_end.h"
 #include "batch_store.h"
+#include "call_store.h"
 #include "changes.h"
 #include "clock.h"
+#include "downtime.h"
 #include "due.h"
 #include "expiry_store.h"
 #include "guc.h"
@@ -32,6 +35,7 @@
 #include "job_store.h"
 #include "lapse.h"
 #include "lease_store.h"
+#include "ping.h"
 #include "mail_end_store.h"
 #include "mail_store.h"
 #include "retention_store.h"
@@ -105,7 +109,7 @@ typedef enum Fate
 } Fate;
 
 /*
- * What has become of a run's worker; of mails no slot lists which it has.  The
+ * What has become of a run's worker; of mails and calls no slot lists which it has.  The
  * reason of a cancel has MJ_REASON_SIZE bytes.
  */
 static Fate
@@ -119,7 +123,7 @@ fate_of_worker(const MjRun *run, char *reason)
 	slot = mj_slot_find(run->worker_id);
 	if (slot == NULL)
 		fate = WAS_LOST;
-	else if (run->lane == MJ_LANE_MAIL || mj_slot_holds(slot, run->run_id))
+	else if (mj_lane_is_own(run->lane) || mj_slot_holds(slot, run->run_id))
 		fate = HAS_IT;
 	else
 		fate = LET_GO;
@@ -185,7 +189,7 @@ may_be_grouped(const MjRun *run)
 /*
  * Runs that nobody has any more go back.  Of those of a lost worker the first
  * was at hand, see batch.c, with those that may have been in its transaction;
- * and so were all mails.  The rows are read before the slots, and written only
+ * and so were all mails and calls.  The rows are read before the slots, and written only
  * while they still name that worker.
  */
 static void
@@ -202,7 +206,7 @@ sweep_lost_runs(void)
 	for (i = 0; i < n; i++)
 	{
 		MjRun *run = &runs[i];
-		bool mail = run->lane == MJ_LANE_MAIL;
+		bool own = mj_lane_is_own(run->lane);
 		char reason[MJ_REASON_SIZE];
 		Fate fate = fate_of_worker(run, reason);
 
@@ -210,14 +214,14 @@ sweep_lost_runs(void)
 			mj_runlog_cancelled(run, reason);
 		if (fate == HAS_IT || fate == CANCELS)
 			continue;
-		if (!mail && fate == WAS_LOST)
+		if (!own && fate == WAS_LOST)
 			together =
 				(run->worker_id != lost || together) && may_be_grouped(run);
-		if (mail || (fate == WAS_LOST && (run->worker_id != lost || together)))
+		if (own || (fate == WAS_LOST && (run->worker_id != lost || together)))
 			end_lost_attempt(run);
 		else
 			(void) mj_queue_unclaim(run, run->lane, 0);
-		if (!mail)
+		if (!own)
 			lost = run->worker_id;
 	}
 }
@@ -376,9 +380,9 @@ find_lanes(TimestampTz now, MjTick *tick)
 		MjLaneDemand lane = tick->lanes[i];
 
 		/* one executor has all connections, and keeps the rates */
-		if (lane.lane == MJ_LANE_MAIL)
+		if (mj_lane_is_own(lane.lane))
 			lane.ready = Min(lane.ready, 1);
-		if (lane.lane == MJ_LANE_MAIL ||
+		if (mj_lane_is_own(lane.lane) ||
 			mj_access_role_can_run((Oid) lane.lane, "", &problem))
 			tick->lanes[tick->nlanes++] = lane;
 		else
@@ -407,8 +411,11 @@ add_upcoming_lanes(MjTick *tick, TimestampTz now)
 			if (all[k].lane == lanes[i].lane)
 				break;
 		if (k < tick->nlanes ||
-			!mj_access_role_can_run((Oid) lanes[i].lane, "", &problem))
+			(!mj_lane_is_own(lanes[i].lane) &&
+			 !mj_access_role_can_run((Oid) lanes[i].lane, "", &problem)))
 			continue;
+		if (mj_lane_is_own(lanes[i].lane))
+			lanes[i].ready = 1;
 		all[tick->nlanes++] = lanes[i];
 	}
 }
@@ -445,11 +452,14 @@ next_due(TimestampTz now, bool more)
 static void
 tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
-	bool noticed = mj_changes_notice(now, seen);
+	bool noticed;
 	TimestampTz next_lapse;
 	TimestampTz admission;
 	bool more;
 
+	if (seen == 0) /* this scheduler's first tick */
+		mj_downtime_notice(now);
+	noticed = mj_changes_notice(now, seen);
 	if (thorough)
 		make_missing_states();
 	sweep_lost_runs();
@@ -472,6 +482,9 @@ tick_own(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 	tick->next_due = Min(next_due(now, more), mj_worker_end_stubborn(now));
 	tick->next_due = Min(tick->next_due, next_lapse);
 	tick->next_due = Min(tick->next_due, admission);
+	tick->ping_at = mj_ping_next(now);
+	tick->next_due =
+		Min(tick->next_due, Max(tick->ping_at, now + USECS_PER_SEC));
 	if (!noticed)
 		tick->next_due = Min(tick->next_due, now + USECS_PER_SEC);
 }
@@ -524,7 +537,7 @@ void
 mj_tick(TimestampTz now, TimestampTz seen, bool thorough, MjTick *tick)
 {
 	memset(tick, 0, sizeof(MjTick));
-	tick->next_due = DT_NOEND;
+	tick->next_due = tick->ping_at = DT_NOEND;
 	tick->installed = mj_store_installed();
 	if (!tick->installed)
 		return;
@@ -554,5 +567,9 @@ mj_tick_prune(TimestampTz now)
 			mj_mail_prune(before, MJ_PRUNE_LIMIT));
 	n = Max(n, mj_batch_prune(before, MJ_PRUNE_LIMIT));
 	n = Max(n, mj_throttle_prune(now, MJ_PRUNE_LIMIT));
+	n = Max(n, mj_alert_prune(before, MJ_PRUNE_LIMIT));
+	n = Max(n,
+			mj_call_prune(before, Max(before, now - USECS_PER_DAY),
+						  MJ_PRUNE_LIMIT));
 	return n >= MJ_PRUNE_LIMIT;
 }

@@ -27,6 +27,7 @@ typedef struct MjTick
 	int nrequests;		 /* of run_now() that it accepted */
 	MjRequest *requests; /* copies; state: what to tell the caller */
 	bool held;			 /* runs wait for others to end */
+	TimestampTz ping_at; /* when the next ping is due; DT_NOEND: none is */
 	bool batches;		 /* so do batches */
 	int nreplaced;
 	int64 *replaced; /* running runs that a later one replaces */

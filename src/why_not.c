@@ -20,6 +20,7 @@
 #include "access.h"
 #include "clock.h"
 #include "guc.h"
+#include "http_rules.h"
 #include "job_plan.h"
 #include "schedule.h"
 #include "shmem.h"
@@ -97,6 +98,17 @@ why_never(const MjJob *job, StringInfo reasons)
 		add_reason(reasons, "its schedule never fires again");
 }
 
+/* Append why the URL of a job is not called, as far as settings say. */
+static void
+why_not_called(const MjJob *job, StringInfo reasons)
+{
+	MjHttpUrl url;
+	MjProblem problem;
+
+	if (mj_http_check_url(job->url ? job->url : "", false, &url, &problem) != 0)
+		add_reason(reasons, "%s", problem.message);
+}
+
 /*
  * Append why a job does not run for reasons of its own.  Reads its pause,
  * switches, role, schedule and next instant.
@@ -117,6 +129,8 @@ mj_why_not_job(const MjJob *job, StringInfo reasons)
 				   job->job_group);
 	if (!mj_access_job_can_run(job, mj_access_job_role(job), &problem))
 		add_reason(reasons, "%s", problem.message);
+	if (job->http)
+		why_not_called(job, reasons);
 	if (job->max_runs > 0 && job->runs >= job->max_runs)
 		add_reason(reasons, "its schedule has made its %d runs", job->max_runs);
 	else if (job->planned != NULL && job->next_run_at == 0)

@@ -71,10 +71,10 @@ mj_worker_register(MjSlot *slot, BackgroundWorkerHandle **handle)
 	if (scheduler)
 		snprintf(worker.bgw_name, BGW_MAXLEN,
 				 "motionify_jobs scheduler of database %u", slot->database);
-	else if (slot->lane == MJ_LANE_MAIL)
+	else if (mj_lane_is_own(slot->lane))
 		snprintf(worker.bgw_name, BGW_MAXLEN,
-				 "motionify_jobs executor of mail in database %u",
-				 slot->database);
+				 "motionify_jobs executor of %s in database %u",
+				 slot->lane == MJ_LANE_MAIL ? "mail" : "HTTP", slot->database);
 	else
 		snprintf(worker.bgw_name, BGW_MAXLEN,
 				 "motionify_jobs executor of role " INT64_FORMAT
@@ -508,8 +508,9 @@ mj_run_cancel(int64 run_id, const char *reason)
 		if (claim != NULL) /* if it is executed again, alone */
 			note_cancel(&claim->cancel_at, claim->cancel_reason, reason, now);
 	}
-	sent = slot != NULL ? slot->pid != 0 && kill(slot->pid, SIGINT) == 0 :
-						  cancel_claim(run_id, reason, now);
+	sent = slot != NULL ?
+		slot->pid != 0 && kill(slot->pid, SIGINT) == 0 :
+		cancel_claim(run_id, reason, now) || mj_flight_cancel(run_id, reason);
 	mj_unlock();
 	if (sent)
 		mj_wake_database(MyDatabaseId, now + MJ_CANCEL_GRACE_US);

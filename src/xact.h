@@ -17,6 +17,18 @@
 #define MJ_LANE_NONE PG_INT64_MIN
 /* The lane of mails. */
 #define MJ_LANE_MAIL INT64CONST(0)
+/* The lane of HTTP: no role has that oid, for those below 10 are never given. */
+#define MJ_LANE_HTTP INT64CONST(1)
+
+/*
+ * Is it one of these?  Their executors execute nobody's SQL, have many runs in hand
+ * at once, and are one a database.
+ */
+static inline bool
+mj_lane_is_own(int64 lane)
+{
+	return lane == MJ_LANE_MAIL || lane == MJ_LANE_HTTP;
+}
 
 extern void mj_xact_init(void);
 extern bool mj_xact_may_commit(FunctionCallInfo fcinfo);

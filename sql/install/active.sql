@@ -53,23 +53,24 @@ SELECT r.run_id,
 	   r.pid,
 	   r.worker,
 	   r.lease_until
-FROM (SELECT q.run_id, CASE WHEN q.job_id = 0 THEN 'mail' ELSE j.name END AS job,
+FROM (SELECT q.run_id, CASE q.job_id WHEN 0 THEN 'mail' WHEN -1 THEN 'http call' ELSE j.name END AS job,
 			 j.job_group, q.trigger, q.attempt, q.started_at, q.pid,
 			 coalesce(s.done, q.done) AS done, coalesce(s.total, q.total) AS total,
 			 coalesce(s.note, CASE WHEN q.note IS NOT NULL AND jobs.sees_role(j.role, t.role_oid) THEN q.note END) AS note,
 			 coalesce(s.cancelling, false) AS cancelling, q.worker, q.lease_until,
-			 coalesce(m.role, a.rolname, j.role) AS role,
-			 coalesce(m.role_oid, CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END) AS role_oid
+			 coalesce(m.role, c.role, a.rolname, j.role) AS role,
+			 coalesce(m.role_oid, c.role_oid, CASE WHEN q.lane <= 1 THEN t.role_oid ELSE q.lane::oid END) AS role_oid
 	  FROM jobs.queue AS q
 	  LEFT JOIN jobs.worker_slots() AS s ON s.worker_id = q.worker_id AND q.job_id <> 0
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
+	  LEFT JOIN jobs.call AS c ON c.run_id = q.run_id AND q.job_id = -1
 	  LEFT JOIN jobs.job_state AS t ON t.job_id = q.job_id
-	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END
+	  LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = CASE WHEN q.lane <= 1 THEN t.role_oid ELSE q.lane::oid END
 	  WHERE q.state = 'running' AND q.run_id = coalesce(s.run_id, q.run_id)) AS r
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(r.role, r.role_oid);
 COMMENT ON VIEW jobs.active IS 'one row a run that runs now';
-COMMENT ON COLUMN jobs.active.job IS 'mail: a mail that is being sent';
+COMMENT ON COLUMN jobs.active.job IS 'mail: a mail that is being sent; http call: an HTTP request of the extension itself';
 COMMENT ON COLUMN jobs.active.done IS 'what it said last by jobs.progress(), or its worker by jobs.heartbeat()';
 COMMENT ON COLUMN jobs.active.total IS 'of how much';
 COMMENT ON COLUMN jobs.active.percent IS 'done of total; NULL: no total is known';

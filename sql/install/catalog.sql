@@ -62,7 +62,7 @@ COMMENT ON DOMAIN jobs.run_status IS 'how an attempt ended';
 CREATE DOMAIN jobs.backoff_kind AS text CHECK (VALUE IN ('fixed', 'linear', 'exponential'));
 COMMENT ON DOMAIN jobs.backoff_kind IS 'how the wait before a retry grows with the failures';
 
-CREATE DOMAIN jobs.handler_kind AS text CHECK (VALUE IN ('sql', 'external'));
+CREATE DOMAIN jobs.handler_kind AS text CHECK (VALUE IN ('sql', 'external', 'http'));
 COMMENT ON DOMAIN jobs.handler_kind IS 'who does the work of a job';
 CREATE DOMAIN jobs.history_kind AS text CHECK (VALUE IN ('all', 'failures'));
 COMMENT ON DOMAIN jobs.history_kind IS 'what is kept of the history of a job';
@@ -101,6 +101,10 @@ CREATE TABLE jobs.job (
 	history_retention	interval,
 	history_keep	jobs.history_kind NOT NULL DEFAULT 'all',
 	history_keep_last	integer CHECK (history_keep_last > 0),
+	url				text,
+	method			text,
+	headers			jsonb,
+	ping_url		text,
 	version			integer NOT NULL DEFAULT 1,
 	paused_at		timestamptz,
 	pause_reason	text,
@@ -127,13 +131,17 @@ COMMENT ON COLUMN jobs.job.max_running IS 'with overlap allow: runs of it at onc
 COMMENT ON COLUMN jobs.job.concurrency_key IS 'of all runs with the same key one runs at a time';
 COMMENT ON COLUMN jobs.job.isolated IS 'each run has a process of its own';
 COMMENT ON COLUMN jobs.job.group_commit IS 'many short runs of it may be committed together';
-COMMENT ON COLUMN jobs.job.handler IS 'sql: the command, in an executor; external: a program outside, which takes runs by jobs.claim()';
-COMMENT ON COLUMN jobs.job.command IS 'SQL text; empty: of an external job';
+COMMENT ON COLUMN jobs.job.handler IS 'sql: the command, in an executor; external: a program outside, which takes runs by jobs.claim(); http: a call of its url';
+COMMENT ON COLUMN jobs.job.command IS 'SQL text; empty: of an external or http job';
 COMMENT ON COLUMN jobs.job.throttle_limit IS 'attempts that may start within any throttle_period, of each throttle key; NULL: any number';
 COMMENT ON COLUMN jobs.job.throttle_period IS 'see throttle_limit';
 COMMENT ON COLUMN jobs.job.history_retention IS 'how long its history is kept; NULL: motionify_jobs.history_retention';
 COMMENT ON COLUMN jobs.job.history_keep IS 'failures: of its successes and skips only the last success is kept';
 COMMENT ON COLUMN jobs.job.history_keep_last IS 'attempts that are kept at most, the latest; NULL: any number';
+COMMENT ON COLUMN jobs.job.url IS 'of an http job: what a run calls';
+COMMENT ON COLUMN jobs.job.method IS 'of an http job; NULL: POST';
+COMMENT ON COLUMN jobs.job.headers IS 'of an http job: an object of texts, sent with each call; secrets are in a file instead';
+COMMENT ON COLUMN jobs.job.ping_url IS 'called when a run starts (with /start), succeeds, or fails for good (with /fail); NULL: none is';
 COMMENT ON COLUMN jobs.job.version IS 'counts changes of the command; plans are kept per version';
 COMMENT ON COLUMN jobs.job.origin IS 'instance_id of the database that defined it';
 
@@ -211,8 +219,8 @@ CREATE TABLE jobs.queue (
 		autovacuum_analyze_scale_factor = 0.0, autovacuum_analyze_threshold = 5000);
 ALTER SEQUENCE jobs.run_id_seq OWNED BY jobs.queue.run_id;
 COMMENT ON TABLE jobs.queue IS 'live runs: what waits, what is ready, what is running';
-COMMENT ON COLUMN jobs.queue.job_id IS 'job that it is a run of; 0: a mail';
-COMMENT ON COLUMN jobs.queue.lane IS 'who executes it: oid of the role of an SQL run; 0: the mail executor; negative: workers outside of the server, of the job with that id';
+COMMENT ON COLUMN jobs.queue.job_id IS 'job that it is a run of; 0: a mail; -1: a call of the extension itself';
+COMMENT ON COLUMN jobs.queue.lane IS 'who executes it: oid of the role of an SQL run; 0: the mail executor; 1: the HTTP executor; negative: workers outside of the server, of the job with that id';
 COMMENT ON COLUMN jobs.queue.state IS 'waiting: for run_at; paused: it was enqueued, and its job is paused; held: due, but other runs of its job or key come first; ready: for an executor or a worker; running: worker_id has it, or who knows token';
 COMMENT ON COLUMN jobs.queue.gated IS 'whether it is held until the scheduler admits it';
 COMMENT ON COLUMN jobs.queue.run_at IS 'not before this instant';
@@ -305,7 +313,7 @@ COMMENT ON COLUMN jobs.run_log.role_oid IS 'oid of role then: a namesake made la
 COMMENT ON COLUMN jobs.run_log.notices IS 'last messages that the command raised below ERROR';
 COMMENT ON COLUMN jobs.run_log.missed IS 'missed instants that the run stands for';
 COMMENT ON COLUMN jobs.run_log.token IS 'of an attempt that was leased, so that who comes too late is told what became of it';
-COMMENT ON COLUMN jobs.run_log.worker IS 'what the worker called itself, of an attempt that was leased; of a mail: host and port of the server';
+COMMENT ON COLUMN jobs.run_log.worker IS 'what the worker called itself, of an attempt that was leased; of a mail and an HTTP call: host and port of the server';
 COMMENT ON COLUMN jobs.run_log.job IS 'name of the job then, so that history survives it';
 
 CREATE INDEX run_log_job_id_finished_at_idx ON jobs.run_log (job_id, finished_at);
@@ -375,6 +383,40 @@ COMMENT ON COLUMN jobs.mail.unsubscribe IS 'URLs for List-Unsubscribe, separated
 COMMENT ON COLUMN jobs.mail.attachments IS 'how many rows jobs.mail_attachment has of it: a mail without any is read without that table';
 
 CREATE INDEX mail_ended_at_idx ON jobs.mail (ended_at) WHERE ended_at IS NOT NULL;
+
+CREATE TABLE jobs.call (
+	run_id			bigint PRIMARY KEY,
+	purpose			text NOT NULL,
+	job_id			bigint,
+	url				text NOT NULL,
+	method			text NOT NULL,
+	headers			jsonb,
+	body			text,
+	role			name NOT NULL,
+	role_oid		oid NOT NULL,
+	by_setting		boolean NOT NULL DEFAULT false,
+	max_attempts	integer NOT NULL,
+	retry_delay		integer NOT NULL,
+	created_at		timestamptz NOT NULL,
+	ended_as		text CHECK (ended_as IN ('succeeded', 'failed', 'cancelled')),
+	ended_at		timestamptz,
+	attempts		integer NOT NULL DEFAULT 0,
+	status			integer,
+	answer			text
+) WITH (fillfactor = 80);
+COMMENT ON TABLE jobs.call IS 'HTTP requests of the extension itself, such as pings; each is a run in lane 1';
+COMMENT ON COLUMN jobs.call.purpose IS 'ping: of this database; job ping: of a job; alert: webhook of an alert';
+COMMENT ON COLUMN jobs.call.job_id IS 'job that it is about';
+COMMENT ON COLUMN jobs.call.role IS 'whose it is';
+COMMENT ON COLUMN jobs.call.by_setting IS 'its URL is that of a setting, so its host need not be in motionify_jobs.http_allowed_hosts';
+COMMENT ON COLUMN jobs.call.retry_delay IS 'seconds before it is tried again, the first time; then twice as long, and so on';
+COMMENT ON COLUMN jobs.call.ended_as IS 'NULL while the run is live';
+COMMENT ON COLUMN jobs.call.attempts IS 'attempts that ended';
+COMMENT ON COLUMN jobs.call.status IS 'HTTP status of the last answer; NULL: none came';
+COMMENT ON COLUMN jobs.call.answer IS 'begin of the last answer, or why there was none';
+
+CREATE INDEX call_ended_at_idx ON jobs.call (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX call_ping_idx ON jobs.call (run_id) WHERE purpose = 'ping';
 
 CREATE TABLE jobs.mail_suppression (
 	address			text COLLATE "C" PRIMARY KEY,

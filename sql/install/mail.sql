@@ -201,3 +201,36 @@ COMMENT ON COLUMN jobs.mail_attempts.smtp_reply IS 'the reply that decided; NULL
 COMMENT ON COLUMN jobs.mail_attempts.enhanced_code IS 'enhanced status code of the reply, RFC 3463';
 COMMENT ON COLUMN jobs.mail_attempts.server_id IS 'id that the server has given the mail, if its reply says so';
 COMMENT ON COLUMN jobs.mail_attempts.error IS 'what went wrong, also if the server did not say it';
+
+CREATE VIEW jobs.mail_content WITH (security_barrier) AS
+SELECT m.mail_id,
+	   m.sender,
+	   m.reply_to,
+	   m.recipient,
+	   m.cc,
+	   m.bcc,
+	   m.subject,
+	   m.headers,
+	   m.body_text,
+	   m.body_html,
+	   m.attachments,
+	   m.source_key,
+	   m.role
+FROM jobs.mail AS m
+WHERE jobs.operates_role(m.role, m.role_oid);
+COMMENT ON VIEW jobs.mail_content IS 'one row a mail: what is in it; for members of the role that sent it, and operators';
+COMMENT ON COLUMN jobs.mail_content.sender IS 'NULL: motionify_jobs.mail_from when it is sent';
+COMMENT ON COLUMN jobs.mail_content.attachments IS 'how many rows jobs.mail_file has of it';
+
+CREATE VIEW jobs.mail_file WITH (security_barrier) AS
+SELECT a.mail_id,
+	   a.position,
+	   a.filename,
+	   a.content_type,
+	   a.content_id,
+	   a.content
+FROM jobs.mail_attachment AS a
+JOIN jobs.mail AS m ON m.mail_id = a.mail_id
+WHERE jobs.operates_role(m.role, m.role_oid);
+COMMENT ON VIEW jobs.mail_file IS 'one row an attachment of a mail; for members of the role that sent it, and operators';
+COMMENT ON COLUMN jobs.mail_file.content_id IS 'what the html shows it by; NULL: a file';

@@ -84,12 +84,18 @@ FROM (
 	FROM pg_catalog.unnest('{queued,sending,sent,failed,uncertain,suppressed,cancelled,expired}'::text[]) AS m (status)
 	LEFT JOIN jobs.outbox_status AS o ON o.status = m.status
 	UNION ALL
+	SELECT 'alerts_open', pg_catalog.jsonb_build_object('severity', s.severity), pg_catalog.count(a.alert_id),
+		   'Alerts that are open, also acknowledged ones.'
+	FROM pg_catalog.unnest('{info,warning,critical}'::text[]) AS s (severity)
+	LEFT JOIN jobs.alert AS a ON a.severity = s.severity AND a.status IN ('open', 'acknowledged')
+	GROUP BY s.severity
+	UNION ALL
 	SELECT 'outbox_oldest_due_seconds', '{}', coalesce(extract(epoch FROM pg_catalog.max(o.oldest_due)), 0),
 		   'How long the first mail that is queued could have been sent already.'
 	FROM jobs.outbox_status AS o) AS f;
 COMMENT ON VIEW jobs.metrics IS 'figures for monitoring systems, one row a sample: of what the reader sees';
 COMMENT ON COLUMN jobs.metrics.name IS 'name of the metric, as in Prometheus';
-COMMENT ON COLUMN jobs.metrics.labels IS 'what it is of: job_name, job_group, lane, kind, state, status, check_name';
+COMMENT ON COLUMN jobs.metrics.labels IS 'what it is of: job_name, job_group, lane, kind, state, status, check_name, severity';
 COMMENT ON COLUMN jobs.metrics.type IS 'gauge';
 COMMENT ON COLUMN jobs.metrics.help IS 'what it says, in a sentence';
 

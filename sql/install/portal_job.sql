@@ -132,11 +132,18 @@ DECLARE
 	is_sending boolean;
 	accepted integer;
 	has_work boolean;
+	pending bigint;
+	zone text;
 BEGIN
 	{pin}
 	result := 0;
-	IF NOT (EXISTS (SELECT FROM {schema}.notification_email_queue AS q
-					WHERE q.status = {processing} OR q.status = 'pending' AND q.scheduled_for <= now() OR {has_failed_lately})
+	SELECT coalesce(bool_or(q.status = {processing} OR q.scheduled_for <= now()), false),
+		   count(*) FILTER (WHERE q.status = 'pending')
+	INTO has_work, pending
+	FROM {schema}.notification_email_queue AS q
+	WHERE q.status = {processing} OR q.status = 'pending';
+	PERFORM jobs.portal_note_backlog(pending) ;
+	IF NOT (has_work OR {has_failed_lately})
 			{or_has_reminders}) THEN
 		{unpin}
 		RETURN;

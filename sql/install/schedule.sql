@@ -35,7 +35,11 @@ CREATE FUNCTION jobs.schedule(
 	throttle_period	interval DEFAULT NULL,
 	history_retention	interval DEFAULT NULL,
 	history_keep	text DEFAULT NULL,
-	history_keep_last	integer DEFAULT NULL
+	history_keep_last	integer DEFAULT NULL,
+	url				text DEFAULT NULL,
+	method			text DEFAULT NULL,
+	headers			jsonb DEFAULT NULL,
+	ping_url		text DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mj_api_schedule';

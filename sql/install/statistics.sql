@@ -19,11 +19,11 @@ ORDER BY l.finished_at DESC;
 COMMENT ON VIEW jobs.newest IS 'for jobs.recent(): the attempts that ended, newest first';
 
 CREATE VIEW jobs.newest_of_job WITH (security_barrier) AS
-SELECT l.job_id, l.finished_at, l.run_id, l.attempt, l.status::text, l.result
+SELECT l.job_id, l.finished_at, l.run_id, l.attempt, l.status::text, l.result, l.started_at
 FROM jobs.run_log AS l
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(l.role, l.role_oid)
 ORDER BY l.job_id DESC, l.finished_at DESC;
-COMMENT ON VIEW jobs.newest_of_job IS 'for jobs.recent() and jobs.health(): the attempts that ended, by job, newest first';
+COMMENT ON VIEW jobs.newest_of_job IS 'for jobs.recent(), jobs.health() and the board: the attempts that ended, by job, newest first';
 
 CREATE FUNCTION jobs.recent(
 	job			text DEFAULT NULL,
@@ -108,7 +108,7 @@ AS $$
 	ended AS MATERIALIZED (
 		SELECT h.run_id, h.attempt, h.finished_at, h.status, h.duration, h.lag, h.live
 		FROM jobs.history AS h
-		WHERE statistics.job IS NULL AND h.job_id <> 0
+		WHERE statistics.job IS NULL AND h.job_id > 0
 		  AND h.finished_at >= (SELECT span.begins FROM span)
 		  AND h.finished_at <= (SELECT span.ends FROM span)
 		UNION ALL
@@ -186,8 +186,8 @@ SELECT l.lane,
 	   CASE WHEN l.running_since IS NOT NULL THEN greatest(c.now - l.running_since, '0') END AS oldest_running
 FROM (SELECT jobs.clock() AS now) AS c
 CROSS JOIN LATERAL (
-	SELECT CASE WHEN q.lane = 0 THEN 'mail' WHEN q.lane < 0 THEN 'external' ELSE 'sql' END AS kind,
-		   CASE WHEN q.lane = 0 THEN 'mail' WHEN q.lane < 0 THEN j.name
+	SELECT CASE WHEN q.lane = 0 THEN 'mail' WHEN q.lane = 1 THEN 'http' WHEN q.lane < 0 THEN 'external' ELSE 'sql' END AS kind,
+		   CASE WHEN q.lane = 0 THEN 'mail' WHEN q.lane = 1 THEN 'http' WHEN q.lane < 0 THEN j.name
 				ELSE coalesce(a.rolname::text, q.lane::text) END AS lane,
 		   coalesce(a.rolname, j.role) AS role,
 		   CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END AS role_oid,
@@ -204,16 +204,18 @@ CROSS JOIN LATERAL (
 				 pg_catalog.min(q.run_at) FILTER (WHERE q.state = 'waiting' AND q.run_at < c.now) AS overdue_since,
 				 pg_catalog.min(q.started_at) FILTER (WHERE q.state = 'running') AS running_since
 		  FROM jobs.queue AS q
-		  WHERE (SELECT jobs.sees_all()) OR q.lane <> 0
+		  WHERE (SELECT jobs.sees_all()) OR q.lane NOT IN (0, 1)
 			 OR EXISTS (SELECT FROM jobs.mail AS m WHERE m.run_id = q.run_id AND jobs.sees_role(m.role, m.role_oid))
+			 OR EXISTS (SELECT FROM jobs.call AS c WHERE c.run_id = q.run_id AND jobs.sees_role(c.role, c.role_oid))
+			 OR EXISTS (SELECT FROM jobs.job_state AS t WHERE t.job_id = q.job_id AND jobs.sees_role(NULL, t.role_oid))
 		  GROUP BY q.lane) AS q
 	LEFT JOIN jobs.job AS j ON j.job_id = - q.lane
 	LEFT JOIN jobs.job_state AS t ON t.job_id = - q.lane
 	LEFT JOIN pg_catalog.pg_roles AS a ON a.oid = CASE WHEN q.lane < 0 THEN t.role_oid ELSE q.lane::oid END) AS l
-WHERE (SELECT jobs.sees_all()) OR l.kind = 'mail' OR jobs.sees_role(l.role, l.role_oid);
+WHERE (SELECT jobs.sees_all()) OR l.kind IN ('mail', 'http') OR jobs.sees_role(l.role, l.role_oid);
 COMMENT ON VIEW jobs.lanes IS 'one row a lane that has runs: how many wait or run in it, and for how long';
-COMMENT ON COLUMN jobs.lanes.lane IS 'role of SQL runs, name of an external job, or mail';
-COMMENT ON COLUMN jobs.lanes.kind IS 'who does its runs: sql: executors; external: workers outside; mail: the mail executor';
+COMMENT ON COLUMN jobs.lanes.lane IS 'role of SQL runs, name of an external job, mail, or http';
+COMMENT ON COLUMN jobs.lanes.kind IS 'who does its runs: sql: executors; external: workers outside; mail: the mail executor; http: the HTTP executor';
 COMMENT ON COLUMN jobs.lanes.waiting IS 'runs that wait for their time, or to be tried again';
 COMMENT ON COLUMN jobs.lanes.overdue IS 'those of waiting whose time has come: the scheduler has yet to see them';
 COMMENT ON COLUMN jobs.lanes.paused IS 'runs whose job is paused';

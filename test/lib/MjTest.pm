@@ -29,7 +29,7 @@ our @EXPORT = qw(
   worker_pids wait_for_worker kill_worker backend_of_pid_gone
   set_clock clear_clock shift_server_clock
   set_fault clear_fault fault_hit fault_is_set wait_for_fault
-  start_receiver make_certificate
+  start_receiver start_http make_certificate
   slurp_bytes
 );
 
@@ -384,7 +384,19 @@ sub start_receiver
     push @cmd, '--port', $opt{port} if $opt{port};
     unlink "$dir/port";
 
+    my $self = bless { dir => $dir, tls => $opt{tls} || '' }, 'MjTest::Receiver';
+    _start_server($self, @cmd);
+    $self->{hole} = 0 + PostgreSQL::Test::Utils::slurp_file("$dir/hole") if $opt{scripted};
+    return $self;
+}
+
+# Starts the program of a server, which writes its port into its directory.
+sub _start_server
+{
+    my ($self, @cmd) = @_;
+    my $dir = $self->{dir};
     my $pid = fork();
+
     croak "fork: $!" unless defined $pid;
     if ($pid == 0)
     {
@@ -393,12 +405,28 @@ sub start_receiver
         open STDERR, '>&', \*STDOUT;
         exec @cmd or POSIX::_exit(127);
     }
-    my $self = bless { pid => $pid, dir => $dir, tls => $opt{tls} || '' }, 'MjTest::Receiver';
+    $self->{pid} = $pid;
     push @MjTest::Receiver::all, $self;
-    wait_for(sub { -s "$dir/port" }, 'the SMTP receiver listens')
+    wait_for(sub { -s "$dir/port" }, "$cmd[1] listens")
       or croak PostgreSQL::Test::Utils::slurp_file("$dir/log");
     $self->{port} = 0 + PostgreSQL::Test::Utils::slurp_file("$dir/port");
-    $self->{hole} = 0 + PostgreSQL::Test::Utils::slurp_file("$dir/hole") if $opt{scripted};
+    return;
+}
+
+# start_http(%options): a real HTTP server (test/http_server.py) on 127.0.0.1, an
+# MjTest::Http.
+#   cert => [file, key file]  it speaks TLS
+#   port => N                 a certain port, to come back on the same one
+sub start_http
+{
+    my (%opt) = @_;
+    my $dir = PostgreSQL::Test::Utils::tempdir();
+    my @cmd = ('/usr/bin/python3', "$test_dir/http_server.py", '--dir', $dir);
+
+    push @cmd, '--cert', @{ $opt{cert} } if $opt{cert};
+    push @cmd, '--port', $opt{port} if $opt{port};
+    my $self = bless { dir => $dir, tls => $opt{cert} ? 1 : 0 }, 'MjTest::Http';
+    _start_server($self, @cmd);
     return $self;
 }
 
@@ -582,6 +610,58 @@ sub stop
     delete $self->{pid};
     return;
 }
+
+package MjTest::Http;
+
+use strict;
+use warnings;
+use JSON::PP;
+
+our @ISA = ('MjTest::Receiver');
+
+# url([$path]): of the server, or of a path of it.
+sub url
+{
+    my ($self, $path) = @_;
+    my $scheme = $self->{tls} ? 'https' : 'http';
+    return "$scheme://" . $self->host . (defined $path ? $path : '');
+}
+
+# Host and port, as motionify_jobs.http_allowed_hosts has them.
+sub host
+{
+    my ($self) = @_;
+    return ($self->{tls} ? 'localhost' : '127.0.0.1') . ":$self->{port}";
+}
+
+# requests([$path]): all so far, or those of a path, oldest first, as hashes: method,
+# path, headers (names in lower case), body, number, peer.
+sub requests
+{
+    my ($self, $path) = @_;
+    my @all = map { decode_json($_) } $self->_lines('requests.jsonl');
+    return grep { !defined $path || $_->{path} eq $path } @all;
+}
+
+# The paths of requests whose client has given up waiting.
+sub given_up
+{
+    my ($self) = @_;
+    return map { decode_json($_)->{path} } $self->_lines('ended.jsonl');
+}
+
+# wait_requests($count[, $path]): waits until there were so many, and returns all.
+sub wait_requests
+{
+    my ($self, $count, $path) = @_;
+    my @requests;
+    MjTest::wait_for(sub { @requests = $self->requests($path); @requests >= $count },
+        "$count requests" . (defined $path ? " of $path" : '') . ' have come')
+      or Test::More::diag(scalar(@requests) . ' have');
+    return @requests;
+}
+
+package MjTest::Receiver;
 
 END
 {

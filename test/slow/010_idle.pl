@@ -41,7 +41,8 @@ sub transactions
         "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'app'");
 }
 
-# Waits until nobody has anything left to do: two seconds without a wake-up.
+# Waits until nobody has anything left to do: ten seconds without a wake-up, since alerts
+# are looked at some seconds after something has happened.
 sub settle
 {
     my @pids = @_;
@@ -51,7 +52,7 @@ sub settle
         sub {
             my $now = join ' ', map { wake_ups($_) } @pids;
             ($last, $since) = ($now, time) if $now ne $last;
-            return time - $since >= 2;
+            return time - $since >= 10;
         },
         'the workers settle');
 }

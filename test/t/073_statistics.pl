@@ -15,6 +15,7 @@ $node->safe_psql('postgres', q{CREATE ROLE viewer; SELECT jobs.grant_usage('view
 $node->safe_psql('postgres', q{CREATE ROLE somebody; SELECT jobs.grant_usage('somebody', 'user')});
 
 my $day = 1_333;
+my $superuser = $node->safe_psql('postgres', 'SELECT current_user');
 
 foreach my $known (0, 1)
 {
@@ -33,6 +34,8 @@ foreach my $known (0, 1)
     check_reading($node, 'viewer', 'SELECT * FROM jobs.top()', 2 * $day);
     # also all of the cleanups, which never found anything
     check_reading($node, 'viewer', 'SELECT * FROM jobs.health()', 3 * $day + 4 * 40_000 / 19);
+    # the alerts: of each job the end of its history, and all of the cleanups as far back as counts
+    check_reading($node, $superuser, 'SELECT jobs.alert_evaluate(jobs.clock())', 20 * 130 + 2 * 4 * 40_000 / 19);
     check_reading($node, 'somebody', 'SELECT * FROM jobs.status', 0);
     check_reading($node, 'somebody', "SELECT * FROM jobs.statistics(since => '6 hours')", $day / 3);
 }
