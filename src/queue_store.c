@@ -95,11 +95,9 @@ static MjStatement claim_statement = {
 };
 
 /*
- * The same for who has many in hand at once, but none that has expired; and one that was in hand in a
- *so many
- * crashes ($7) is taken alone ($6: the caller has none), so that the others do not
- * share
- * its fate.
+ * The same for who has many in hand at once, but none that has expired; and one that
+ * was in hand in so many crashes ($7) is taken alone ($6: the caller has none), so
+ * that the others do not share its fate.
  */
 static MjStatement claim_many_statement = {
 	"WITH next AS MATERIALIZED ("
@@ -580,7 +578,7 @@ mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
 
 /*
  * Claim up to max_mails due mails, those whose instant has come but that no
- * scheduler has looked at included; returns how many, in theirthat order.  One that
+ * scheduler has looked at included; returns how many, in their order.  One that
  * was in hand in a crash is claimed alone, and only if the caller has none.  A
  * copy of a database claims none.
  */
@@ -599,7 +597,6 @@ mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 	n = mj_queue_claim_many(MJ_LANE_MAIL, worker_id, now, max_mails, 1,
 							has_none, &claimed);
 	memcpy(runs, claimed, n * sizeof(MjRun));
-	qsort(runs, n, sizeof(MjRun), compare_runs);
 	return n;
 }
 
