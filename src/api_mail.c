@@ -331,11 +331,7 @@ mj_api_send_mail(PG_FUNCTION_ARGS)
 static void
 require_nonatomic(FunctionCallInfo fcinfo)
 {
-	bool atomic = fcinfo->context == NULL ||
-		!IsA(fcinfo->context, CallContext) ||
-		castNode(CallContext, fcinfo->context)->atomic;
-
-	if (!atomic && !IsSubTransaction())
+	if (mj_xact_may_commit(fcinfo))
 		return;
 	ereport(
 		ERROR,

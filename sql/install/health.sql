@@ -66,7 +66,7 @@ AS $$
 				  WHERE n.job_id >= j.job_id AND n.job_id <= j.job_id AND n.status = 'succeeded'
 				  ORDER BY n.job_id DESC, n.finished_at DESC
 				  LIMIT 20000) AS r) AS week
-		WHERE j.job_group = 'cleanup' AND j.last_result IN ('0', 'DELETE 0', 'UPDATE 0')
+		WHERE j.job_group LIKE '%cleanup' AND j.last_result IN ('0', 'DELETE 0', 'UPDATE 0')
 		  AND week.idle AND week.since <= arg.a_week_ago),
 	checks (n, check_name, figure, warn_above, fail_above, detail) AS (
 		SELECT 1, 'launcher', CASE WHEN s.launcher_pid IS NULL THEN 1 ELSE 0 END::numeric, NULL::numeric, 0::numeric,

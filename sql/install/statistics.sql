@@ -93,6 +93,7 @@ CREATE FUNCTION jobs.statistics(
 RETURNS SETOF record
 LANGUAGE sql VOLATILE ROWS 24
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET jit = off
