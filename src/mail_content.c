@@ -157,6 +157,16 @@ set_list(MjAddressList *list, const char **item, const char *value)
 }
 
 /*
+ * A setting, for as long as the message: its own memory is freed when the
+ * configuration is read again, which may be while the mail is on its way.
+ */
+static const char *
+setting(const char *value)
+{
+	return utf8(pstrdup(value));
+}
+
+/*
  * Make a message of a mail, with the defaults of the settings, in the current
  * memory context; redirect: as motionify_jobs.mail_redirect_to says.  NULL
  * with a problem if the headers are not what they must be; nothing else is
@@ -168,11 +178,11 @@ mj_mail_content(const MjMail *mail, TimestampTz date, bool redirect,
 {
 	MjMailContent *content = palloc0(sizeof(MjMailContent));
 	MjMessage *message = &content->message;
-	const char *redirect_to = redirect ? utf8(mj_mail_redirect_to) : NULL;
+	const char *redirect_to = redirect ? setting(mj_mail_redirect_to) : NULL;
 
-	message->from = utf8(mail->sender ? mail->sender : mj_mail_from);
-	message->reply_to =
-		utf8(mail->reply_to ? mail->reply_to : mj_mail_reply_to);
+	message->from = mail->sender ? utf8(mail->sender) : setting(mj_mail_from);
+	message->reply_to = mail->reply_to ? utf8(mail->reply_to) :
+										 setting(mj_mail_reply_to);
 	set_list(&message->to, &content->to, mail->recipient);
 	set_list(&message->cc, &content->cc, mail->cc);
 	set_list(&message->bcc, &content->bcc, mail->bcc);
