@@ -181,8 +181,8 @@ mj_mail_content(const MjMail *mail, TimestampTz date, bool redirect,
 	const char *redirect_to = redirect ? setting(mj_mail_redirect_to) : NULL;
 
 	message->from = mail->sender ? utf8(mail->sender) : setting(mj_mail_from);
-	message->reply_to = mail->reply_to ? utf8(mail->reply_to) :
-										 setting(mj_mail_reply_to);
+	message->reply_to =
+		mail->reply_to ? utf8(mail->reply_to) : setting(mj_mail_reply_to);
 	set_list(&message->to, &content->to, mail->recipient);
 	set_list(&message->cc, &content->cc, mail->cc);
 	set_list(&message->bcc, &content->bcc, mail->bcc);
