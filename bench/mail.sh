@@ -198,7 +198,8 @@ mail_rate_of()
     rate=
     [ "$name" != motionify_jobs-deliver_mail ] || executors off
     before=$(mail_received)
-    read -r rate sent < <(mail_by "$name" "$(mail_port "$2")" "$3") || :
+    # not from a process substitution: the next would begin before this one's last statement
+    read -r rate sent <<<"$(mail_by "$name" "$(mail_port "$2")" "$3" || :)" || :
     case "$sent" in
         '' | *[!0-9]*) printf '%s failed: %s %s\n' "$name" "$rate" "$sent" >&2
             tail -n 5 "$MJ_WORK/mail.err" >&2
