@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -134,19 +135,50 @@ add_run(MjHttpDraft *draft, const MjHttpTarget *target, const MjRun *run,
 				 (int64) (run->due_at / USECS_PER_SEC) + EPOCH_DIFFERENCE));
 }
 
-/* The body, in UTF-8. */
-static void
+/*
+ * A text of the database in UTF-8; NULL if it cannot be.  Raises nothing, for one
+ * run must not hold up others.
+ */
+static const char *
+to_utf8(const char *text)
+{
+	int encoding = GetDatabaseEncoding();
+	int length = (int) strlen(text);
+	int size = length * MAX_CONVERSION_GROWTH + 1;
+	char *utf8;
+	Oid proc;
+
+	if (encoding == PG_UTF8)
+		return text;
+	if (encoding == PG_SQL_ASCII)
+		return pg_verify_mbstr(PG_UTF8, text, length, true) ? text : NULL;
+	proc = FindDefaultConversionProc(encoding, PG_UTF8);
+	if (!OidIsValid(proc))
+		return NULL;
+	utf8 = palloc(size);
+	return pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8,
+										 (unsigned char *) text, length,
+										 (unsigned char *) utf8, size,
+										 true) == length ?
+		utf8 :
+		NULL;
+}
+
+/* The body, in UTF-8; false if it cannot be. */
+static bool
 set_body(MjHttpDraft *draft, const MjHttpTarget *target)
 {
 	MjHttpRequest *request = &draft->request;
-	char *body = unconstify(char *, target->body);
 
-	if (body == NULL || !has_body(request->method))
-		return;
-	request->body = pg_server_to_any(body, strlen(body), PG_UTF8);
+	if (target->body == NULL || !has_body(request->method))
+		return true;
+	request->body = to_utf8(target->body);
+	if (request->body == NULL)
+		return false;
 	request->length = strlen(request->body);
 	if (!has_header(draft->headers, request->nheaders, "Content-Type"))
 		add(draft, psprintf("Content-Type: %s", target->content_type));
+	return true;
 }
 
 /* Copy what is of the file, which may be read again while the call goes on. */
@@ -192,8 +224,11 @@ mj_http_draft(const MjHttpTarget *target, const MjRun *run,
 	request->kept = (size_t) mj_max_result_length_kb * 1024 + MASKED_BEYOND;
 	add_own(draft, target->headers);
 	add_run(draft, target, run, instance_id);
-	set_body(draft, target);
-	return 0;
+	if (set_body(draft, target))
+		return 0;
+	strlcpy(problem->message, "its body cannot be written in UTF-8",
+			sizeof(problem->message));
+	return ERRCODE_INVALID_PARAMETER_VALUE;
 }
 
 /*

@@ -30,9 +30,6 @@
 /* Connections are kept for so long while there is nothing to do. */
 #define IDLE_MS 3000
 
-/* What waits for its time, by the real clock, is looked at this often. */
-#define EARLY_MS 1
-
 #define MAX_EVENTS 64
 
 /* A socket in the wait event set. */
@@ -351,17 +348,21 @@ have_set(MjHttpTransport *transport)
 	pfree(fds);
 }
 
-/* Does anything wait for its time, which comes in a moment? */
-static bool
-has_early(MjHttpTransport *transport)
+/* When the first of those that wait for their time may begin, in ms. */
+static long
+earliest_ms(MjHttpTransport *transport, long most)
 {
 	dlist_iter iter;
 
 	dlist_foreach (iter, &transport->waiting)
-		if (dlist_container(MjHttpParcel, node, iter.cur)->not_before !=
-			DT_NOEND)
-			return true;
-	return false;
+	{
+		const MjHttpParcel *parcel =
+			dlist_container(MjHttpParcel, node, iter.cur);
+
+		if (parcel->not_before != DT_NOEND)
+			most = mj_clock_ms_until(parcel->not_before, most);
+	}
+	return most;
 }
 
 /* How long to wait at most, in ms. */
@@ -374,8 +375,8 @@ longest_wait(MjHttpTransport *transport, long timeout_ms)
 		return 0;
 	if (ms >= 0)
 		timeout_ms = Min(timeout_ms, ms);
-	if (transport->nunder_way < mj_http_max_connections && has_early(transport))
-		timeout_ms = Min(timeout_ms, EARLY_MS);
+	if (transport->nunder_way < mj_http_max_connections)
+		timeout_ms = earliest_ms(transport, timeout_ms);
 	return timeout_ms;
 }
 
