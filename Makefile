@@ -11,13 +11,17 @@ EXTVERSION = 1.0
 PGFILEDESC = "motionify_jobs - schedules, a queue and mail inside the database"
 
 SRCS = motionify_jobs.c $(sort $(wildcard src/*.c))
-OBJS = $(SRCS:.c=.o)
+OBJS = $(SRCS:.c=.o) build/board_files.o
+
+# The board's templates, which are put into the library.
+BOARD_FILES = $(sort $(wildcard board/*))
 
 # --- The install script: one noun a file, joined in this order --------------
 # A noun without a file is an error: make names the missing file.
 INSTALL_SQL = catalog access schedule queue control external history active mail http doctor \
 	portal_mail portal_job \
 	statistics alert health metrics top portal pg_cron \
+	board board_alert board_overview board_job board_run board_queue board_mail board_page \
 	grants
 
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
@@ -27,7 +31,7 @@ DATA = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*.sql))
 
 # --- Tests ------------------------------------------------------------------
 # pg_regress tests by name, in order: sql/NAME.sql and expected/NAME.out.
-REGRESS = schedule cron errors access status active mail template external queue statistics http alert
+REGRESS = schedule cron errors access status active mail template external queue statistics alert http board
 REGRESS_OPTS = --encoding=UTF8 --no-locale --temp-instance=tmp_check \
 	--temp-config=$(srcdir)/test/regress.conf
 
@@ -81,6 +85,21 @@ build/exports.txt: $(wildcard $(SRCS) src/*.h) build/key
 	     $(filter %.c %.h,$^); \
 	} | sort -u | awk '{ print $$1, NR }' > $@
 
+# Each file of board/ as a C string, a line at a time.
+build/board_files.c: $(BOARD_FILES) Makefile
+	@mkdir -p build
+	@{ echo '/* $@: made of board/ by make */'; \
+	   echo '#include "board_files.h"'; \
+	   echo 'const MjBoardFile mj_board_files[] = {'; \
+	   for file in $(BOARD_FILES); do \
+	     name=$${file##*/}; printf '{ "%s",\n' "$${name%.*}"; \
+	     sed -e 's/\\/&&/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $$file; \
+	     echo '},'; \
+	   done; \
+	   echo '};'; \
+	   echo 'const int mj_board_nfiles = lengthof(mj_board_files);'; \
+	} > $@.tmp && mv $@.tmp $@
+
 INSTALL_PARTS = $(INSTALL_SQL:%=sql/install/%.sql)
 
 $(DATA_built): $(INSTALL_PARTS) Makefile
@@ -90,7 +109,7 @@ $(DATA_built): $(INSTALL_PARTS) Makefile
 	} > $@.tmp && mv $@.tmp $@
 
 # --- Everything below is for developers -------------------------------------
-.PHONY: help lint format dev demo test test-slow bench unit fuzz dist
+.PHONY: help lint format dev demo board test test-slow bench unit fuzz dist
 
 help:
 	@echo 'make                build; MJ_TESTING=1 adds the injected clock and fault points'
@@ -102,6 +121,7 @@ help:
 	@echo 'make fuzz           the pure modules, on hostile input'
 	@echo 'make demo           the seven portal jobs on a throwaway server (test/demo)'
 	@echo 'make dev            a server with the extension that stays up (test/dev)'
+	@echo 'make board          the board of the server of make dev, at http://127.0.0.1:8377 (test/board)'
 	@echo 'make bench          the benchmarks (bench/run)'
 	@echo 'make lint           warnings, formatting, include direction, function lengths'
 	@echo 'make format         clang-format all C files'
@@ -118,6 +138,9 @@ demo:
 
 dev:
 	test/dev
+
+board:
+	test/board
 
 bench:
 	bench/run

@@ -47,6 +47,11 @@ SELECT count(*), sum(runs) = 2 AS all_runs, count(*) FILTER (WHERE runs = 0) AS 
 FROM jobs.statistics('other', '30 hours', '1 hour');
 SELECT count(*), sum(runs) FROM jobs.statistics('counted', '1 day', '1 day') HAVING count(*) = 2;
 SELECT * FROM jobs.statistics('counted', '1 day', '0 s');
+-- whatever the zone of the session: clocks have changed in the meantime
+SET timezone = 'Europe/Berlin';
+SELECT bool_and(bucket_start = date_trunc('day', bucket_start, 'UTC')) AS whole, count(*), sum(runs) = (SELECT runs FROM jobs.statistics('other', '400 days')) AS all_runs
+FROM jobs.statistics('other', '400 days', '1 day');
+SET timezone = 'UTC';
 
 -- jobs.recent: newest first, by page
 SELECT run_id, attempt, job, status, error FROM jobs.recent(max_rows => 100) WHERE run_id > 8000000 LIMIT 3;
@@ -89,6 +94,10 @@ SELECT jobs.pause('counted');
 SELECT pg_temp.log('counted', 301, 1, 'succeeded', '8 days', 5, 'DELETE 3');
 UPDATE jobs.run_log SET result = '0' WHERE run_id = 8000101 AND attempt = 3;
 SELECT check_name, status, replace(detail, current_user, 'me') AS detail FROM checks WHERE check_name ~ 'cleanups|will not';
+-- also one of a tenant, of which the prefix is before the group
+UPDATE jobs.job SET job_group = 'tenant_a_cleanup' WHERE job_id = :counted;
+SELECT check_name, status, detail FROM checks WHERE check_name = 'idle cleanups';
+UPDATE jobs.job SET job_group = 'cleanup' WHERE job_id = :counted;
 SELECT jobs.resume('counted');
 SELECT jobs.schedule('slow one', '0 2 * * *', 'SELECT 1') > 0;
 UPDATE jobs.job_state SET last_due_at = jobs.clock() - interval '1 h' WHERE job_id = (SELECT job_id FROM jobs.job WHERE name = 'slow one');

@@ -28,6 +28,8 @@
 
 PG_FUNCTION_INFO_V1(mj_sees_all);
 PG_FUNCTION_INFO_V1(mj_sees_role);
+PG_FUNCTION_INFO_V1(mj_operates_role);
+PG_FUNCTION_INFO_V1(mj_manages_role);
 
 /* Has a role, itself or by membership, the level of marker jobs.<marker>()? */
 bool
@@ -263,15 +265,44 @@ mj_sees_all(PG_FUNCTION_ARGS)
 }
 
 /*
- * jobs.sees_role(role name, role_oid oid) returns boolean: for the views.  The
- * oid counts if it is given; a role that is gone is nobody's.
+ * The role of arguments role name, role_oid oid: the oid counts if it is given;
+ * a role that is gone is nobody's.
  */
-Datum
-mj_sees_role(PG_FUNCTION_ARGS)
+static Oid
+argument_role(FunctionCallInfo fcinfo)
 {
 	Oid role = PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1);
 
 	if (!OidIsValid(role) && !PG_ARGISNULL(0))
 		role = get_role_oid(NameStr(*PG_GETARG_NAME(0)), true);
-	PG_RETURN_BOOL(mj_access_sees_role(role));
+	return role;
+}
+
+/* jobs.sees_role(role name, role_oid oid) returns boolean: for the views. */
+Datum
+mj_sees_role(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(mj_access_sees_role(argument_role(fcinfo)));
+}
+
+/*
+ * jobs.operates_role(role name, role_oid oid) returns boolean: for the views,
+ * whether the current user may run and cancel what runs as a role.
+ */
+Datum
+mj_operates_role(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(mj_access_is_member(argument_role(fcinfo)) ||
+				   mj_access_is_operator());
+}
+
+/*
+ * jobs.manages_role(role name, role_oid oid) returns boolean: for the views,
+ * whether the current user may change when what runs as a role does.
+ */
+Datum
+mj_manages_role(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(mj_access_is_member(argument_role(fcinfo)) ||
+				   mj_access_is_owner());
 }

@@ -2,7 +2,7 @@
  *
  * api_active.c
  *	  The SQL functions about the run at hand: current_run_id, current_args,
- *	  progress; and of the view jobs.active.
+ *	  progress, portal_rest; and of the view jobs.active.
  *
  * Layer: SQL surface.
  *
@@ -10,18 +10,23 @@
  */
 #include "postgres.h"
 
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
+#include "utils/wait_event.h"
 
 #include "access.h"
 #include "current.h"
+#include "xact.h"
 
 PG_FUNCTION_INFO_V1(mj_api_current_run_id);
 PG_FUNCTION_INFO_V1(mj_api_current_args);
 PG_FUNCTION_INFO_V1(mj_api_progress);
+PG_FUNCTION_INFO_V1(mj_api_portal_rest);
 PG_FUNCTION_INFO_V1(mj_view_worker_slots);
 
 /* Arguments of jobs.progress() */
@@ -98,6 +103,40 @@ mj_api_progress(PG_FUNCTION_ARGS)
 						PG_ARGISNULL(ARG_NOTE) ?
 							NULL :
 							text_to_cstring(PG_GETARG_TEXT_PP(ARG_NOTE)));
+	PG_RETURN_VOID();
+}
+
+/* Wait, holding nothing: it commits.  The caller has seen that it may. */
+static void
+rest(double seconds)
+{
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	SPI_commit();
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 (long) (seconds * 1000), PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	SPI_finish();
+}
+
+/*
+ * CALL jobs.portal_rest(seconds double precision): commit, and wait, at most so
+ * long, and a minute; neither for NULL.  It may end early.  Raises 2D000.
+ */
+Datum
+mj_api_portal_rest(PG_FUNCTION_ARGS)
+{
+	double seconds = PG_ARGISNULL(0) ? 0 : PG_GETARG_FLOAT8(0);
+
+	if (!mj_xact_may_commit(fcinfo))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+			 errmsg("jobs.portal_rest() cannot be called inside a transaction"),
+			 errdetail("It commits, so that nothing is held meanwhile.")));
+	if (seconds > 0)
+		rest(Min(seconds, 60));
 	PG_RETURN_VOID();
 }
 

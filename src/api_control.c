@@ -317,8 +317,8 @@ mj_api_retry_many(PG_FUNCTION_ARGS)
 Datum
 mj_api_cancel_many(PG_FUNCTION_ARGS)
 {
-	static const char *const states[] = { "waiting", "held", "ready", "running",
-										  NULL };
+	static const char *const states[] = { "waiting", "paused",	"held",
+										  "ready",	 "running", NULL };
 	const char *reason = reason_of_user();
 	MjSelection selection;
 	int64 *run_ids;
@@ -328,7 +328,8 @@ mj_api_cancel_many(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("jobs.cancel()");
 	take_selection(fcinfo, 2, &selection);
-	check_status(selection.status, states, "waiting, held, ready, running");
+	check_status(selection.status, states,
+				 "waiting, paused, held, ready, running");
 	n = mj_select_live(&selection, &run_ids);
 	for (i = 0; i < n; i++)
 	{

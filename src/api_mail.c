@@ -30,8 +30,10 @@
 #include "guc.h"
 #include "history_store.h"
 #include "job_store.h"
+#include "mail_check.h"
 #include "mail_content.h"
 #include "mail_record.h"
+#include "mail_session.h"
 #include "mail_store.h"
 #include "mail_template.h"
 #include "mailer.h"
@@ -85,16 +87,6 @@ require_preload(void)
 		 errmsg("motionify_jobs is not loaded by the server"),
 		 errhint(
 			 "Add motionify_jobs to shared_preload_libraries and restart the server.")));
-}
-
-/* Raise what is wrong with a mail, or with the settings of mail. */
-void
-mj_mail_raise(int sqlstate, const MjProblem *problem)
-{
-	ereport(ERROR,
-			(errcode(sqlstate), errmsg("%s", problem->message),
-			 problem->detail[0] ? errdetail("%s", problem->detail) : 0,
-			 problem->hint[0] ? errhint("%s", problem->hint) : 0));
 }
 
 /* 55000 if nobody has said where mail goes. */
@@ -339,11 +331,7 @@ mj_api_send_mail(PG_FUNCTION_ARGS)
 static void
 require_nonatomic(FunctionCallInfo fcinfo)
 {
-	bool atomic = fcinfo->context == NULL ||
-		!IsA(fcinfo->context, CallContext) ||
-		castNode(CallContext, fcinfo->context)->atomic;
-
-	if (!atomic && !IsSubTransaction())
+	if (mj_xact_may_commit(fcinfo))
 		return;
 	ereport(
 		ERROR,
@@ -462,7 +450,7 @@ mj_api_check_mail(PG_FUNCTION_ARGS)
 	int i;
 
 	InitMaterializedSRF(fcinfo, 0);
-	n = mj_mailer_check(mj_argument_text(fcinfo, 0), steps);
+	n = mj_mail_check_steps(mj_argument_text(fcinfo, 0), steps);
 	for (i = 0; i < n; i++)
 	{
 		Datum values[3];
@@ -495,7 +483,7 @@ mj_mail_probe(char **detail, char **hint)
 			*hint = pstrdup(trouble.problem.hint);
 		return false;
 	}
-	n = mj_mailer_check(NULL, steps);
+	n = mj_mail_check_steps(NULL, steps);
 	if (steps[n - 1].ok)
 	{
 		*detail = steps[0].detail;

@@ -10,9 +10,6 @@
 #ifndef MJ_API_MAIL_H
 #define MJ_API_MAIL_H
 
-#include "pure.h"
-
-extern void mj_mail_raise(int sqlstate, const MjProblem *problem);
 extern bool mj_mail_probe(char **detail, char **hint);
 extern bool mj_mail_flow_is_well(char **detail, char **hint);
 

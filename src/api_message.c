@@ -17,9 +17,9 @@
 #include "utils/lsyscache.h"
 
 #include "access.h"
-#include "api_mail.h"
 #include "api_message.h"
 #include "mail_content.h"
+#include "mail_session.h"
 #include "mail_signer.h"
 
 PG_FUNCTION_INFO_V1(mj_api_preview_mail);

@@ -27,6 +27,7 @@
 #include "mail_content.h"
 #include "mail_end_store.h"
 #include "mail_record.h"
+#include "mail_session.h"
 #include "mail_store.h"
 #include "mime.h"
 #include "queue_store.h"
@@ -144,11 +145,7 @@ take_address(FunctionCallInfo fcinfo)
 	address = mj_argument_text(fcinfo, 0);
 	address = pg_server_to_any(address, strlen(address), PG_UTF8);
 	if (!mj_mime_parse_mailbox("address", address, &mailbox, &problem))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s", problem.message),
-				 problem.detail[0] ? errdetail("%s", problem.detail) : 0,
-				 problem.hint[0] ? errhint("%s", problem.hint) : 0));
+		mj_mail_raise(ERRCODE_INVALID_PARAMETER_VALUE, &problem);
 	mj_address_fold(mailbox.address, folded, MJ_MIME_MAX_ADDRESS + 1);
 	return folded;
 }

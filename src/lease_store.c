@@ -217,11 +217,11 @@ read_lease(MjScope *scope, uint64 row, MjLease *lease)
 	Datum value;
 
 	mj_queue_read_run(scope, row, &lease->run);
-	value = mj_row_datum(scope, row, 19, &isnull);
+	value = mj_row_datum(scope, row, MJ_RUN_NCOLUMNS + 1, &isnull);
 	lease->run.token = isnull ? NULL : DatumGetUUIDP(value);
-	lease->run.worker = mj_row_text(scope, row, 20);
-	lease->until = mj_row_time(row, 21);
-	value = mj_row_datum(scope, row, 22, &isnull);
+	lease->run.worker = mj_row_text(scope, row, MJ_RUN_NCOLUMNS + 2);
+	lease->until = mj_row_time(row, MJ_RUN_NCOLUMNS + 3);
+	value = mj_row_datum(scope, row, MJ_RUN_NCOLUMNS + 4, &isnull);
 	lease->length = isnull ? NULL : DatumGetIntervalP(value);
 }
 

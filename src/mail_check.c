@@ -14,9 +14,8 @@
 
 #include "clock.h"
 #include "guc.h"
+#include "mail_check.h"
 #include "mail_content.h"
-#include "mail_session.h"
-#include "mailer.h"
 
 #define TEST_SUBJECT "Test mail of motionify_jobs"
 #define TEST_BODY \
@@ -45,7 +44,7 @@ check_settings(MjMailStep *step)
  * went.  Needs no transaction.
  */
 void
-mj_mailer_try(MjMailTrouble *trouble)
+mj_mail_check_try(MjMailTrouble *trouble)
 {
 	MjMailSession session = { 0 };
 
@@ -133,7 +132,7 @@ check_session(MjMailSession *session, const char *recipient, MjMailStep *steps)
  * meanwhile: a check by hand.
  */
 int
-mj_mailer_check(const char *recipient, MjMailStep *steps)
+mj_mail_check_steps(const char *recipient, MjMailStep *steps)
 {
 	MjMailSession session = { 0 };
 	volatile int n = 1;

@@ -446,6 +446,24 @@ mj_mail_recipients(const MjMail *mail, const char ***addresses)
 	return Max(0, list_recipients(&content, *addresses, &problem));
 }
 
+/*
+ * The domain of the first mailbox of a list, palloc'ed; NULL if it is not what it
+ * must be.  Needs a transaction.
+ */
+char *
+mj_mail_first_domain(const char *list)
+{
+	const char *cursor = to_utf8(list);
+	MjMailbox mailbox;
+	MjProblem problem;
+	const char *at;
+
+	if (mj_mime_next_mailbox("to", &cursor, &mailbox, &problem) <= 0)
+		return NULL;
+	at = strrchr(mailbox.address, '@');
+	return at ? pstrdup(at + 1) : NULL;
+}
+
 /* The envelope: addresses of to, cc and bcc, each once. */
 static bool
 fill_envelope(const MjMailContent *content, MjEnvelope *envelope,

@@ -38,6 +38,7 @@ extern MjMailContent *mj_mail_content(const MjMail *mail, TimestampTz date,
 extern bool mj_mail_check(const MjMail *mail, TimestampTz date,
 						  MjProblem *problem);
 extern int mj_mail_recipients(const MjMail *mail, const char ***addresses);
+extern char *mj_mail_first_domain(const char *list);
 extern char *mj_mail_message_id(int64 mail_id, const char *sender);
 extern bool mj_mail_check_defaults(MjProblem *problem);
 extern bool mj_mail_draft(const MjMailContent *content, MjMailDraft *draft,

@@ -148,9 +148,7 @@ static MjStatement next_expiry_statement = {
 };
 
 static MjStatement find_statement = {
-	"SELECT run_id, ended_as FROM jobs.mail WHERE mail_id = $1 FOR UPDATE",
-	1,
-	{ INT8OID }
+	"SELECT run_id, ended_as FROM jobs.mail WHERE mail_id = $1", 1, { INT8OID }
 };
 
 /* The run as it was: what has been tried of it is in the log, or was counted. */
@@ -161,10 +159,11 @@ static MjStatement reopen_statement = {
 	" l AS (SELECT l.* FROM m JOIN jobs.run_log l ON l.run_id = m.run_id"
 	"  ORDER BY l.attempt DESC LIMIT 1)"
 	" INSERT INTO jobs.queue (run_id, job_id, lane, state, priority, run_at,"
-	" due_at, trigger, attempt)"
+	" due_at, trigger, attempt, attempts_before)"
 	" SELECT m.run_id, 0, 0, 'ready', coalesce(l.priority, 0), $3,"
-	" coalesce(l.due_at, m.created_at), 'retry',"
-	" greatest(coalesce(l.attempt, m.attempts), 1) FROM m LEFT JOIN l USING (run_id)",
+	" coalesce(l.due_at, m.created_at), 'retry', tried, tried"
+	" FROM m LEFT JOIN l USING (run_id),"
+	" LATERAL (SELECT greatest(coalesce(l.attempt, m.attempts), 1) AS tried) t",
 	3,
 	{ INT8OID, TEXTOID, TIMESTAMPTZOID }
 };
@@ -279,8 +278,8 @@ mj_mail_expire(TimestampTz now)
 }
 
 /*
- * The run of a mail, and how it has ended, NULL if it has not; locks it.  False
- * if there is no such mail.
+ * The run of a mail, and how it has ended, NULL if it has not; locks nothing, for
+ * who ends a mail locks its run first.  False if there is no such mail.
  */
 bool
 mj_mail_find_end(int64 mail_id, int64 *run_id, const char **ended_as)
@@ -303,7 +302,8 @@ mj_mail_find_end(int64 mail_id, int64 *run_id, const char **ended_as)
 
 /*
  * Put a mail that has ended into the queue again, ready, its failures counted
- * anew; message_id NULL keeps that.  False if it has not ended.
+ * anew; message_id NULL keeps that.  False if it has not ended, or somebody else
+ * has just done so.
  */
 bool
 mj_mail_reopen(int64 mail_id, const char *message_id, TimestampTz now)

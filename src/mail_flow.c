@@ -8,10 +8,11 @@
  *	     ^                  |  ^  |                           |
  *	     |    a success at  |  |  | each throttled: level + 1 | each failed
  *	     +<---- level 1 ----+  +--+ each success:   level - 1 | trial: level + 1
- *	     +<------------------------- a success ---------------+
+ *	     +<---------------- a success, a refusal -------------+
  *
  * Paused, mail is tried after motionify_jobs.mail_retry_delay, then after twice
- * that, and so on, with one mail each time.  Slowed, each level halves
+ * that, and so on, with one mail each time.  A server that refuses that mail can
+ * be reached, and takes others.  Slowed, each level halves
  * connections and batches, and from the second on there is a pause, too, that
  * doubles.
  *
@@ -91,6 +92,17 @@ mj_flow_ask(int mails, int connections, bool forced, TimestampTz now,
 		permit->mails = halved(mails, flow.level);
 		permit->connections = halved(connections, flow.level);
 	}
+}
+
+/* Is mail slowed, and until when is none sent? */
+bool
+mj_flow_is_slowed(TimestampTz *until)
+{
+	MjMailFlow flow;
+
+	mj_flow_read(&flow);
+	*until = flow.next_try_at;
+	return flow.state == MJ_FLOW_SLOWED;
 }
 
 /*
@@ -229,6 +241,22 @@ mj_flow_succeeded(TimestampTz now)
 		flow.level--;
 		flow.next_try_at = now;
 	}
+	mj_flow_write(&flow);
+	mj_xact_wake(now, MJ_LANE_MAIL);
+}
+
+/* A mail was refused, as others may not be: the server can be reached again. */
+void
+mj_flow_answered(TimestampTz now)
+{
+	MjMailFlow flow;
+
+	if (!disturbed)
+		return;
+	mj_flow_lock(&flow);
+	if (flow.state != MJ_FLOW_PAUSED)
+		return;
+	enter_state(&flow, MJ_FLOW_RUNNING, now);
 	mj_flow_write(&flow);
 	mj_xact_wake(now, MJ_LANE_MAIL);
 }

@@ -30,10 +30,12 @@ typedef struct MjFlowPermit
 
 extern void mj_flow_ask(int mails, int connections, bool forced,
 						TimestampTz now, MjFlowPermit *permit);
+extern bool mj_flow_is_slowed(TimestampTz *until);
 extern void mj_flow_begin_trial(TimestampTz now);
 extern TimestampTz mj_flow_failed(const MjMailTrouble *trouble,
 								  TimestampTz now);
 extern TimestampTz mj_flow_throttled(const char *reply, TimestampTz now);
 extern void mj_flow_succeeded(TimestampTz now);
+extern void mj_flow_answered(TimestampTz now);
 
 #endif /* MJ_MAIL_FLOW_H */

@@ -45,6 +45,7 @@
 typedef struct Summary
 {
 	int accepted;
+	int answered;		   /* refused, but by a server that takes mails */
 	int withheld;		   /* not offered */
 	const char *throttled; /* reply of a server that wants less; NULL: none */
 	const char *closing;   /* that says good-bye */
@@ -246,7 +247,7 @@ refused_recipient(const MjMailEnd *end, int *nrecipients)
 	int place = end->result.recipient;
 
 	*nrecipients = mj_mail_recipients(end->mail, &addresses);
-	if (place < 0 && *nrecipients == 1)
+	if (place == MJ_SMTP_ABOUT_ALL && *nrecipients == 1)
 		place = 0; /* a reply to the message is about it, too */
 	return place >= 0 && place < *nrecipients ? addresses[place] : NULL;
 }
@@ -319,7 +320,7 @@ go_again(const MjMailEnd *end, MjMailEntry *entry)
 {
 	const MjRun *run = &end->run;
 
-	if (run->attempt - run->failures - run->crashes > MJ_MAX_UNCOUNTED)
+	if (mj_run_uncounted(run) > MJ_MAX_UNCOUNTED)
 		fail_or_retry(end, entry, "failed");
 	else
 	{
@@ -442,25 +443,33 @@ summarise(const MjMailEnd *end, const MjMailEntry *entry, Summary *summary)
 		summary->closing = entry->words;
 	else if (mj_smtp_is_throttled(&end->result))
 		summary->throttled = entry->words;
+	else if (entry->smtp_code != 0)
+		summary->answered++;
 }
 
 /*
- * Tell the flow.  A server that takes mails, and then says good-bye, as many do
- * after some on a connection, does not want less.
+ * Tell the flow; of trouble, unless it was told.  A server that takes mails, and
+ * then says good-bye, as many do after some on a connection, does not want less.
  */
 static void
-tell_flow(const Summary *summary, const MjMailTrouble *trouble)
+tell_flow(const Summary *summary, const MjMailTrouble *trouble, bool *told)
 {
 	TimestampTz now = mj_clock_now();
 
 	if (summary->withheld > 0 && trouble != NULL && trouble->sqlstate != 0)
-		(void) mj_flow_failed(trouble, now);
+	{
+		if (!*told)
+			(void) mj_flow_failed(trouble, now);
+		*told = true;
+	}
 	else if (summary->throttled != NULL)
 		(void) mj_flow_throttled(summary->throttled, now);
 	else if (summary->closing != NULL && summary->accepted == 0)
 		(void) mj_flow_throttled(summary->closing, now);
 	else if (summary->accepted > 0)
 		mj_flow_succeeded(now);
+	else if (summary->answered > 0)
+		mj_flow_answered(now);
 }
 
 /* Whoever has to look at a mail that goes on is woken at commit. */
@@ -566,11 +575,14 @@ sort_ends(MjMailEnd *const *ends, int count, MjMailEnd **sorted)
 /*
  * Record what became of mails that this process has claimed, all by one
  * worker_id, and put back those that were not offered: trouble says why, with
- * sqlstate 0 if the process was interrupted; it may be NULL if all were.  In a
- * transaction that the caller commits, durably, with interrupts held off.
+ * sqlstate 0 if the process was interrupted; it may be NULL if all were.  *told
+ * is false before the first record of what may be one trouble, which several
+ * connections meet: the flow is to count it once.  In a transaction that the
+ * caller commits, durably, with interrupts held off.
  */
 void
-mj_mail_record(MjMailEnd *const *ends, int count, const MjMailTrouble *trouble)
+mj_mail_record(MjMailEnd *const *ends, int count, const MjMailTrouble *trouble,
+			   bool *told)
 {
 	MjMailEnd **sorted = palloc(Max(count, 1) * sizeof(MjMailEnd *));
 	MjMailEntry *entries = palloc(Max(count, 1) * sizeof(MjMailEntry));
@@ -592,5 +604,5 @@ mj_mail_record(MjMailEnd *const *ends, int count, const MjMailTrouble *trouble)
 							  count - nsent, written + nsent);
 	for (i = 0; i < count; i++)
 		note_written(sorted[i], &entries[i], written[i]);
-	tell_flow(&summary, trouble);
+	tell_flow(&summary, trouble, told);
 }

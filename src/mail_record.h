@@ -36,7 +36,7 @@ typedef struct MjMailEnd
 extern bool mj_mail_suppress(MjMail *mail);
 extern int mj_mail_screen(int64 worker_id, MjRun *runs, MjMail *mails, int n);
 extern void mj_mail_record(MjMailEnd *const *ends, int count,
-						   const MjMailTrouble *trouble);
+						   const MjMailTrouble *trouble, bool *told);
 extern int mj_mail_reply_code(const MjSmtpResult *result);
 
 #endif /* MJ_MAIL_RECORD_H */

@@ -100,6 +100,16 @@ mj_trouble_from_result(const MjSmtpResult *result, MjMailTrouble *trouble)
 		sizeof(trouble->problem.hint));
 }
 
+/* Raise what is wrong with a mail, or with the settings of mail. */
+void
+mj_mail_raise(int sqlstate, const MjProblem *problem)
+{
+	ereport(ERROR,
+			(errcode(sqlstate), errmsg("%s", problem->message),
+			 problem->detail[0] ? errdetail("%s", problem->detail) : 0,
+			 problem->hint[0] ? errhint("%s", problem->hint) : 0));
+}
+
 /* What is wrong, and more of it unless it is empty: one line, palloc'ed. */
 char *
 mj_mail_words(const char *message, const char *more)
@@ -499,7 +509,7 @@ mj_session_write(const char *directory, const MjMailDraft *draft,
 	MjProblem problem;
 
 	memset(result, 0, sizeof(*result));
-	result->recipient = -1;
+	result->recipient = MJ_SMTP_ABOUT_ALL;
 	if (mj_mailfile_write(directory, message_id, draft->bytes.data,
 						  draft->bytes.len, path, &problem))
 	{

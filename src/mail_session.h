@@ -32,6 +32,14 @@ typedef struct MjMailSession
 	instr_time stopping_since;
 } MjMailSession;
 
+/* One step of a check */
+typedef struct MjMailStep
+{
+	const char *name;
+	bool ok;
+	char *detail; /* palloc'ed */
+} MjMailStep;
+
 extern bool mj_session_check_settings(MjMailTrouble *trouble);
 extern char *mj_session_describe_settings(void);
 extern char *mj_session_host(void);
@@ -52,6 +60,7 @@ extern MjSmtp *mj_session_connect(MjMailTrouble *trouble);
 extern char *mj_session_settings(void);
 
 /* words */
+extern void mj_mail_raise(int sqlstate, const MjProblem *problem);
 extern char *mj_mail_words(const char *message, const char *more);
 extern void mj_trouble_from_result(const MjSmtpResult *result,
 								   MjMailTrouble *trouble);

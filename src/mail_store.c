@@ -111,23 +111,27 @@ static MjStatement end_statement = {
 	.types = { INT8OID, TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID },
 };
 
+/* It is not too late to send a mail. */
+#define NOT_EXPIRED(now) "(expires_at IS NULL OR expires_at > " now ")"
+
 /*
  * Ready; running; to be promoted.  Each is limited by itself, so that a long
  * queue is not read whole.
  */
 static MjStatement due_statement = {
-	.sql =
-		"SELECT run_id, failures FROM ("
-		"(SELECT run_id, failures, priority FROM jobs.queue"
-		" WHERE lane = 0 AND state = 'ready' ORDER BY priority, run_id LIMIT $2)"
-		" UNION ALL "
-		"(SELECT run_id, failures, priority FROM jobs.queue"
-		" WHERE lane = 0 AND state = 'running')"
-		" UNION ALL "
-		"(SELECT run_id, failures, priority FROM jobs.queue"
-		" WHERE lane = 0 AND state = 'waiting' AND run_at <= $1"
-		" ORDER BY run_at LIMIT $2)) AS due"
-		" ORDER BY priority, run_id LIMIT $2",
+	.sql = "SELECT run_id, failures FROM ("
+		   "(SELECT run_id, failures, priority FROM jobs.queue"
+		   " WHERE lane = 0 AND state = 'ready' AND " NOT_EXPIRED(
+			   "$1") " ORDER BY priority, run_id LIMIT $2)"
+					 " UNION ALL "
+					 "(SELECT run_id, failures, priority FROM jobs.queue"
+					 " WHERE lane = 0 AND state = 'running')"
+					 " UNION ALL "
+					 "(SELECT run_id, failures, priority FROM jobs.queue"
+					 " WHERE lane = 0 AND state = 'waiting' AND run_at <= $1"
+					 " AND " NOT_EXPIRED(
+						 "$1") " ORDER BY run_at LIMIT $2)) AS due"
+							   " ORDER BY priority, run_id LIMIT $2",
 	.nparams = 2,
 	.types = { TIMESTAMPTZOID, INT4OID },
 };
@@ -136,19 +140,20 @@ static MjStatement hasten_statement = {
 	.sql = "UPDATE jobs.queue q SET state = 'ready', run_at = $3"
 		   " FROM unnest($1, $2) AS due (run_id, failures)"
 		   " WHERE q.run_id = due.run_id AND q.failures = due.failures"
-		   " AND q.state = 'waiting'",
+		   " AND q.state = 'waiting' AND " NOT_EXPIRED("$3"),
 	.nparams = 3,
 	.types = { INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID },
 };
 
 static MjStatement progress_statement = {
 	.sql = "SELECT count(*) FILTER (WHERE m.ended_as = 'sent'),"
-		   " count(*) FILTER (WHERE q.state = 'ready'"
-		   " OR q.state = 'waiting' AND q.run_at <= $3),"
-		   " count(*) FILTER (WHERE q.state = 'running')"
-		   " FROM unnest($1, $2) AS due (run_id, failures)"
-		   " LEFT JOIN jobs.mail m ON m.run_id = due.run_id"
-		   " LEFT JOIN jobs.queue q ON q.run_id = due.run_id",
+		   " count(*) FILTER (WHERE (q.state = 'ready'"
+		   " OR q.state = 'waiting' AND q.run_at <= $3) AND " NOT_EXPIRED(
+			   "$3") "),"
+					 " count(*) FILTER (WHERE q.state = 'running')"
+					 " FROM unnest($1, $2) AS due (run_id, failures)"
+					 " LEFT JOIN jobs.mail m ON m.run_id = due.run_id"
+					 " LEFT JOIN jobs.queue q ON q.run_id = due.run_id",
 	.nparams = 3,
 	.types = { INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID },
 };
@@ -156,7 +161,7 @@ static MjStatement progress_statement = {
 static MjStatement prune_statement = {
 	.sql = "DELETE FROM jobs.mail WHERE mail_id IN"
 		   " (SELECT mail_id FROM jobs.mail WHERE ended_at < $1"
-		   " ORDER BY ended_at LIMIT $2)",
+		   " ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
 	.nparams = 2,
 	.types = { TIMESTAMPTZOID, INT4OID },
 };
@@ -527,8 +532,8 @@ mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
 }
 
 /*
- * Delete mails that ended before an instant, at most limit of them.  Returns
- * how many; their source_keys are free again.
+ * Delete mails that ended before an instant, at most limit of them, but not one
+ * that is being sent again.  Returns how many; their source_keys are free again.
  */
 int64
 mj_mail_prune(TimestampTz before, int limit)

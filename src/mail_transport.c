@@ -56,8 +56,9 @@
 
 /*
  * Who was asked to leave waits so long for replies that may be on their way: a
- * healthy server answers in time.  Who is to end, or was cancelled, so long, and
- * only for the reply to a final dot.
+ * healthy server answers in time.  For the reply to a final dot it waits as long
+ * as ever: without it the mail would be sent twice.  Who is to end, or was
+ * cancelled, waits only for that, and so long.
  */
 #define LEAVE_GRACE_US 2000000
 #define END_GRACE_US 50000
@@ -767,7 +768,7 @@ mj_transport_is_outdated(const MjTransport *transport)
 
 /*
  * Begin to send, with the settings as they are now; what was kept of before is
- * used if they are the same.  Trouble with them is the transport's.
+ * used if they are the same.  See mj_transport_check().
  */
 void
 mj_transport_begin(MjTransport *transport, MjPrepare prepare, void *arg)
@@ -784,10 +785,18 @@ mj_transport_begin(MjTransport *transport, MjPrepare prepare, void *arg)
 		strcmp(settings, transport->settings) != 0)
 		renew_settings(transport, settings);
 	pfree(settings);
-	if (mj_mailer_check_configured(&transport->trouble) &&
-		transport->to_directory)
-		(void) mj_session_open_directory(transport->directory,
-										 &transport->trouble);
+}
+
+/*
+ * Has anybody said where mail goes, and is the directory there?  False with the
+ * transport's trouble if not.  Before parcels are put in.
+ */
+bool
+mj_transport_check(MjTransport *transport)
+{
+	return mj_mailer_check_configured(&transport->trouble) &&
+		(!transport->to_directory ||
+		 mj_session_open_directory(transport->directory, &transport->trouble));
 }
 
 /* Open no more than so many connections; those that are there stay. */
@@ -896,9 +905,9 @@ is_given_up(const Connection *connection, int64 waited_us)
 		return false;
 	if (connection->in_hand == 0)
 		return true;
-	if (now && !mj_smtp_in_doubt(connection->smtp))
-		return true;
-	return waited_us >= (now ? END_GRACE_US : LEAVE_GRACE_US);
+	if (!mj_smtp_in_doubt(connection->smtp))
+		return now || waited_us >= LEAVE_GRACE_US;
+	return now && waited_us >= END_GRACE_US;
 }
 
 /*

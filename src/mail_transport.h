@@ -56,6 +56,7 @@ extern MjTransport *mj_transport_new(void);
 extern bool mj_transport_is_outdated(const MjTransport *transport);
 extern void mj_transport_begin(MjTransport *transport, MjPrepare prepare,
 							   void *arg);
+extern bool mj_transport_check(MjTransport *transport);
 extern void mj_transport_allow(MjTransport *transport, int connections);
 extern void mj_transport_put(MjTransport *transport, MjParcel *parcel,
 							 bool first);

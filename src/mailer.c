@@ -35,6 +35,7 @@
 #include "clock.h"
 #include "fault.h"
 #include "guc.h"
+#include "mail_check.h"
 #include "mail_content.h"
 #include "mail_end_store.h"
 #include "mail_flow.h"
@@ -98,6 +99,7 @@ typedef struct Mailing
 	int claimed;
 	int losses;		  /* in a row */
 	bool interrupted; /* the rest was not offered for that */
+	bool told;		  /* the flow knows of the transport's trouble */
 	int nended;		  /* not recorded */
 	MailItem *ended[RECORD_MAILS + MJ_MAILER_BATCH];
 	instr_time ended_since;
@@ -176,17 +178,6 @@ mj_mailer_check_settings(MjMailTrouble *trouble)
  * ------------------------------------------------------------------------
  */
 
-static int
-compare_runs(const void *a, const void *b)
-{
-	const MjRun *left = a;
-	const MjRun *right = b;
-
-	if (left->priority != right->priority)
-		return left->priority < right->priority ? -1 : 1;
-	return left->run_id < right->run_id ? -1 : left->run_id > right->run_id;
-}
-
 /* Make the content of a mail whose bodies were read.  In a transaction. */
 static void
 prepare_item(MailItem *item)
@@ -203,50 +194,19 @@ prepare_item(MailItem *item)
 			mj_mail_content(end->mail, end->run.due_at, true, &item->problem);
 }
 
-/* The domain that a mail goes to, of its first recipient; palloc'ed, or NULL. */
+/*
+ * The domain that a mail goes to, of its first recipient; palloc'ed, or NULL.
+ * Needs a transaction.
+ */
 static char *
 domain_of(const MjMail *mail)
 {
 	const char *to =
 		*mj_mail_redirect_to ? mj_mail_redirect_to : mail->recipient;
-	const char *at = to ? strchr(to, '@') : NULL;
 
-	if (at == NULL || mj_smtp_domain_rate <= 0)
+	if (to == NULL || mj_smtp_domain_rate <= 0)
 		return NULL;
-	return pnstrdup(at + 1, strcspn(at + 1, " \t\r\n>,;\""));
-}
-
-/*
- * Read the mails of the runs that were claimed, end those that are not to be
- * sent, and put the others in.  Returns how many these are.
- */
-static int
-load_items(Mailing *mailing, MailClaim *claim, MjRun *runs, int count)
-{
-	int64 *run_ids = palloc(count * sizeof(int64));
-	MjMail *mails = palloc(count * sizeof(MjMail));
-	MailItem *items = palloc(count * sizeof(MailItem));
-	int i;
-
-	for (i = 0; i < count; i++)
-		run_ids[i] = runs[i].run_id;
-	mj_mail_load(run_ids, count, mails);
-	count = mj_mail_screen(mailing->worker_id, runs, mails, count);
-	for (i = 0; i < count; i++)
-	{
-		memset(&items[i], 0, sizeof(MailItem));
-		items[i].claim = claim;
-		items[i].end.run = runs[i];
-		items[i].end.mail = &mails[i];
-		items[i].parcel.message_id = mails[i].message_id;
-		items[i].parcel.domain = domain_of(&mails[i]);
-		if (!mails[i].bodies_missing)
-			prepare_item(&items[i]);
-	}
-	claim->left = count;
-	for (i = 0; i < count; i++)
-		mj_transport_put(mailing->transport, &items[i].parcel, false);
-	return count;
+	return mj_mail_first_domain(to);
 }
 
 /* What is claimed next, and what came of it. */
@@ -257,7 +217,39 @@ typedef struct ClaimWork
 	int size;
 	bool full; /* there were as many, there may be more */
 	int count; /* that are to be sent */
+	MailItem *items;
 } ClaimWork;
+
+/*
+ * Read the mails of the runs that were claimed, end those that are not to be
+ * sent, and make items of the others.
+ */
+static void
+load_items(ClaimWork *work, MjRun *runs, int count)
+{
+	int64 *run_ids = palloc(count * sizeof(int64));
+	MjMail *mails = palloc(count * sizeof(MjMail));
+	MailItem *items = palloc(count * sizeof(MailItem));
+	int i;
+
+	for (i = 0; i < count; i++)
+		run_ids[i] = runs[i].run_id;
+	mj_mail_load(run_ids, count, mails);
+	count = mj_mail_screen(work->mailing->worker_id, runs, mails, count);
+	for (i = 0; i < count; i++)
+	{
+		memset(&items[i], 0, sizeof(MailItem));
+		items[i].claim = work->claim;
+		items[i].end.run = runs[i];
+		items[i].end.mail = &mails[i];
+		items[i].parcel.message_id = mails[i].message_id;
+		items[i].parcel.domain = domain_of(&mails[i]);
+		if (!mails[i].bodies_missing)
+			prepare_item(&items[i]);
+	}
+	work->claim->left = work->count = count;
+	work->items = items;
+}
 
 /* Claim due mails, at most so many.  False if there are none. */
 static bool
@@ -273,15 +265,16 @@ claim_some(ClaimWork *work, int most, TimestampTz now)
 	work->full = count == most;
 	if (count == 0)
 		return false;
-	qsort(runs, count, sizeof(MjRun), compare_runs);
 	mailing->alone = runs[0].crashes > 0;
-	work->count = load_items(mailing, work->claim, runs, count);
+	load_items(work, runs, count);
 	return true;
 }
 
 /*
  * Claim due mails, as far as the flow permits.  Those that end as they are
- * claimed do not count.  In a transaction.
+ * claimed do not count.  Settings that are in the way are the transport's
+ * trouble, for which the mails come back, and the flow is paused.  In a
+ * transaction, before whose commit none of them is put in.
  */
 static void
 claim_mails(void *arg)
@@ -307,7 +300,8 @@ claim_mails(void *arg)
 		mj_flow_begin_trial(now);
 		work->full = false;
 	}
-	check_defaults(mj_transport_trouble(transport));
+	if (mj_transport_check(transport))
+		check_defaults(mj_transport_trouble(transport));
 }
 
 /* The transaction of a claim; false when somebody holds the executor up. */
@@ -335,6 +329,7 @@ claim_more(Mailing *mailing, int size)
 							  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	ClaimWork work = { mailing, palloc0(sizeof(MailClaim)), size };
+	int i;
 
 	if (!mailing->in_spi)
 		mj_slot_set_state(MJ_SLOT_IDLE);
@@ -354,6 +349,8 @@ claim_more(Mailing *mailing, int size)
 	mailing->claimed += work.count;
 	mailing->may_claim -= work.count;
 	outstanding += work.count;
+	for (i = 0; i < work.count; i++)
+		mj_transport_put(mailing->transport, &work.items[i].parcel, false);
 	MJ_FAULT("mailer-claimed");
 }
 
@@ -410,7 +407,8 @@ write_ended(Mailing *mailing)
 		else
 			ends[count++] = &mailing->ended[i]->end;
 	}
-	mj_mail_record(ends, count, mj_transport_trouble(mailing->transport));
+	mj_mail_record(ends, count, mj_transport_trouble(mailing->transport),
+				   &mailing->told);
 }
 
 /* What has ended is recorded: forget it. */
@@ -485,7 +483,7 @@ refuse_parcel(MjParcel *parcel, const MjProblem *problem)
 	memset(result, 0, sizeof(MjSmtpResult));
 	result->outcome = MJ_SMTP_PERMANENT;
 	result->error = MJ_SMTP_ERR_CONFIG;
-	result->recipient = -1;
+	result->recipient = MJ_SMTP_ABOUT_ALL;
 	strlcpy(result->message, problem->message, sizeof(result->message));
 	strlcpy(result->detail, problem->detail, sizeof(result->detail));
 }
@@ -596,8 +594,9 @@ record_due(Mailing *mailing, bool all)
  */
 
 /*
- * Is this process to stop?  Also when the settings have changed: what is on its
- * way ends, the next call goes by them.
+ * Is this process to stop?  Also when the settings have changed: what the server
+ * may have taken is seen through, the rest goes back, and the next call goes by
+ * the new ones.
  */
 static bool
 must_stop(Mailing *mailing)
@@ -710,8 +709,9 @@ have_kept_transport(void)
  * Send what is due, until there is no more; returns how many mails were claimed:
  * 0 means that there is nothing to do, -1 that somebody has locked the tables.
  * For the mail executor, which has a slot with that worker_id and no transaction
- * open; the slot says idle while there is nothing more to claim.  Returns early
- * when the worker must leave or was interrupted; whoever calls looks for that.
+ * open; the slot says idle while there is nothing more to claim, also when mails
+ * are on their way.  Returns early, but for the replies to final dots, when the
+ * worker must leave or was interrupted; whoever calls looks for that.
  * Trouble with the server is logged, not raised.  Connections are kept.
  */
 int
@@ -783,7 +783,7 @@ mj_mailer_put_back_leftovers(int64 worker_id)
 		strlcpy(end.result.message,
 				"what became of the mail could not be recorded",
 				sizeof(end.result.message));
-		mj_mail_record(&ends, 1, NULL);
+		mj_mail_record(&ends, 1, NULL, NULL);
 		found++;
 	}
 	outstanding = 0;
@@ -806,17 +806,6 @@ typedef struct Delivery
 	MjMailProgress progress;
 } Delivery;
 
-static void
-raise_trouble(const MjMailTrouble *trouble)
-{
-	const MjProblem *problem = &trouble->problem;
-
-	ereport(ERROR,
-			(errcode(trouble->sqlstate), errmsg("%s", problem->message),
-			 problem->detail[0] ? errdetail("%s", problem->detail) : 0,
-			 problem->hint[0] ? errhint("%s", problem->hint) : 0));
-}
-
 /* Send what can be claimed.  Raises what kept it from doing so. */
 static void
 deliver_claimable(Delivery *delivery)
@@ -833,7 +822,7 @@ deliver_claimable(Delivery *delivery)
 		do_mailing(mailing, delivery->transport);
 		CHECK_FOR_INTERRUPTS();
 		if (trouble->sqlstate != 0)
-			raise_trouble(trouble);
+			mj_mail_raise(trouble->sqlstate, &trouble->problem);
 		claimed = mailing->claimed;
 		delivery->left -= claimed;
 		MemoryContextDelete(mailing->context);
@@ -883,6 +872,48 @@ pause_delivery(long pause_ms)
 	CHECK_FOR_INTERRUPTS();
 }
 
+/*
+ * Is nothing on its way, and nothing to be sent for longer than this, because
+ * mail is slowed?  Then says so.
+ */
+static bool
+is_slowed(const Delivery *delivery, long wait_ms)
+{
+	TimestampTz until;
+	bool slowed;
+
+	if (delivery->progress.in_flight > 0)
+		return false;
+	begin_work(true);
+	slowed = mj_flow_is_slowed(&until);
+	commit_work(true);
+	if (!slowed || until <= mj_clock_now() + wait_ms * INT64CONST(1000))
+		return false;
+	ereport(
+		WARNING,
+		(errmsg("mail is slowed until %s; mails that have not been sent: %lld",
+				timestamptz_to_str(until),
+				(long long) delivery->progress.claimable),
+		 errhint("jobs.mail_transport says why.")));
+	return true;
+}
+
+/* It has taken too long. */
+static void
+warn_of_rest(const Delivery *delivery)
+{
+	const MjMailProgress *progress = &delivery->progress;
+
+	if (progress->in_flight > 0)
+		ereport(WARNING,
+				(errmsg("mails that other processes are still sending: %lld",
+						(long long) progress->in_flight)));
+	else
+		ereport(WARNING,
+				(errmsg("mails that have not been sent: %lld",
+						(long long) progress->claimable)));
+}
+
 /* Send, and wait for what others send, until all that was due is through. */
 static void
 see_through(Delivery *delivery)
@@ -897,7 +928,7 @@ see_through(Delivery *delivery)
 		deliver_claimable(delivery);
 		(void) mj_transport_rest(delivery->transport);
 		look_at_progress(delivery);
-		if (is_done(delivery))
+		if (is_done(delivery) || is_slowed(delivery, patience_ms - waited_ms))
 			return;
 		if (delivery->progress.in_flight != in_flight)
 			waited_ms = 0;
@@ -908,9 +939,7 @@ see_through(Delivery *delivery)
 		waited_ms += pause_ms;
 		pause_ms = Min(pause_ms * 2, MAX_PAUSE_MS);
 	}
-	ereport(WARNING,
-			(errmsg("%lld mails are still being sent by other processes",
-					(long long) in_flight)));
+	warn_of_rest(delivery);
 }
 
 /* See it through over connections of its own. */
@@ -936,10 +965,10 @@ try_session(void)
 {
 	MjMailTrouble trouble;
 
-	mj_mailer_try(&trouble);
+	mj_mail_check_try(&trouble);
 	CHECK_FOR_INTERRUPTS();
 	if (trouble.sqlstate != 0)
-		raise_trouble(&trouble);
+		mj_mail_raise(trouble.sqlstate, &trouble.problem);
 }
 
 /*

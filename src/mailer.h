@@ -27,16 +27,6 @@ typedef struct MjMailTrouble
 	MjProblem problem;
 } MjMailTrouble;
 
-/* One step of jobs.check_mail() */
-typedef struct MjMailStep
-{
-	const char *name;
-	bool ok;
-	char *detail; /* palloc'ed */
-} MjMailStep;
-
-#define MJ_MAIL_STEPS 5 /* configuration, connect, TLS, AUTH, mail */
-
 extern bool mj_mailer_check_configured(MjMailTrouble *trouble);
 extern bool mj_mailer_check_settings(MjMailTrouble *trouble);
 extern int mj_mailer_run(int64 worker_id);
@@ -44,7 +34,5 @@ extern long mj_mailer_rest(void);
 extern void mj_mailer_leave(void);
 extern int64 mj_mailer_deliver(int64 worker_id, int max_mails);
 extern int mj_mailer_put_back_leftovers(int64 worker_id);
-extern void mj_mailer_try(MjMailTrouble *trouble);
-extern int mj_mailer_check(const char *recipient, MjMailStep *steps);
 
 #endif /* MJ_MAILER_H */

@@ -57,10 +57,11 @@ static MjStatement insert_many_statement = {
 /* A run that has ended without success, as it was. */
 static MjStatement reinsert_statement = {
 	"INSERT INTO jobs.queue (run_id, job_id, lane, state, priority, run_at,"
-	" due_at, trigger, missed, attempt, args, gated, concurrency_key, enqueued)"
+	" due_at, trigger, missed, attempt, attempts_before, args, gated,"
+	" concurrency_key, enqueued)"
 	" SELECT l.run_id, l.job_id, $2, 'waiting', l.priority, $5, l.due_at,"
-	" 'retry', l.missed, l.attempt, l.args, $3 OR $6 AND NOT f.enqueued, $4,"
-	" f.enqueued FROM ("
+	" 'retry', l.missed, l.attempt, l.attempt, l.args,"
+	" $3 OR $6 AND NOT f.enqueued, $4, f.enqueued FROM ("
 	"  SELECT * FROM jobs.run_log WHERE run_id = $1"
 	"  ORDER BY attempt DESC LIMIT 1) l, ("
 	"  SELECT trigger IN ('queue', 'batch') AS enqueued FROM jobs.run_log"
@@ -94,9 +95,11 @@ static MjStatement claim_statement = {
 };
 
 /*
- * The same for who has many in hand at once, but one that was in hand in so many
+ * The same for who has many in hand at once, but none that has expired; and one that was in hand in a
+ *so many
  * crashes ($7) is taken alone ($6: the caller has none), so that the others do not
- * share its fate.
+ * share
+ * its fate.
  */
 static MjStatement claim_many_statement = {
 	"WITH next AS MATERIALIZED ("
@@ -104,6 +107,7 @@ static MjStatement claim_many_statement = {
 	"   OVER (ORDER BY priority, run_id) AS place"
 	"  FROM (SELECT run_id, priority, crashes FROM jobs.queue"
 	"   WHERE lane = $1 AND state = 'ready'"
+	"   AND (expires_at IS NULL OR expires_at > $4)"
 	"   ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED) c)"
 	" UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
 	" started_at = $4, " MJ_COUNT_START
@@ -318,6 +322,7 @@ mj_queue_read_run(MjScope *scope, uint64 row, MjRun *run)
 	run->state = mj_row_text(scope, row, 16);
 	run->gated = mj_row_bool(row, 17);
 	run->concurrency_key = mj_row_text(scope, row, 18);
+	run->before = mj_row_int32(row, 19);
 }
 
 /* All rows of the last result, in the caller's context. */
@@ -575,9 +580,9 @@ mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
 
 /*
  * Claim up to max_mails due mails, those whose instant has come but that no
- * scheduler has looked at included; returns how many, in that order.  One that was
- * in hand in a crash is claimed alone, and only if the caller has none.  A copy
- * of a database claims none.
+ * scheduler has looked at included; returns how many, in theirthat order.  One that
+ * was in hand in a crash is claimed alone, and only if the caller has none.  A
+ * copy of a database claims none.
  */
 int
 mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
@@ -594,6 +599,7 @@ mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 	n = mj_queue_claim_many(MJ_LANE_MAIL, worker_id, now, max_mails, 1,
 							has_none, &claimed);
 	memcpy(runs, claimed, n * sizeof(MjRun));
+	qsort(runs, n, sizeof(MjRun), compare_runs);
 	return n;
 }
 

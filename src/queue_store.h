@@ -22,8 +22,10 @@
 #define MJ_RUN_COLUMNS_WITH(args) \
 	"q.run_id, q.job_id, q.lane, q.priority, q.run_at, q.due_at," \
 	" q.trigger, q.missed, q.attempt, q.failures, q.crashes, " args "," \
-	" q.worker_id, q.pid, q.started_at, q.state, q.gated, q.concurrency_key"
+	" q.worker_id, q.pid, q.started_at, q.state, q.gated, q.concurrency_key," \
+	" coalesce(q.attempts_before, 0)"
 #define MJ_RUN_COLUMNS MJ_RUN_COLUMNS_WITH("q.args")
+#define MJ_RUN_NCOLUMNS 19
 
 /*
  * What every claim of a row q does beside: a start counts, and from now on another
@@ -57,6 +59,7 @@ typedef struct MjRun
 	int32 attempt;	/* starts so far, this one included */
 	int32 failures; /* of max_attempts */
 	int32 crashes;
+	int32 before; /* attempts until it had ended, and was asked for again */
 	const char *state;			 /* waiting, held, ready, running */
 	bool gated;					 /* held until the scheduler admits it */
 	const char *concurrency_key; /* may be NULL */
@@ -79,6 +82,16 @@ typedef struct MjLaneDemand
 	int64 lane;
 	int64 ready;
 } MjLaneDemand;
+
+/*
+ * Attempts that ended neither as a failure nor as a crash, since the run was asked
+ * for; the one at hand is among them.
+ */
+static inline int
+mj_run_uncounted(const MjRun *run)
+{
+	return run->attempt - run->before - run->failures - run->crashes;
+}
 
 /* callers' transactions, and the scheduler's */
 extern int64 mj_queue_next_run_id(void);

@@ -282,13 +282,6 @@ hold_mail(const MjRun *run)
 	mj_runlog_report(run, &owner, &outcome);
 }
 
-/* Attempts of a run that ended neither as a failure nor as a crash. */
-static int
-interruptions(const MjRun *run)
-{
-	return run->attempt - run->failures - run->crashes;
-}
-
 /*
  * An attempt was interrupted, by shutdown or termination: the run goes back,
  * ready, and it counts neither as a failure nor as a crash.  A run that is
@@ -305,7 +298,7 @@ mj_runlog_interrupted(const MjRun *run, const char *why)
 		hold_mail(run);
 		return;
 	}
-	if (interruptions(run) > MJ_MAX_INTERRUPTIONS)
+	if (mj_run_uncounted(run) > MJ_MAX_INTERRUPTIONS)
 	{
 		mj_runlog_crashed(run);
 		return;

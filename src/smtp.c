@@ -6,9 +6,10 @@
  * libcurl does what is hard about a connection: name resolution, TLS,
  * STARTTLS, AUTH (CURLOPT_CONNECT_ONLY).  The dialogue on top is that of
  * smtp_dialogue, over curl_easy_send and curl_easy_recv, non-blocking.  Every
- * wait is the caller's, who may have several connections in one loop.  What libcurl leaves open is closed here: that it goes
- * on unauthenticated if the server does not offer AUTH, and that a thread of
- * its resolver could take the process's signals.
+ * wait is the caller's, who may have several connections in one loop.  What
+ * libcurl leaves open is closed here: that it goes on unauthenticated if the
+ * server does not offer AUTH, and that a thread of its resolver could take the
+ * process's signals.
  *
  * This and http.c are the only files that include curl.h.  libcurl's callbacks below do
  * nothing but note what they are told: no palloc, no ereport, no waiting.
@@ -539,7 +540,7 @@ fail(MjSmtpResult *result, MjSmtpError error, const char *message,
 	result->outcome =
 		error == MJ_SMTP_ERR_INTERRUPTED ? MJ_SMTP_INTERRUPTED : MJ_SMTP_LOST;
 	result->error = error;
-	result->recipient = -1;
+	result->recipient = MJ_SMTP_ABOUT_ALL;
 	strlcpy(result->message, message, sizeof(result->message));
 	strlcpy(result->detail, detail, sizeof(result->detail));
 	return false;
@@ -1112,17 +1113,31 @@ look_at_clock(MjSmtp *smtp)
 }
 
 /*
+ * EHLO is through.  A server that has closed the connection with the reply to it
+ * never was there for a message.
+ */
+static void
+end_greeting(MjSmtp *smtp)
+{
+	const MjDialogue *dialogue = &smtp->dialogue;
+
+	smtp->failure = dialogue->result;
+	if (dialogue->greeted && dialogue->closed)
+		(void) fail(&smtp->failure, MJ_SMTP_ERR_LOST,
+					"SMTP server closed the connection",
+					"This happened right after EHLO.");
+	mask_result(smtp, &smtp->failure);
+	smtp->phase = dialogue->closed ? MJ_SMTP_CLOSED : MJ_SMTP_OPEN;
+}
+
+/*
  * See whether the phase is over.
  */
 static void
 look_at_phase(MjSmtp *smtp)
 {
 	if (smtp->phase == MJ_SMTP_GREETING && !mj_dialogue_busy(&smtp->dialogue))
-	{
-		smtp->phase = smtp->dialogue.greeted ? MJ_SMTP_OPEN : MJ_SMTP_CLOSED;
-		smtp->failure = smtp->dialogue.result;
-		mask_result(smtp, &smtp->failure);
-	}
+		end_greeting(smtp);
 	if (smtp->phase == MJ_SMTP_OPEN && smtp->dialogue.closed)
 		smtp->phase = MJ_SMTP_CLOSED;
 }

@@ -8,9 +8,9 @@
  * event loop: mj_smtp_new, mj_smtp_begin; then, whenever one of its mj_smtp_fds
  * is ready or mj_smtp_wait_ms is over, mj_smtp_hear, mj_smtp_take what ended,
  * mj_smtp_put what mj_smtp_wants, mj_smtp_say; mj_smtp_leave, mj_smtp_close.
- *  Not in the postmaster: libcurl is started by
- * the first mj_smtp_new of a process and may start threads.  SIGPIPE must be
- * ignored, as it is in every server process.
+ * Not in the postmaster: libcurl is started by the first mj_smtp_new of a process
+ * and may start threads.  SIGPIPE must be ignored, as it is in every server
+ * process.
  *
  * Memory: an MjSmtp and all that hangs on it is malloc'ed.  It belongs to the
  * caller, who must reach mj_smtp_close() on every path, errors included: in

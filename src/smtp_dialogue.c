@@ -334,7 +334,7 @@ init_result(MjSmtpResult *result)
 {
 	memset(result, 0, sizeof(*result));
 	result->outcome = MJ_SMTP_LOST;
-	result->recipient = -1;
+	result->recipient = MJ_SMTP_ABOUT_ALL;
 }
 
 static void
@@ -463,6 +463,8 @@ refuse(MjDialogue *dialogue, MjExchange *exchange, MjDialogueState state,
 	refuse_result(&exchange->result, reply, verbs[state]);
 	if (state == MJ_DLG_RCPT)
 		exchange->result.recipient = rcpt;
+	else if (state == MJ_DLG_MAIL)
+		exchange->result.recipient = MJ_SMTP_ABOUT_SENDER;
 }
 
 /* ------------------------------------------------------------------------

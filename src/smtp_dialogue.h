@@ -59,12 +59,16 @@ typedef struct MjSmtpReply
 	char text[512];
 } MjSmtpReply;
 
+/* What a reply was about that was not about a recipient */
+#define MJ_SMTP_ABOUT_ALL (-1)	  /* the message, or the connection */
+#define MJ_SMTP_ABOUT_SENDER (-2) /* MAIL FROM */
+
 typedef struct MjSmtpResult
 {
 	MjSmtpOutcome outcome;
 	MjSmtpError error;
 	MjSmtpReply reply; /* the one that decided, if any */
-	int recipient;	   /* index of the refused one, or -1 */
+	int recipient;	   /* index of the refused one, or one of below */
 	bool stale;		   /* it was not offered, for something that is not
 								 * its own: repeat at once on another connection */
 	char message[256]; /* what went wrong: lower case, no full stop */

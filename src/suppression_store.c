@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include "store.h"
@@ -34,6 +35,26 @@ static MjStatement find_statement = {
 	{ TEXTARRAYOID }
 };
 
+/* An address, which is in UTF-8 elsewhere, as it is in the table. */
+static char *
+to_server(const char *address)
+{
+	return pg_any_to_server(address, strlen(address), PG_UTF8);
+}
+
+/* The same for one from the table, in a context. */
+static char *
+from_server(char *address, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	char *converted = address;
+
+	if (GetDatabaseEncoding() != PG_SQL_ASCII)
+		converted = pg_server_to_any(address, strlen(address), PG_UTF8);
+	MemoryContextSwitchTo(old);
+	return converted;
+}
+
 /* Add an entry; false if the address has one, which stays. */
 bool
 mj_suppression_add(const MjSuppression *entry)
@@ -43,7 +64,7 @@ mj_suppression_add(const MjSuppression *entry)
 	bool added;
 
 	mj_store_enter(&scope);
-	mj_param_text(&params, entry->address);
+	mj_param_text(&params, to_server(entry->address));
 	mj_param_text(&params, entry->reason);
 	mj_param_time(&params, entry->since);
 	mj_param_text(&params, entry->by_server ? "server" : "role");
@@ -63,7 +84,7 @@ mj_suppression_remove(const char *address)
 	bool removed;
 
 	mj_store_enter(&scope);
-	mj_param_text(&params, address);
+	mj_param_text(&params, to_server(address));
 	removed = mj_store_run(&remove_statement, &params) > 0;
 	mj_store_leave(&scope);
 	return removed;
@@ -80,13 +101,13 @@ mj_suppression_find(const char *const *addresses, int n, const char ***found)
 	int i;
 
 	for (i = 0; i < n; i++)
-		values[i] = CStringGetTextDatum(addresses[i]);
+		values[i] = CStringGetTextDatum(to_server(addresses[i]));
 	mj_store_enter(&scope);
 	mj_param_array(&params, values, n, TEXTOID);
 	rows = (int) mj_store_run(&find_statement, &params);
 	*found = MemoryContextAlloc(scope.caller, Max(rows, 1) * sizeof(char *));
 	for (i = 0; i < rows; i++)
-		(*found)[i] = mj_row_text(&scope, i, 1);
+		(*found)[i] = from_server(mj_row_text(&scope, i, 1), scope.caller);
 	mj_store_leave(&scope);
 	return rows;
 }

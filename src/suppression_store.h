@@ -14,7 +14,7 @@
 
 #include "datatype/timestamp.h"
 
-/* An entry.  The address is folded, see address.h. */
+/* An entry.  Its address, as all here, is UTF-8 and folded, see address.h. */
 typedef struct MjSuppression
 {
 	const char *address;

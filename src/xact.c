@@ -15,6 +15,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "utils/timestamp.h"
 
 #include "floor.h"
@@ -43,6 +44,14 @@ static struct
 /* The database that the current transaction keeps workers away from. */
 static Oid blocked_database = InvalidOid;
 static bool blocked_is_dropped;
+
+/* May a procedure commit in this call of it? */
+bool
+mj_xact_may_commit(FunctionCallInfo fcinfo)
+{
+	return fcinfo->context != NULL && IsA(fcinfo->context, CallContext) &&
+		!castNode(CallContext, fcinfo->context)->atomic && !IsSubTransaction();
+}
 
 /*
  * Keep the workers away from a database until the current transaction ends;

@@ -11,6 +11,7 @@
 #define MJ_XACT_H
 
 #include "datatype/timestamp.h"
+#include "fmgr.h"
 
 /* For mj_xact_wake(): no lane in particular, the scheduler looks. */
 #define MJ_LANE_NONE PG_INT64_MIN
@@ -30,6 +31,7 @@ mj_lane_is_own(int64 lane)
 }
 
 extern void mj_xact_init(void);
+extern bool mj_xact_may_commit(FunctionCallInfo fcinfo);
 extern void mj_xact_wake(TimestampTz due, int64 lane);
 extern void mj_xact_lease(TimestampTz until);
 extern void mj_xact_ready(int32 priority, int64 run_id);

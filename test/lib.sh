@@ -309,7 +309,7 @@ mj_copy()
         --exclude='./sql/motionify_jobs--1.0.sql' -cf - . | tar -C "$to" --no-same-owner -xf -
     if [ -n "$MJ_STAYS" ]; then
         # of an earlier copy, files that are gone from the sources
-        (cd "$to" && find src sql expected test -type f ! -name '*.o' ! -name '*.d' ! -name 'motionify_jobs--1.0.sql') |
+        (cd "$to" && find src board sql expected test -type f ! -name '*.o' ! -name '*.d' ! -name 'motionify_jobs--1.0.sql') |
             while read -r file; do [ -e "$MJ_SRC/$file" ] || rm -f "$to/$file"; done
     fi
     mj_own "$to" "$MJ_WORK/tmp"

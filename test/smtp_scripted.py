@@ -10,12 +10,13 @@ In DIR:
   behaviour.json  read before each reply, if it is there:
                   {"id": ANY, "offer": [EXTENSION...], "at": {PLACE: ACTION}}
 
-Places are greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, "RCPT ADDRESS", DATA, dot,
-RSET, and idle, after a mail was taken.  An action is a reply ("450 4.2.0 no";
+Places are greeting, EHLO, "EHLO 2" (the second on a connection, and so on), STARTTLS,
+AUTH, MAIL, RCPT, "RCPT ADDRESS", DATA, dot, RSET, and idle, after a mail was taken.  An action is a reply ("450 4.2.0 no";
 after 421 the connection is closed), or one of
 
   close         say nothing, and close
   take close    the same, but at the dot the mail has been taken
+  wait          say nothing until something else is told, then do that
   hold          say nothing
   take hold     the same, but at the dot the mail has been taken
   drip          one byte again and again of a line that never ends
@@ -102,6 +103,7 @@ class Connection:
         self.tls = False
         self.auth = None
         self.input = b""
+        self.hellos = 0
         self.start()
 
     def start(self):
@@ -156,9 +158,13 @@ class Connection:
         Reply to what came, or do what is to be done instead; True: as usual.
         Then, or if it is to, it takes the mail first.
         """
-        action = self.script.action(*([event] if event else []), place)
+        places = [event, place] if event else [place]
+        action = self.script.action(*places)
         self.script.append("events.jsonl", {"at": time.time(), "peer": self.peer, "tls": self.tls,
                                             "command": place, "argument": event, "reply": action or reply})
+        while action == "wait":
+            time.sleep(0.01)
+            action = self.script.action(*places)
         if action is None or action.startswith("take") or action in ("extra", "flush"):
             take()
         if action is None or action in ("extra", "flush"):
@@ -201,8 +207,9 @@ class Connection:
             if self.arguments.auth and (self.tls or not self.arguments.cert):
                 offer.append("AUTH PLAIN")
         lines = ["scripted.test"] + offer
+        self.hellos += 1
         self.say("EHLO", "\r\n".join("250%s%s" % (" " if i == len(lines) - 1 else "-", line)
-                                     for i, line in enumerate(lines)), None)
+                                     for i, line in enumerate(lines)), "EHLO %d" % self.hellos)
 
     def starttls(self):
         if not self.say("STARTTLS", "220 2.0.0 go ahead", None):

@@ -49,6 +49,16 @@ LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mj_sees_role';
 COMMENT ON FUNCTION jobs.sees_role(name, oid) IS 'whether the current user sees all of what runs as a role; the oid counts, if it is given';
 
+CREATE FUNCTION jobs.operates_role(role name, role_oid oid) RETURNS boolean
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mj_operates_role';
+COMMENT ON FUNCTION jobs.operates_role(name, oid) IS 'whether the current user may pause, resume, run and cancel what runs as a role; the oid counts, if it is given';
+
+CREATE FUNCTION jobs.manages_role(role name, role_oid oid) RETURNS boolean
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mj_manages_role';
+COMMENT ON FUNCTION jobs.manages_role(name, oid) IS 'whether the current user may change and end what runs as a role; the oid counts, if it is given';
+
 CREATE FUNCTION jobs.clock() RETURNS timestamptz
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mj_api_clock';

@@ -212,7 +212,8 @@ CREATE TABLE jobs.queue (
 	dedupe_key		text COLLATE "C",
 	dedupe_to_end	boolean NOT NULL DEFAULT false,
 	expires_at		timestamptz,
-	throttle_key	text COLLATE "C" NOT NULL DEFAULT ''
+	throttle_key	text COLLATE "C" NOT NULL DEFAULT '',
+	attempts_before	integer
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.0,
 		autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
 		autovacuum_analyze_scale_factor = 0.0, autovacuum_analyze_threshold = 5000);
@@ -241,6 +242,7 @@ COMMENT ON COLUMN jobs.queue.dedupe_key IS 'one run of a job and key; gone when 
 COMMENT ON COLUMN jobs.queue.dedupe_to_end IS 'whether dedupe_key stays until the run has ended';
 COMMENT ON COLUMN jobs.queue.expires_at IS 'a run that has not started by then never does; a mail that was not sent by then is not sent';
 COMMENT ON COLUMN jobs.queue.throttle_key IS 'what it is throttled together with, if its job has a throttle';
+COMMENT ON COLUMN jobs.queue.attempts_before IS 'starts until it had ended, and jobs.retry() or jobs.resend() had it start again; NULL: none';
 
 CREATE INDEX queue_ready_idx ON jobs.queue (lane, priority, run_id) WHERE state = 'ready';
 CREATE INDEX queue_waiting_idx ON jobs.queue (run_at) WHERE state = 'waiting';

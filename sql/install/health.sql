@@ -49,25 +49,48 @@ AS $$
 			   c.now + interval '24 hours' AS in_a_day
 		FROM (SELECT jobs.clock() AS now) AS c),
 	server AS MATERIALIZED (SELECT * FROM jobs.server_state()),
+	dead AS MATERIALIZED (
+		SELECT d.run_id, d.job, d.job_id, d.status
+		FROM jobs.dead AS d
+		WHERE d.finished_at > (SELECT arg.a_day_ago FROM arg) AND d.finished_at < (SELECT arg.in_a_day FROM arg)),
+	/* The figures of a job are read only where its last attempt leaves a doubt. */
 	job AS MATERIALIZED (
-		SELECT s.job, s.job_id, s.job_group, s.schedule, s.next_run, s.last_due, s.running, s.runs_24h,
-			   s.failures_24h, s.consecutive_failures, s.why_not, s.last_result
-		FROM jobs.status AS s),
+		SELECT s.job, s.job_id, s.job_group, s.schedule, s.next_run, s.last_due, s.running, s.why_not,
+			   coalesce(d.failures, 0) AS failures_24h,
+			   CASE WHEN l.status = 'succeeded' THEN CASE WHEN l.finished_at > arg.a_day_ago THEN 1 ELSE 0 END ELSE coalesce(f.runs, 0) END AS runs_24h,
+			   CASE WHEN l.status = 'succeeded' THEN 0 ELSE coalesce(f.consecutive_failures, 0) END AS consecutive_failures,
+			   l.result AS last_result
+		FROM arg
+		CROSS JOIN jobs.status AS s
+		LEFT JOIN LATERAL (
+			SELECT n.status, n.result, n.finished_at
+			FROM jobs.newest_of_job AS n
+			WHERE n.job_id >= s.job_id AND n.job_id <= s.job_id AND n.status <> 'skipped'
+			ORDER BY n.job_id DESC, n.finished_at DESC
+			LIMIT 1) AS l ON true
+		LEFT JOIN LATERAL jobs.job_figures(CASE WHEN l.status <> 'succeeded' THEN s.job_id END) AS f ON true
+		LEFT JOIN (SELECT d.job_id, pg_catalog.count(*) AS failures FROM dead AS d WHERE d.status <> 'expired' GROUP BY d.job_id) AS d
+			ON d.job_id = s.job_id),
 	lane AS MATERIALIZED (SELECT * FROM jobs.lanes AS l WHERE l.kind <> 'mail'),
 	mail AS MATERIALIZED (SELECT * FROM jobs.outbox_status),
+	/* At most 20000 runs of the week, of each: more often than that nobody cleans up. */
 	idle_cleanup AS MATERIALIZED (
 		SELECT j.job
 		FROM job AS j
 		CROSS JOIN arg
 		CROSS JOIN LATERAL (
-			SELECT pg_catalog.bool_and(r.result IN ('0', 'DELETE 0', 'UPDATE 0')) FILTER (WHERE r.finished_at > arg.a_week_ago) AS idle,
-				   pg_catalog.min(r.finished_at) AS since
-			FROM (SELECT n.result, n.finished_at FROM jobs.newest_of_job AS n
-				  WHERE n.job_id >= j.job_id AND n.job_id <= j.job_id AND n.status = 'succeeded'
+			SELECT pg_catalog.bool_and(r.result IN ('0', 'DELETE 0', 'UPDATE 0')) AND pg_catalog.count(*) < 20000 AS idle
+			FROM (SELECT n.result FROM jobs.newest_of_job AS n
+				  WHERE (n.job_id, n.finished_at) > (j.job_id, arg.a_week_ago) AND n.job_id <= j.job_id AND n.status = 'succeeded'
 				  ORDER BY n.job_id DESC, n.finished_at DESC
 				  LIMIT 20000) AS r) AS week
-		WHERE j.job_group = 'cleanup' AND j.last_result IN ('0', 'DELETE 0', 'UPDATE 0')
-		  AND week.idle AND week.since <= arg.a_week_ago),
+		WHERE j.job_group LIKE '%cleanup' AND j.last_result IN ('0', 'DELETE 0', 'UPDATE 0')
+		  AND week.idle
+		  AND EXISTS (SELECT FROM (
+				SELECT n.status FROM jobs.newest_of_job AS n
+				WHERE n.job_id >= j.job_id AND (n.job_id, n.finished_at) <= (j.job_id, arg.a_week_ago) AND n.status = 'succeeded'
+				ORDER BY n.job_id DESC, n.finished_at DESC
+				LIMIT 1) AS before)),
 	checks (n, check_name, figure, warn_above, fail_above, detail) AS (
 		SELECT 1, 'launcher', CASE WHEN s.launcher_pid IS NULL THEN 1 ELSE 0 END::numeric, NULL::numeric, 0::numeric,
 			   coalesce('runs as process ' || s.launcher_pid, 'does not run')
@@ -134,11 +157,7 @@ AS $$
 		SELECT 11, 'dead runs', pg_catalog.count(d.run_id), 0, NULL,
 			   coalesce('ended without success in 24 hours, and not done again: '
 						|| pg_catalog.string_agg(DISTINCT d.job, ', '), 'every run of the last 24 hours came to its end')
-		FROM arg
-		LEFT JOIN LATERAL (
-			SELECT d.run_id, d.job FROM jobs.dead AS d
-			WHERE d.finished_at > arg.a_day_ago AND d.finished_at < arg.in_a_day
-			OFFSET 0) AS d ON true
+		FROM dead AS d
 		UNION ALL
 		SELECT 12, 'idle cleanups', pg_catalog.count(c.job), 0, NULL,
 			   coalesce('found nothing for 7 days: ' || pg_catalog.string_agg(c.job, ', ' ORDER BY c.job),

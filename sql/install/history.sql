@@ -61,10 +61,11 @@ SELECT h.run_id,
 	   h.missed,
 	   h.worker,
 	   h.job_id,
-	   h.status <> 'succeeded' AND (SELECT q.run_id FROM jobs.queue AS q WHERE q.run_id = h.run_id) IS NOT NULL AS live
+	   h.status <> 'succeeded' AND (SELECT q.run_id FROM jobs.queue AS q WHERE q.run_id = h.run_id) IS NOT NULL AS live,
+	   CASE WHEN jobs.sees_role(h.role, h.role_oid) THEN h.args END AS args
 FROM (SELECT l.run_id, l.job, l.job_group, l.trigger::text, l.due_at, l.started_at, l.finished_at,
 			 l.attempt, l.status::text, l.rows_affected, l.result, l.sqlstate,
-			 l.error, l.error_detail, l.error_context, l.notices, l.role, l.role_oid, l.pid, l.missed, l.worker, l.job_id
+			 l.error, l.error_detail, l.error_context, l.notices, l.role, l.role_oid, l.pid, l.missed, l.worker, l.job_id, l.args
 	  FROM jobs.run_log AS l
 	  UNION ALL
 	  SELECT q.run_id, CASE q.job_id WHEN 0 THEN 'mail' WHEN -1 THEN 'http call' ELSE j.name END, j.job_group,
@@ -72,7 +73,7 @@ FROM (SELECT l.run_id, l.job, l.job_group, l.trigger::text, l.due_at, l.started_
 			 q.attempt, 'running', NULL, NULL, NULL,
 			 NULL, NULL, NULL, NULL, coalesce(m.role, c.role, a.rolname, j.role),
 			 coalesce(m.role_oid, c.role_oid, CASE WHEN q.lane <= 1 THEN t.role_oid ELSE q.lane::oid END),
-			 q.pid, q.missed, q.worker, q.job_id
+			 q.pid, q.missed, q.worker, q.job_id, q.args
 	  FROM jobs.queue AS q
 	  LEFT JOIN jobs.job AS j ON j.job_id = q.job_id
 	  LEFT JOIN jobs.mail AS m ON m.run_id = q.run_id AND q.job_id = 0
@@ -94,6 +95,7 @@ COMMENT ON COLUMN jobs.history.missed IS 'missed instants that the run stands fo
 COMMENT ON COLUMN jobs.history.worker IS 'what the worker outside of the server called itself; of an HTTP call the host and port; NULL: it ran inside';
 COMMENT ON COLUMN jobs.history.job_id IS 'with finished_at, what finds the history of a job without looking through all; 0: a mail; -1: a call';
 COMMENT ON COLUMN jobs.history.live IS 'whether its run has not ended: it runs, waits to be tried again, or is done again';
+COMMENT ON COLUMN jobs.history.args IS 'what it was given; not kept once it has succeeded; shown to members of the role only';
 COMMENT ON COLUMN jobs.history.error_context IS 'may quote commands: shown to members of the role only';
 COMMENT ON COLUMN jobs.history.notices IS 'last messages that the command raised below ERROR: shown to members of the role only';
 
@@ -110,7 +112,8 @@ SELECT l.run_id,
 	   l.error,
 	   l.error_detail,
 	   CASE WHEN jobs.sees_role(l.role, l.role_oid) THEN l.args END AS args,
-	   l.role
+	   l.role,
+	   l.job_id
 FROM jobs.run_log AS l
 WHERE l.status IN ('failed', 'timed_out', 'crashed', 'expired')
   AND l.job_id > 0
@@ -119,6 +122,7 @@ WHERE l.status IN ('failed', 'timed_out', 'crashed', 'expired')
   AND ((SELECT jobs.sees_all()) OR jobs.sees_role(l.role, l.role_oid));
 COMMENT ON VIEW jobs.dead IS 'one row a run that ended without success, and was not done again: its last attempt';
 COMMENT ON COLUMN jobs.dead.status IS 'failed, timed_out, crashed or expired; who cancelled a run wanted its end';
+COMMENT ON COLUMN jobs.dead.job_id IS 'that of jobs.history';
 COMMENT ON COLUMN jobs.dead.args IS 'shown to members of the role only';
 
 CREATE VIEW jobs.queued WITH (security_barrier) AS
@@ -144,7 +148,8 @@ SELECT r.run_id,
 	   r.dedupe_key,
 	   r.concurrency_key,
 	   r.expires_at,
-	   r.throttle_key
+	   r.throttle_key,
+	   CASE WHEN jobs.sees_role(r.role, r.role_oid) THEN r.args END AS args
 FROM (SELECT q.*,
 			 CASE q.job_id WHEN 0 THEN 'mail' WHEN -1 THEN 'http call' ELSE j.name END AS job,
 			 coalesce(m.role, c.role, a.rolname, j.role) AS role,
@@ -167,6 +172,7 @@ COMMENT ON VIEW jobs.queued IS 'one row a run that waits';
 COMMENT ON COLUMN jobs.queued.state IS 'waiting: for its time; held: for other runs; ready: for an executor';
 COMMENT ON COLUMN jobs.queued.run_at IS 'not before this instant';
 COMMENT ON COLUMN jobs.queued.expires_at IS 'a run that has not started by then never does';
+COMMENT ON COLUMN jobs.queued.args IS 'what it was given; shown to members of the role only';
 COMMENT ON COLUMN jobs.queued.attempt IS 'starts so far';
 COMMENT ON COLUMN jobs.queued.waits_for IS 'run_at, the scheduler, other runs, a free executor, a worker; or why nothing runs here';
 

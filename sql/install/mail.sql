@@ -129,9 +129,15 @@ AS 'MODULE_PATHNAME', 'mj_api_mail_server_id';
 COMMENT ON FUNCTION jobs.mail_server_id(text) IS 'the id under which a server has a mail, out of its reply; NULL: it does not say';
 
 CREATE VIEW jobs.mail_transport WITH (security_barrier) AS
-SELECT t.state, t.since, t.reason, t.sqlstate, t.next_try_at, t.level
+SELECT t.state,
+	   t.since,
+	   CASE WHEN (SELECT jobs.sees_all()) THEN t.reason END AS reason,
+	   t.sqlstate,
+	   t.next_try_at,
+	   t.level
 FROM jobs.mail_transport_state AS t;
 COMMENT ON VIEW jobs.mail_transport IS 'whether mail can be sent: running, slowed or paused, since when, why, and when it is tried again';
+COMMENT ON COLUMN jobs.mail_transport.reason IS 'what is in the way, in words; NULL for who does not see everything, for a server''s reply may name a recipient';
 
 CREATE VIEW jobs.outbox WITH (security_barrier) AS
 SELECT m.mail_id,
@@ -186,7 +192,7 @@ FROM jobs.run_log AS l
 JOIN jobs.mail AS m ON m.run_id = l.run_id
 WHERE l.job_id = 0
 	AND ((SELECT jobs.sees_all()) OR jobs.sees_role(m.role, m.role_oid));
-COMMENT ON VIEW jobs.mail_attempts IS 'one row an attempt to send a mail that has ended; those of the reader''s roles, all for those who see everything';
+COMMENT ON VIEW jobs.mail_attempts IS 'one row for each attempt that has ended, also of mails that are not through; those of the reader''s roles, all for those who see everything';
 COMMENT ON COLUMN jobs.mail_attempts.attempt IS 'counts every time that a mail was taken from the queue and offered, or ended; 0: it never was';
 COMMENT ON COLUMN jobs.mail_attempts.status IS 'sent, failed, uncertain, crashed, cancelled, suppressed or expired';
 COMMENT ON COLUMN jobs.mail_attempts.duration IS 'from the first command about the mail to the reply that decided';
@@ -195,3 +201,36 @@ COMMENT ON COLUMN jobs.mail_attempts.smtp_reply IS 'the reply that decided; NULL
 COMMENT ON COLUMN jobs.mail_attempts.enhanced_code IS 'enhanced status code of the reply, RFC 3463';
 COMMENT ON COLUMN jobs.mail_attempts.server_id IS 'id that the server has given the mail, if its reply says so';
 COMMENT ON COLUMN jobs.mail_attempts.error IS 'what went wrong, also if the server did not say it';
+
+CREATE VIEW jobs.mail_content WITH (security_barrier) AS
+SELECT m.mail_id,
+	   m.sender,
+	   m.reply_to,
+	   m.recipient,
+	   m.cc,
+	   m.bcc,
+	   m.subject,
+	   m.headers,
+	   m.body_text,
+	   m.body_html,
+	   m.attachments,
+	   m.source_key,
+	   m.role
+FROM jobs.mail AS m
+WHERE jobs.operates_role(m.role, m.role_oid);
+COMMENT ON VIEW jobs.mail_content IS 'one row a mail: what is in it; for members of the role that sent it, and operators';
+COMMENT ON COLUMN jobs.mail_content.sender IS 'NULL: motionify_jobs.mail_from when it is sent';
+COMMENT ON COLUMN jobs.mail_content.attachments IS 'how many rows jobs.mail_file has of it';
+
+CREATE VIEW jobs.mail_file WITH (security_barrier) AS
+SELECT a.mail_id,
+	   a.position,
+	   a.filename,
+	   a.content_type,
+	   a.content_id,
+	   a.content
+FROM jobs.mail_attachment AS a
+JOIN jobs.mail AS m ON m.mail_id = a.mail_id
+WHERE jobs.operates_role(m.role, m.role_oid);
+COMMENT ON VIEW jobs.mail_file IS 'one row an attachment of a mail; for members of the role that sent it, and operators';
+COMMENT ON COLUMN jobs.mail_file.content_id IS 'what the html shows it by; NULL: a file';

@@ -238,9 +238,11 @@ BEGIN
 	RETURN jsonb_build_object(
 		'error', quote_ident(error),
 		'error_type', queue #>> ARRAY[error, 'type'],
+		'batch_id_type', queue #>> '{id,type}',
+		'batch_at_type', queue #>> '{scheduled_for,type}',
 		'batch_key', format('%L || q.id::text', schema_name || '.notification_email_queue/'),
 		'not_held_back', coalesce(' AND ' || CASE WHEN queue ? 'email_type'
-			THEN format('(coalesce(q.email_type::text = ''individual'', false) OR %s)', pauses) ELSE pauses END, ''),
+			THEN '(coalesce(q.email_type::text = ''individual'', false) OR ' || pauses || ')' ELSE pauses END, ''),
 		'is_digest', CASE WHEN queue ? 'email_type' THEN 'coalesce(q.email_type::text = ''digest'', false)' ELSE 'false' END,
 		'own_subject', format(filled, 'q.subject'),
 		'own_text', format(filled, CASE WHEN queue ? 'body_text' THEN 'nullif(q.body_text, '''')' ELSE 'NULL::text' END),
@@ -283,7 +285,10 @@ DECLARE
 	set_error text := ', ' || quote_ident(error) || ' = (%s)::' || (reminder #>> ARRAY[error, 'type']);
 BEGIN
 	RETURN jsonb_build_object(
+		'email_job', quote_literal(prefix || 'process_email_queue'),
+		'email_routine', quote_literal(format('%I.process_email_queue(integer)', schema_name)),
 		'payment_job', quote_literal(prefix || 'check_overdue_payments'),
+		'payment_routine', quote_literal(format('%I.check_overdue_payments(integer)', schema_name)),
 		'reminder_prefix', quote_literal(schema_name || '.payment_reminders/'),
 		'reminder_id_type', reminder #>> '{id,type}',
 		'reminder_columns', coalesce((SELECT string_agg(f.name || ', ', '' ORDER BY f.name) FROM jobs.portal_fillers(columns) AS f), ''),
@@ -516,6 +521,20 @@ RETURN coalesce(command IN (format('SELECT %I.%I()', schema_name, job), format('
 COMMENT ON FUNCTION jobs.portal_is_command(text, name, text) IS 'portal pack: whether a command is one that the pack gives to a job';
 
 /*
+ * The job, of those that the caller sees, whose command calls the routine of a
+ * job in a schema, or that in batches; without a schema it may be this one.
+ */
+CREATE FUNCTION jobs.portal_caller(schema_name name, job text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+RETURN (
+	SELECT min(j.name)
+	FROM jobs.portal_installed AS j
+	WHERE j.command ~* format('(^|[^.\w"])(%s\.)?"?%s(_in_batches)?"?\s*\(',
+							  regexp_replace(quote_ident(schema_name), '(\W)', '\\\1', 'g'), job));
+COMMENT ON FUNCTION jobs.portal_caller(name, text) IS 'portal pack: a job that calls the routine of a job; NULL: none does';
+
+/*
  * One job.  What is there keeps its schedule, zone, group and pause, and a
  * command that somebody changed.
  */
@@ -568,6 +587,13 @@ DECLARE
 	bindings jsonb := jobs.portal_bindings(schema_name, coalesce(prefix, ''), columns);
 	wanted jobs.portal_job;
 BEGIN
+	-- it is in the search_path of what runs with the rights of the jobs' role
+	IF has_schema_privilege('public', schema_name, 'CREATE') THEN
+		RAISE WARNING USING
+			MESSAGE = format('everybody may create objects in schema "%s"', schema_name),
+			DETAIL = 'The jobs look for tables and functions there, so others could have them do what they like.',
+			HINT = format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC;', schema_name);
+	END IF;
 	FOR wanted IN SELECT j.* FROM jobs.portal_job AS j ORDER BY j.position LOOP
 		job := concat(prefix, wanted.job);
 		SELECT i.status, i.detail INTO status, detail
@@ -578,7 +604,7 @@ END
 $$;
 COMMENT ON FUNCTION jobs.install_portal(name, text, text) IS 'writes the portal''s jobs into its schema and schedules them; again at any time, as after a migration of the portal. timezone: of the jobs that it makes';
 
-/* Takes away what install_portal() made; the application's own stays. */
+/* Takes away what install_portal() made; the application's own stays, and what a job still calls. */
 CREATE FUNCTION jobs.uninstall_portal(schema_name name DEFAULT 'public', prefix text DEFAULT '')
 RETURNS TABLE (job text, status text, detail text)
 LANGUAGE plpgsql
@@ -587,6 +613,7 @@ AS $$
 DECLARE
 	wanted jobs.portal_job;
 	there jobs.portal_installed;
+	caller text;
 BEGIN
 	FOR wanted IN SELECT j.* FROM jobs.portal_job AS j ORDER BY j.position LOOP
 		job := concat(prefix, wanted.job);
@@ -601,9 +628,14 @@ BEGIN
 			status := 'unchanged';
 			detail := format('the job runs something else: %s', there.command);
 		END IF;
-		PERFORM jobs.portal_drop(schema_name, jobs.portal_batch_routine(wanted.job), true)
-		WHERE wanted.in_batches IS NOT NULL;
-		PERFORM jobs.portal_drop(schema_name, wanted.job, wanted.is_procedure);
+		caller := jobs.portal_caller(schema_name, wanted.job);
+		IF caller IS NOT NULL THEN
+			detail := detail || format('; its routine stays, for job "%s" calls it', caller);
+		ELSE
+			PERFORM jobs.portal_drop(schema_name, jobs.portal_batch_routine(wanted.job), true)
+			WHERE wanted.in_batches IS NOT NULL;
+			PERFORM jobs.portal_drop(schema_name, wanted.job, wanted.is_procedure);
+		END IF;
 		RETURN NEXT;
 	END LOOP;
 END

@@ -7,11 +7,12 @@
  */
 
 CREATE VIEW jobs.portal_installed WITH (security_barrier) AS
-SELECT j.name, j.command, j.schedule, j.timezone
+SELECT j.name, j.command, j.schedule, j.timezone,
+	   CASE WHEN s.role_oid IS NULL THEN j.role ELSE pg_catalog.pg_get_userbyid(s.role_oid) END AS role
 FROM jobs.job AS j
 LEFT JOIN jobs.job_state AS s ON s.job_id = j.job_id
 WHERE jobs.sees_role(j.role, s.role_oid);
-COMMENT ON VIEW jobs.portal_installed IS 'portal pack: commands and zones of the jobs of the reader''s roles';
+COMMENT ON VIEW jobs.portal_installed IS 'portal pack: commands, zones and roles of the jobs of the reader''s roles';
 
 CREATE FUNCTION jobs.portal_zone(job text) RETURNS text
 LANGUAGE sql STABLE
@@ -19,6 +20,37 @@ SET search_path = pg_catalog, pg_temp
 RETURN coalesce((SELECT j.timezone FROM jobs.portal_installed AS j WHERE j.name = job),
 				nullif(current_setting('motionify_jobs.timezone', true), ''), 'UTC');
 COMMENT ON FUNCTION jobs.portal_zone(text) IS 'portal pack: time zone of a job';
+
+/*
+ * Mails are told apart by role and key, so whoever calls a routine that sends, it
+ * works as one role: that of its job, or, of a job that is gone, or that the
+ * caller does not see, the routine's owner.  Raises 42501 if the caller cannot
+ * be that role.
+ */
+CREATE FUNCTION jobs.portal_role(job text, routine text) RETURNS name
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	runs_as name := coalesce((SELECT j.role FROM jobs.portal_installed AS j WHERE j.name = job),
+							 (SELECT pg_get_userbyid(p.proowner) FROM pg_proc AS p WHERE p.oid = to_regprocedure(routine)));
+BEGIN
+	IF NOT pg_has_role(runs_as, 'MEMBER') THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('permission denied for procedure %s', routine),
+			DETAIL = format('It runs as role "%s", which you are not a member of.', runs_as),
+			HINT = format('Who may operate job "%s" can have it run by jobs.run_now().', job);
+	END IF;
+	RETURN runs_as;
+END
+$$;
+COMMENT ON FUNCTION jobs.portal_role(text, text) IS 'portal pack: the role as which a routine that sends mail works';
+
+/* It holds no snapshot, as a SELECT that waits would. */
+CREATE PROCEDURE jobs.portal_rest(seconds double precision)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'mj_api_portal_rest';
+COMMENT ON PROCEDURE jobs.portal_rest(double precision) IS 'portal pack: commits, and waits, at most so long';
 
 /*
  * A routine is the pack's if its comment says so and its source is as the pack
@@ -88,26 +120,34 @@ INSERT INTO jobs.portal_job (position, job, is_procedure, schedule, job_group, d
  NULL,
  $source$
 DECLARE
+	own_role text := pg_catalog.current_setting('role');
+	runs_as name := jobs.portal_role({email_job}, {email_routine});
 	batch record;
 	reminder record;
 	most integer := jobs.portal_max_batches();
+	tried integer := 0;
+	handled integer := 0;
+	last_at {batch_at_type} := '-infinity';
+	last_id {batch_id_type};
+	is_sending boolean;
 	accepted integer;
 	has_work boolean;
 	pending bigint;
 	zone text;
 BEGIN
-	{pin_search_path}
+	{pin}
 	result := 0;
 	SELECT coalesce(bool_or(q.status = {processing} OR q.scheduled_for <= now()), false),
 		   count(*) FILTER (WHERE q.status = 'pending')
 	INTO has_work, pending
 	FROM {schema}.notification_email_queue AS q
 	WHERE q.status = {processing} OR q.status = 'pending';
-	PERFORM jobs.portal_note_backlog(pending);
-	IF NOT (has_work OR {has_failed_lately}{or_has_reminders}) THEN
+	PERFORM jobs.portal_note_backlog(pending) ;
+	IF NOT (has_work OR {has_failed_lately})
+			{or_has_reminders}) THEN
+		{unpin}
 		RETURN;
 	END IF;
-	zone := jobs.portal_zone({payment_job});
 {record_batches}{record_reminders}
 	has_work := EXISTS (SELECT FROM {schema}.notification_email_queue AS q
 					  WHERE {batch_is_due});
@@ -118,68 +158,85 @@ BEGIN
 		CALL jobs.deliver_mail(0, accepted);
 	END IF;
 
-	{pin_search_path}
-	FOR batch IN
-		SELECT q.id, u.email::text AS email, u.{user_name}::text AS user_name,
-			   {own_subject} AS subject, {own_text} AS body_text, {own_html} AS body_html,
-			   {is_digest} AS is_digest, {batch_key} AS about,
-			   (SELECT jsonb_agg(jsonb_build_object(
-						   'title', n.title, 'message', n.message,
-						   'url', n.action_url, 'label', n.action_label{notification_extras})
-						   ORDER BY n.created_at, n.id)
-				FROM {schema}.notifications AS n
-				WHERE {is_in_batch}{not_deleted}) AS notifications
-		FROM {schema}.notification_email_queue AS q
-		LEFT JOIN {schema}.users AS u ON u.id = q.user_id
-		WHERE {batch_is_due}
-		ORDER BY q.scheduled_for, q.id
-		LIMIT most
-		FOR UPDATE OF q SKIP LOCKED
+	{pin}
 	LOOP
-		BEGIN
+		FOR batch IN
+			SELECT q.id, q.scheduled_for, u.email::text AS email, u.{user_name}::text AS user_name,
+				   {own_subject} AS subject, {own_text} AS body_text, {own_html} AS body_html,
+				   {is_digest} AS is_digest, {batch_key} AS about,
+				   (SELECT jsonb_agg(jsonb_build_object(
+							   'title', n.title, 'message', n.message,
+							   'url', n.action_url, 'label', n.action_label{notification_extras})
+							   ORDER BY n.created_at, n.id)
+					FROM {schema}.notifications AS n
+					WHERE {is_in_batch}{not_deleted}) AS notifications
+			FROM {schema}.notification_email_queue AS q
+			LEFT JOIN {schema}.users AS u ON u.id = q.user_id
+			WHERE {batch_is_due}
+			  AND (q.scheduled_for, q.id) > (last_at, last_id)
+			ORDER BY q.scheduled_for, q.id
+			LIMIT most - handled
+			FOR UPDATE OF q SKIP LOCKED
+		LOOP
+			tried := tried + 1;
+			last_at := batch.scheduled_for;
+			last_id := batch.id;
 			BEGIN
-				IF batch.subject IS NOT NULL THEN
-					PERFORM jobs.portal_send(batch.email, batch.subject, batch.body_text, batch.body_html, batch.about);
-				ELSIF batch.notifications IS NOT NULL THEN
-					PERFORM jobs.portal_send_batch(batch.email, batch.user_name, batch.notifications, batch.is_digest, batch.about);
-				ELSE
+				BEGIN
+					is_sending := true;
+					IF batch.subject IS NOT NULL THEN
+						PERFORM jobs.portal_send(batch.email, batch.subject, batch.body_text, batch.body_html, batch.about);
+					ELSIF batch.notifications IS NOT NULL THEN
+						PERFORM jobs.portal_send_batch(batch.email, batch.user_name, batch.notifications, batch.is_digest, batch.about);
+					END IF;
+					is_sending := false;
+					IF batch.subject IS NULL AND batch.notifications IS NULL THEN
+						UPDATE {schema}.notification_email_queue AS q
+						SET status = 'sent', sent_at = now(),
+							{error} = 'closed without a mail: no notifications are left'::{error_type}
+						WHERE q.id = batch.id;
+					ELSE
+						UPDATE {schema}.notification_email_queue AS q
+						SET status = {processing}, {error} = NULL
+						WHERE q.id = batch.id;
+					END IF;
+				EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+					is_sending := false;
 					UPDATE {schema}.notification_email_queue AS q
-					SET status = 'sent', sent_at = now(),
-						{error} = 'closed without a mail: no notifications are left'::{error_type}
+					SET status = {failed}, {error} = SQLERRM::{error_type}
 					WHERE q.id = batch.id;
-					CONTINUE;
+				END;
+				handled := handled + 1;
+			EXCEPTION WHEN OTHERS THEN
+				IF jobs.portal_stops(SQLSTATE, is_sending) THEN
+					RAISE;
 				END IF;
-				UPDATE {schema}.notification_email_queue AS q
-				SET status = {processing}, {error} = NULL
-				WHERE q.id = batch.id;
-			EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
-				UPDATE {schema}.notification_email_queue AS q
-				SET status = {failed}, {error} = SQLERRM::{error_type}
-				WHERE q.id = batch.id;
+				RAISE WARNING 'batch % was left as it is: %', batch.id, SQLERRM;
 			END;
-		EXCEPTION WHEN OTHERS THEN
-			IF jobs.portal_stops(SQLSTATE) THEN
-				RAISE;
-			END IF;
-			RAISE WARNING 'batch % was left as it is: %', batch.id, SQLERRM;
-		END;
+		END LOOP;
+		-- others take the place of those that were left
+		EXIT WHEN NOT FOUND OR handled >= most OR tried >= 20 * most;
 	END LOOP;
 	has_work := EXISTS (SELECT FROM {schema}.notification_email_queue AS q
 					  WHERE q.status = {processing});
 	COMMIT;
+	IF NOT has_work THEN
+		RETURN;
+	END IF;
 
 	-- mail of others may be due, too, and be sent first
 	WHILE has_work LOOP
 		CALL jobs.deliver_mail(most, accepted);
-		{pin_search_path}
+		{pin}
 		has_work := accepted > 0 AND EXISTS (SELECT FROM {schema}.notification_email_queue AS q
 											 CROSS JOIN LATERAL jobs.portal_mail_of({batch_key}) AS m
 											 WHERE q.status = {processing} AND NOT m.ended AND m.failures = 0);
 		COMMIT;
 	END LOOP;
 
-	{pin_search_path}
-{record_batches}{record_reminders}END
+	{pin}
+{record_batches}{record_reminders}	{unpin}
+END
 $source$),
 (7, 'check_overdue_payments', true, '0 10 * * *', 'payments',
  'Reminds clients whose advance was paid and whose balance is not',
@@ -189,16 +246,20 @@ $source$),
  'payment_reminders',
  $source$
 DECLARE
+	own_role text := pg_catalog.current_setting('role');
+	runs_as name := jobs.portal_role({payment_job}, {payment_routine});
 	overdue record;
 	reminder record;
+	is_sending boolean;
 	accepted integer;
 	has_work boolean;
 	zone text;
+	moment timestamptz;
 	today date;
 	reminder_id {reminder_id_type};
 	queued {reminder_id_type}[];
 BEGIN
-	{pin_search_path}
+	{pin}
 	zone := jobs.portal_zone({payment_job});
 {record_reminders}	today := (now() AT TIME ZONE zone)::date;
 	has_work := EXISTS (SELECT {overdue});
@@ -209,23 +270,30 @@ BEGIN
 		CALL jobs.deliver_mail(0, accepted);
 	END IF;
 
-	{pin_search_path}
+	{pin}
 	-- of two runs at once, the second sees what the first has queued
 	PERFORM pg_advisory_xact_lock(hashtextextended({reminder_prefix}, 0));
+	-- midnight may have passed; what is written is of one day
+	moment := clock_timestamp();
+	today := (moment AT TIME ZONE zone)::date;
 	FOR overdue IN
 		SELECT s.project_id, contact.user_id, u.email::text AS email, u.{user_name}::text AS user_name,
-			   {project_name} AS project_name, {amount} AS amount,
-			   {reminder_prefix} || s.project_id::text || '/' || to_char(today, 'YYYY-MM-DD') AS about
+			   {project_name} AS project_name, {amount} AS amount
 		{overdue}
 		ORDER BY s.project_id
 	LOOP
-		CONTINUE WHEN EXISTS (SELECT FROM jobs.portal_mail_of(overdue.about) AS m
-							  WHERE NOT m.given_up);
+		-- today's may have arrived; one of another day that is under way would arrive today
+		CONTINUE WHEN EXISTS (SELECT FROM {schema}.payment_reminders AS r
+							  CROSS JOIN LATERAL jobs.portal_mail_of({reminder_key}) AS m
+							  WHERE r.project_id = overdue.project_id AND r.type = 'BALANCE_DUE'
+								AND (r.status = 'PENDING' OR r.status = 'FAILED' AND {reminder_day} = today)
+								AND NOT m.given_up AND (NOT m.ended OR {reminder_day} = today));
+		is_sending := false;
 		BEGIN
 			SELECT r.id INTO reminder_id
 			FROM {schema}.payment_reminders AS r
 			WHERE r.project_id = overdue.project_id AND r.type = 'BALANCE_DUE' AND r.status <> 'SENT'
-			  AND (r.scheduled_for AT TIME ZONE zone)::date = today
+			  AND {reminder_day} = today
 			ORDER BY r.scheduled_for, r.id
 			LIMIT 1
 			FOR UPDATE;
@@ -237,22 +305,25 @@ BEGIN
 				INSERT INTO {schema}.payment_reminders
 					({reminder_columns}project_id, payment_id, type, status, scheduled_for,
 					 recipient_email, recipient_user_id, email_subject, email_template)
-				VALUES ({reminder_values}overdue.project_id, NULL, 'BALANCE_DUE', 'PENDING', now(),
+				VALUES ({reminder_values}overdue.project_id, NULL, 'BALANCE_DUE', 'PENDING', moment,
 					 coalesce(overdue.email, ''), overdue.user_id,
 					 'Payment Reminder: Balance Due', 'payment-reminder-balance')
 				RETURNING id INTO reminder_id;
 			END IF;
 			BEGIN
-				PERFORM jobs.portal_send_reminder(overdue.email, overdue.user_name, overdue.project_name, overdue.amount, overdue.about);
+				is_sending := true;
+				PERFORM jobs.portal_send_reminder(overdue.email, overdue.user_name, overdue.project_name, overdue.amount,
+												  {reminder_prefix} || reminder_id::text);
 				queued := array_append(queued, reminder_id);
 			EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+				is_sending := false;
 				RAISE WARNING 'no reminder for project %: %', overdue.project_id, SQLERRM;
 				UPDATE {schema}.payment_reminders AS r
 				SET status = 'FAILED'{reminder_refused}
 				WHERE r.id = reminder_id;
 			END;
 		EXCEPTION WHEN OTHERS THEN
-			IF jobs.portal_stops(SQLSTATE) THEN
+			IF jobs.portal_stops(SQLSTATE, is_sending) THEN
 				RAISE;
 			END IF;
 			RAISE WARNING 'no reminder for project %: %', overdue.project_id, SQLERRM;
@@ -263,18 +334,19 @@ BEGIN
 	-- mail of others may be due, too, and be sent first
 	WHILE queued IS NOT NULL LOOP
 		CALL jobs.deliver_mail(least(cardinality(queued), 10000), accepted);
-		{pin_search_path}
+		{pin}
 		EXIT WHEN accepted = 0 OR NOT EXISTS (SELECT FROM {schema}.payment_reminders AS r
 											  CROSS JOIN LATERAL jobs.portal_mail_of({reminder_key}) AS m
 											  WHERE r.id = ANY (queued) AND NOT m.ended AND m.failures = 0);
 		COMMIT;
 	END LOOP;
 
-	{pin_search_path}
+	{pin}
 {record_reminders}	-- by their mails: another run may be about to record some of them
 	result := (SELECT count(*) FROM {schema}.payment_reminders AS r
 			   CROSS JOIN LATERAL jobs.portal_mail_of({reminder_key}) AS m
 			   WHERE r.id = ANY (queued) AND m.sent);
+	{unpin}
 END
 $source$);
 
@@ -284,6 +356,10 @@ INSERT INTO jobs.portal_part VALUES
  * with its transaction: this is the first statement of each.
  */
 ('pin_search_path', $source$PERFORM pg_catalog.set_config('search_path', {search_path}, true);$source$),
+
+/* As that; and the role, which is given back at the end of the routine. */
+('pin', $source$PERFORM pg_catalog.set_config('role', runs_as, true), pg_catalog.set_config('search_path', {search_path}, true);$source$),
+('unpin', $source$PERFORM pg_catalog.set_config('role', own_role, true);$source$),
 
 ('cleanup', $source$
 DECLARE
@@ -340,34 +416,38 @@ BEGIN
 		result := result + changed;
 		places := '{no_places}';
 		PERFORM jobs.progress(row_at.nr, row_at.total);
+		pause := CASE WHEN row_at.nr < row_at.total THEN least(3 * extract(epoch FROM clock_timestamp() - began), 1) END;
 		COMMIT;
+		CALL jobs.portal_rest(pause);
 		{pin_search_path}
-		pause := 3 * extract(epoch FROM clock_timestamp() - began);
-		PERFORM pg_sleep(least(pause, 1)) WHERE row_at.nr < row_at.total;
 		PERFORM pg_catalog.set_config('synchronous_commit', 'off', true);
 	END LOOP;
 END
 $source$),
 
 /* A batch that the old application left in process has no mail. */
-('batch_is_due', $source$q.scheduled_for <= now(){not_held_back}
+('batch_is_due', $source$q.status IN ('pending', {processing}) AND q.scheduled_for <= now(){not_held_back}
 		  AND (q.status = 'pending'
 			   OR q.status = {processing} AND q.scheduled_for <= now() - interval '15 minutes'
 				  AND NOT EXISTS (SELECT FROM jobs.portal_mail_of({batch_key})))$source$),
 
 /* Failed batches whose mail may be sent again by hand; sent_at: it was, and the application knows better. */
-('has_failed_lately', $source$EXISTS (SELECT FROM {schema}.notification_email_queue AS q
-					   WHERE q.status IN ({failed}, {abandoned}) AND q.sent_at IS NULL
-						 AND q.scheduled_for > now() - interval '7 days')$source$),
+('has_failed_lately', $source$q.status IN ({failed}, {abandoned}) AND q.sent_at IS NULL
+			AND q.scheduled_for > now() - interval '7 days'$source$),
 
-/* Batches follow their mails.  Counts what was accepted since the last time. */
+/*
+ * Batches follow their mails.  Counts what was accepted since the last time.  What
+ * the table says by itself comes first, so that nothing is asked about the mails of
+ * years.
+ */
 ('record_batches', $source$	FOR batch IN
 		SELECT q.id, m.ended, m.sent, m.is_exhausted, m.ended_at, m.failures, m.reply, m.message_id
 		FROM {schema}.notification_email_queue AS q
 		CROSS JOIN LATERAL jobs.portal_mail_of({batch_key}) AS m
-		WHERE q.status = {processing} AND (m.ended OR m.reply::{error_type} IS DISTINCT FROM q.{error}{or_other_retries})
-		   OR q.status IN ({failed}, {abandoned}) AND q.sent_at IS NULL
-			  AND q.scheduled_for > now() - interval '7 days' AND (m.sent OR NOT m.ended)
+		WHERE (q.status = {processing} OR {has_failed_lately})
+		  AND CASE WHEN q.status = {processing}
+				   THEN m.ended OR m.reply::{error_type} IS DISTINCT FROM q.{error}{or_other_retries}
+				   ELSE m.sent OR NOT m.ended END
 		FOR UPDATE OF q SKIP LOCKED
 	LOOP
 		BEGIN
@@ -396,10 +476,8 @@ $source$),
 		SELECT r.id, m.ended, m.sent, m.ended_at, m.reply, m.failures + m.sent::integer AS attempts
 		FROM {schema}.payment_reminders AS r
 		CROSS JOIN LATERAL jobs.portal_mail_of({reminder_key}) AS m
-		WHERE r.type = 'BALANCE_DUE'
-		  AND (r.status = 'PENDING' AND m.ended
-			   OR r.status = 'FAILED' AND r.sent_at IS NULL
-				  AND r.scheduled_for > now() - interval '7 days' AND (m.sent OR NOT m.ended))
+		WHERE {reminder_is_open}
+		  AND CASE WHEN r.status = 'PENDING' THEN m.ended ELSE m.sent OR NOT m.ended END
 		FOR UPDATE OF r SKIP LOCKED
 	LOOP
 		BEGIN
@@ -421,14 +499,15 @@ $source$),
 	END LOOP;
 $source$),
 
-('or_has_reminders', $source$
-			OR EXISTS (SELECT FROM {schema}.payment_reminders AS r
-					   WHERE r.type = 'BALANCE_DUE'
-						 AND (r.status = 'PENDING'
-							  OR r.status = 'FAILED' AND r.sent_at IS NULL AND r.scheduled_for > now() - interval '7 days'))$source$),
+('reminder_is_open', $source$r.type = 'BALANCE_DUE'
+		  AND (r.status = 'PENDING'
+			   OR r.status = 'FAILED' AND r.sent_at IS NULL AND r.scheduled_for > now() - interval '7 days')$source$),
 
-('reminder_key', $source${reminder_prefix} || r.project_id::text || '/'
-			|| to_char(r.scheduled_for AT TIME ZONE zone, 'YYYY-MM-DD')$source$),
+('or_has_reminders', $source$OR EXISTS (SELECT FROM {schema}.payment_reminders AS r WHERE {reminder_is_open})$source$),
+
+('reminder_key', $source${reminder_prefix} || r.id::text$source$),
+
+('reminder_day', $source$(r.scheduled_for AT TIME ZONE zone)::date$source$),
 
 /* Projects to remind today, with their primary contact. */
 ('overdue', $source$FROM {schema}.project_payment_status AS s

@@ -126,7 +126,7 @@ $html$, jobs.portal_escape(title), coalesce(jobs.portal_escape(preview), ''), co
 COMMENT ON FUNCTION jobs.portal_page(text, text, text) IS 'portal pack: a whole HTML mail around table rows that are HTML already; preview is what lists of mails show of it';
 
 CREATE FUNCTION jobs.portal_row(content text) RETURNS text
-LANGUAGE sql IMMUTABLE
+LANGUAGE sql IMMUTABLE STRICT
 SET search_path = pg_catalog, pg_temp
 RETURN format(E'<tr><td class="mp-text" style="padding:16px 28px 0 28px;color:#374151;">%s</td></tr>\n', content);
 COMMENT ON FUNCTION jobs.portal_row(text) IS 'portal pack: a table row of portal_page() around HTML';
@@ -140,7 +140,7 @@ COMMENT ON FUNCTION jobs.portal_rule() IS 'portal pack: a table row of portal_pa
 
 /* Only a web address becomes a link: javascript: and the like are shown, not linked. */
 CREATE FUNCTION jobs.portal_button(url text, label text) RETURNS text
-LANGUAGE sql IMMUTABLE
+LANGUAGE sql IMMUTABLE STRICT
 SET search_path = pg_catalog, pg_temp
 RETURN format(CASE WHEN url ~* '^https?://\S+$'
 		THEN $html$<table role="presentation" cellpadding="0" cellspacing="0" border="0" style="margin-top:14px;"><tr><td class="mp-push" style="background-color:#4338ca;border-radius:6px;"><a href="%s" style="display:inline-block;padding:10px 18px;font-size:14px;line-height:18px;font-weight:bold;color:#ffffff;text-decoration:none;">%s</a></td></tr></table>$html$
@@ -187,7 +187,7 @@ SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT left(n.title, 200),
 		   concat(jobs.portal_greeting(user_name), E'\n\n', n.title, item.body_text, E'\n\n-- \nMotionify Portal\n'),
-		   jobs.portal_page(n.title, n.message, jobs.portal_row(jobs.portal_escape(jobs.portal_greeting(user_name))) || jobs.portal_row(item.body_html))
+		   jobs.portal_page(n.title, n.message, concat(jobs.portal_row(jobs.portal_escape(jobs.portal_greeting(user_name))), jobs.portal_row(nullif(item.body_html, ''))))
 	FROM jobs.portal_items(notifications) AS n
 	CROSS JOIN LATERAL jobs.portal_item(n.message, n.url, n.label, n.byline) AS item
 	LIMIT 1;
@@ -216,7 +216,7 @@ COMMENT ON FUNCTION jobs.portal_digest(text, jsonb) IS 'portal pack: a mail with
 /* ---- Payment reminders ---- */
 
 CREATE FUNCTION jobs.portal_fact(label text, value text) RETURNS text
-LANGUAGE sql IMMUTABLE
+LANGUAGE sql IMMUTABLE STRICT
 SET search_path = pg_catalog, pg_temp
 RETURN format('<tr><td class="mp-mute" style="padding:4px 24px 4px 0;color:#6b7280;">%s</td>'
 			  '<td class="mp-head" style="padding:4px 0;font-weight:bold;color:#111827;">%s</td></tr>',
@@ -360,10 +360,11 @@ COMMENT ON FUNCTION jobs.portal_max_batches() IS 'portal pack: batches that a ru
 
 /*
  * Errors that are not about the mail, batch or project at hand: those of
- * connections, resources, the operator, the system, and what is not set up.
+ * connections, resources, the operator, the system; and, of sending, what is
+ * not set up.  A trigger that raises 55000 means its row.
  */
-CREATE FUNCTION jobs.portal_stops(error_code text) RETURNS boolean
+CREATE FUNCTION jobs.portal_stops(error_code text, is_sending boolean DEFAULT false) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
-RETURN left(error_code, 2) IN ('08', '53', '57', '58', 'XX') OR error_code = '55000';
-COMMENT ON FUNCTION jobs.portal_stops(text) IS 'portal pack: whether an error ends the run, rather than what it happened to';
+RETURN left(error_code, 2) IN ('08', '53', '57', '58', 'XX') OR is_sending AND error_code = '55000';
+COMMENT ON FUNCTION jobs.portal_stops(text, boolean) IS 'portal pack: whether an error ends the run, rather than what it happened to';

@@ -19,11 +19,11 @@ ORDER BY l.finished_at DESC;
 COMMENT ON VIEW jobs.newest IS 'for jobs.recent(): the attempts that ended, newest first';
 
 CREATE VIEW jobs.newest_of_job WITH (security_barrier) AS
-SELECT l.job_id, l.finished_at, l.run_id, l.attempt, l.status::text, l.result
+SELECT l.job_id, l.finished_at, l.run_id, l.attempt, l.status::text, l.result, l.started_at
 FROM jobs.run_log AS l
 WHERE (SELECT jobs.sees_all()) OR jobs.sees_role(l.role, l.role_oid)
 ORDER BY l.job_id DESC, l.finished_at DESC;
-COMMENT ON VIEW jobs.newest_of_job IS 'for jobs.recent() and jobs.health(): the attempts that ended, by job, newest first';
+COMMENT ON VIEW jobs.newest_of_job IS 'for jobs.recent(), jobs.health() and the board: the attempts that ended, by job, newest first';
 
 CREATE FUNCTION jobs.recent(
 	job			text DEFAULT NULL,
@@ -93,6 +93,7 @@ CREATE FUNCTION jobs.statistics(
 RETURNS SETOF record
 LANGUAGE sql VOLATILE ROWS 24
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET jit = off

@@ -207,6 +207,25 @@ poll_until($node, "SELECT count(*) FROM jobs.history WHERE status = 'uncertain'"
 is(sql("SELECT attempts FROM jobs.outbox WHERE recipient LIKE 'hang%'"), '1', 'it is uncertain when its sender must end');
 sql('DELETE FROM jobs.queue');
 
+# Who must leave waits for what the server may have taken, and for nothing else.
+settings(smtp_max_connections => 2);
+begin_anew(ehlo => [], hang => 'dot');
+queue('patience');
+wait_for(sub { grep { ($_->{hang} // '') eq 'dot' } events() }, 'one hangs at its dot');
+queue('hang-RCPT');
+wait_for(sub { grep { ($_->{hang} // '') eq 'RCPT' } events() }, 'one at RCPT');
+settings(smtp_timeout => '61s');
+poll_until($node, q{SELECT string_agg(state, ' ' ORDER BY run_id) FROM jobs.queue}, 'running ready');
+is(sql("SELECT status FROM jobs.outbox WHERE recipient LIKE 'patience%'"), 'sending', 'its settings change: the server may have it');
+sql("DELETE FROM jobs.queue WHERE state = 'ready'");
+behave();
+wait_sent(1);
+is(sql("SELECT count(*), max(attempts) FROM jobs.outbox o JOIN jobs.history USING (run_id) WHERE o.recipient LIKE 'patience%'"),
+    '1|1', 'it is sent in its first attempt');
+is(scalar(accepted()), 1, 'once');
+sql('DELETE FROM jobs.queue');
+settings(smtp_timeout => '1min');
+
 # One is behind a mail that hangs when there is a second connection only later.
 settings(smtp_max_connections => 2);
 begin_anew();
@@ -238,7 +257,8 @@ my @at = map { $_->{at} } grep { $_->{mail} } events();
 cmp_ok($at[-1] - $at[0], '>=', 8 / 20, 'a rate for all');
 settings(smtp_rate => 0, smtp_domain_rate => 2);
 begin_anew();
-queue((map { "$_\@slow.example" } 1 .. 5), map { "$_\@d$_.example" } 1 .. 20);
+sql(q{SELECT jobs.send_mail(format('"%s@fast%s.example" <%s@slow.example>', i, i, i), 'subject', 'text') FROM generate_series(1, 5) i});
+queue(map { "$_\@d$_.example" } 1 .. 20);
 wait_sent(25);
 my @mails = grep { $_->{mail} } events();
 my @slow = grep { $_->{mail} =~ /slow/ } @mails;

@@ -193,6 +193,22 @@ elsewhere('blackhole', 'smtp://127.0.0.1:' . $server->hole, qr/could not connect
 settings(smtp_allow_plaintext => 'on');
 elsewhere('no such name', 'smtp://nowhere.invalid', qr/could not connect/);
 
+# Settings that are of no use when there is mail: it waits, as for a server.
+foreach my $case ([ 'no server', '', qr/^SMTP is not configured/ ], [ 'no directory', 'file:///nowhere', qr/smtp_url cannot be used/ ])
+{
+    my ($name, $elsewhere, $why) = @$case;
+    $id = send_mail($name, q{send_at => jobs.clock() + interval '1 minute'});
+    settings(smtp_url => $elsewhere);
+    advance(61);
+    wait_for_end($id);
+    is(state($id), 'queued|0||retry', "$name: how it stands");
+    like(sql('SELECT reason FROM jobs.mail_transport'), $why, "$name: why");
+    settings(smtp_url => $url);
+    sql('SELECT jobs.reload()');
+    wait_status($id, 'sent');
+    is(scalar(taken($name)), 1, "$name: sent after jobs.reload()");
+}
+
 pauses('greeting: byte drip', { greeting => 'drip' }, '08001', qr/not SMTP|could not connect|not answer|protocol/);
 pauses('greeting: endless line', { greeting => 'endless' }, '08006', qr/protocol|connect/);
 pauses('greeting: garbage', { greeting => 'garbage' }, '08P01', qr/protocol/);
@@ -203,6 +219,7 @@ pauses('greeting: 554', { greeting => '554 5.3.2 no service' }, '08004', qr/554 
 pauses('EHLO: garbage', { EHLO => 'garbage' }, '08P01', qr/protocol|not answer/);
 pauses('EHLO: endless line', { EHLO => 'endless' }, '08006', qr/protocol|not answer|closed|connect/);
 pauses('EHLO: byte drip', { EHLO => 'drip' }, '08006', qr/not answer|protocol/);
+pauses('EHLO: good-bye with the reply', { 'EHLO 2' => "250 scripted.test\r\n421 4.3.2 closing" }, '08006', qr/closed the connection/);
 
 # good-bye at the greeting: again at once, and nothing counts
 reconnect();
@@ -217,6 +234,8 @@ is(transport(), 'running', 'greeting: 421: all is well');
 my $lost = 'queued|1||retry';
 fails('MAIL: 450', { MAIL => '450 4.3.0 try later' }, 'queued|1|450|retry', 1, qr/^450 4\.3\.0 try later$/);
 fails('MAIL: 550', { MAIL => '550 5.7.1 not you' }, 'failed|1|550|', 0, qr/^550 5\.7\.1 not you$/);
+fails('MAIL: 550 5.1.1', { MAIL => '550 5.1.1 no such sender' }, 'failed|1|550|', 0, qr/^550 5\.1\.1/);
+is(sql('SELECT count(*) FROM jobs.mail_suppression'), 0, 'MAIL: 550 5.1.1: it was not about the recipient');
 fails('MAIL: close', { MAIL => 'close' }, $lost, 1, qr/closed/);
 fails('MAIL: byte drip', { MAIL => 'drip' }, $lost, 1, qr/not answer/);
 fails('MAIL: nothing', { MAIL => 'hold' }, $lost, 1, qr/not answer/);
@@ -336,6 +355,16 @@ wait_status($other, 'sent');
 is(join(' ', map { @{ $_->{rcpt_tos} } } taken('queued before, too')), 'f@example.com', 'what was queued is looked at again when it is sent');
 is(attempts($id), 'suppressed', 'one that has nobody left is not');
 
+# where the database has another encoding
+sql("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+my $umlaut = q{'m' || chr(252) || '@example.com'};
+is($node->safe_psql('latin', "CREATE EXTENSION motionify_jobs; SELECT jobs.suppress($umlaut); SELECT address = $umlaut FROM jobs.mail_suppression"),
+    "t\nt", 'LATIN1: an address with an umlaut is suppressed');
+$node->safe_psql('latin', "SELECT jobs.send_mail($umlaut, 'to nobody', 'text')");
+is($node->safe_psql('latin', 'SELECT status FROM jobs.outbox'), 'suppressed', 'LATIN1: and found');
+is($node->safe_psql('latin', "SELECT jobs.unsuppress($umlaut)"), 't', 'LATIN1: and removed');
+sql('DROP DATABASE latin');
+
 # --- expired, cancelled ---------------------------------------------------------------------
 
 $id = send_mail('cancelled', q{send_at => jobs.clock() + interval '1 hour'});
@@ -358,6 +387,29 @@ is(attempts($id), 'failed 450 4.2.1 expired', 'and expires while it waits');
 is(scalar(taken('too late')), 0, 'it is not sent');
 sql("SELECT jobs.resend($id)");
 wait_status($id, 'sent');
+
+# more than are expired in one go, while the scheduler is elsewhere
+wait_status(send_mail('an executor is there'), 'sent');
+set_fault($node, 'scheduler-tick-start', 'wait');
+sql(q{SELECT count(jobs.send_mail('a@example.com', 'much too late', 'text', expires_at => jobs.clock() - interval '1 minute'))
+    FROM generate_series(1, 2500)});
+poll_until($node, "SELECT count(*) >= 1000 FROM jobs.outbox WHERE subject = 'much too late' AND status = 'expired'");
+wait_status(send_mail('in time'), 'sent');
+clear_fault($node, 'scheduler-tick-start');
+poll_until($node, "SELECT count(*) FROM jobs.outbox WHERE subject = 'much too late' AND status = 'expired'", '2500');
+is(scalar(taken('much too late')), 0, 'none of many that have expired is sent');
+
+# --- one who looks at a mail ------------------------------------------------------------------
+
+set_fault($node, 'mailer-before-record', 'wait');
+$id = send_mail('looked at');
+wait_for_fault($node, 'mailer-before-record');
+my $session = new_session($node);
+is($session->query("BEGIN; SELECT jobs.resend($id)"), 'f', 'a mail that is under way is not sent again');
+clear_fault($node, 'mailer-before-record');
+wait_status($id, 'sent');
+is(state($id), 'sent|1|250|', 'and who asked for it does not hold it up');
+$session->query('COMMIT');
 
 # --- uncertain mails are held -----------------------------------------------------------------
 
@@ -400,6 +452,9 @@ is(connections() - $connections, 4, 'each try is a single connection');
 is(sql("SELECT DISTINCT status, attempts FROM jobs.outbox WHERE subject = 'paused'"), 'queued|0', 'nothing is counted');
 is(sql("SELECT ok, detail LIKE 'Mail is paused since %554 5.3.2 no service' FROM jobs.doctor() WHERE check_name = 'mail transport'"),
     'f|t', 'the doctor tells');
+sql("CREATE ROLE mailer; SELECT jobs.grant_usage('mailer', 'mailer')");
+is(sql('SET ROLE mailer; SELECT state, reason IS NULL, sqlstate FROM jobs.mail_transport'), 'paused|t|08004',
+    'whoever sends sees that, but not what a server may have said of a recipient of others');
 behave();
 is(sql('SELECT jobs.resume_mail()'), 't', 'resume_mail');
 poll_until($node, "SELECT count(*) FROM jobs.outbox WHERE subject = 'paused' AND status = 'sent'", '20');
@@ -408,6 +463,55 @@ is(sql('SELECT jobs.resume_mail()'), 'f', 'resume_mail: nothing to do');
 is(sql("SELECT ok FROM jobs.doctor() WHERE check_name = 'mail transport'"), 't', 'the doctor is content');
 is(log_count($node, qr/mail is not being delivered/, $log_from), 1, 'one line of the log when it begins');
 is(log_count($node, qr/mail is being delivered again/, $log_from), 1, 'and one when it is over');
+
+# A trial whose claim is not committed sends nothing.
+reconnect();
+behave(greeting => '554 5.3.2 no service');
+$id = send_mail('claimed in vain');
+poll_until($node, 'SELECT state FROM jobs.mail_transport', 'paused');
+behave();
+$session->query('BEGIN; SELECT FROM jobs.mail_transport_state FOR UPDATE');
+$log_from = -s $node->logfile;
+my @executors = worker_pids($node, 'executor');
+advance(121);
+wait_for(sub { log_count($node, qr/are locked by another session/, $log_from) }, 'the claim of a trial gives up');
+$session->query('COMMIT');
+wait_status($id, 'sent');
+is(scalar(taken('claimed in vain')), 1, 'a claim that is not committed sends nothing');
+is(log_count($node, qr/was taken from this process/, $log_from), 0, 'so nothing was sent that nobody had');
+is(join(' ', worker_pids($node, 'executor')), "@executors", 'and the executor lives on');
+
+# A server that refuses the mail of a trial can be reached.
+reconnect();
+behave(greeting => '554 5.3.2 no service');
+my @refused = map { send_mail("refused $_", undef, "refused$_\@example.com") } 1 .. 3;
+$id = send_mail('behind them');
+poll_until($node, 'SELECT state FROM jobs.mail_transport', 'paused');
+behave(map { ("RCPT refused$_\@example.com" => '550 5.7.1 not to him') } 1 .. 3);
+advance(121);
+wait_status($id, 'sent');
+is(join(' ', map { state($_) } @refused), join(' ', ('failed|1|550|') x 3), 'one that is refused ends the pause, too');
+is(transport(), 'running', 'all is well');
+
+# What two connections meet is one trouble.
+sub waits
+{
+    my ($command) = @_;
+    return scalar grep { $_->{reply} eq 'wait' && ($_->{argument} // '') eq $command } $server->events;
+}
+settings(smtp_timeout => '1min');
+reconnect();
+behave('RCPT first@example.com' => 'wait', 'RCPT second@example.com' => 'wait');
+send_mail('login wanted', undef, "$_\@example.com") foreach 'first', 'second';
+wait_for(sub { waits('RCPT first@example.com') && waits('RCPT second@example.com') }, 'both are on their way');
+behave('RCPT first@example.com' => '530 5.7.0 login wanted', 'RCPT second@example.com' => 'wait');
+poll_until($node, 'SELECT state, level FROM jobs.mail_transport', 'paused|1');
+behave('RCPT second@example.com' => '530 5.7.0 login wanted');
+poll_until($node, "SELECT count(*) FROM jobs.queue WHERE lane = 0 AND state = 'ready'", '2');
+is(next_try(), 120, 'what two connections meet counts once');
+recover();
+poll_until($node, "SELECT count(*) FROM jobs.outbox WHERE subject = 'login wanted' AND status = 'sent'", '2');
+settings(smtp_timeout => '1s');
 
 # --- throttled -----------------------------------------------------------------------------------
 
@@ -425,6 +529,8 @@ foreach my $level (3 .. 6)
 is("@waits", '5 10 20 40 80', 'with pauses that double');
 is(sql("SELECT status, attempts FROM jobs.outbox WHERE mail_id = $id"), 'queued|0', 'nothing is counted');
 like(sql("SELECT reason FROM jobs.mail_transport"), qr/maximum sending rate/, 'the reason is visible');
+($code, $out, $err) = $node->psql('postgres', 'CALL jobs.deliver_mail()');
+like($err, qr/WARNING:  mail is slowed until 2026-\S+ .*; mails that have not been sent: 1$/m, 'deliver_mail says so, and does not wait that long');
 foreach my $n (1 .. 8)
 {
     last if sql("SELECT attempts FROM jobs.outbox WHERE mail_id = $id") > 0;
@@ -443,6 +549,27 @@ foreach my $n (1 .. 9)
     wait_status($id, 'sent');
 }
 is(transport(), 'running', 'success by success it is as before');
+my $throttled = sql("SELECT mail_id FROM jobs.outbox WHERE subject = 'throttled'");
+is(sql("SELECT jobs.resend($throttled)"), 't', 'what was told so often is sent again');
+poll_until($node, "SELECT attempts FROM jobs.outbox WHERE mail_id = $throttled AND status = 'sent'", '3');
+behave(MAIL => { do => '421 4.3.2 shutting down', times => 1 });
+sql("SELECT jobs.resend($throttled)");
+poll_until($node, "SELECT attempts FROM jobs.outbox WHERE mail_id = $throttled AND status = 'sent'", '4');
+is(sql("SELECT count(*) FILTER (WHERE smtp_code = 421) FROM jobs.mail_attempts WHERE mail_id = $throttled"), 1,
+    'and what does not count does not, as if it were new');
+
+# --- old mails ---------------------------------------------------------------------------------------
+
+behave();
+my @old = map { send_mail("old $_") } 1 .. 2;
+wait_status($_, 'sent') foreach @old;
+$session->query("BEGIN; SELECT jobs.resend($old[1])");
+advance(40 * 86400);
+ok(poll_until($node, "SELECT count(*) FROM jobs.mail WHERE mail_id = $old[0]", '0'), 'what is too old goes');
+$session->query('COMMIT');
+ok(poll_until($node, "SELECT attempts FROM jobs.outbox WHERE mail_id = $old[1] AND status = 'sent'", '2'),
+    'but not what is just being sent again');
+$session->quit;
 
 # --- TLS and AUTH ------------------------------------------------------------------------------------
 
@@ -493,4 +620,5 @@ wait_status($id, 'sent');
 is(state($id), 'sent|1|250|', 'AUTH refused for now: tried again at once');
 
 $node->stop;
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP:|signal 11|signal 6/, 'nothing crashed');
 done_testing();

@@ -93,7 +93,7 @@ sub run_document
 }
 
 run_document($_)
-  foreach 'README.md', map { "doc/$_.md" } qw(reference schedules operations mail alerts from-node-cron howto-workers howto-switches from-bullmq);
+  foreach 'README.md', map { "doc/$_.md" } qw(reference schedules operations mail alerts board from-node-cron howto-workers howto-switches from-bullmq);
 
 my @received = $receiver->mails;
 ok(@received > 0, 'the mails of the examples have arrived');
@@ -116,11 +116,11 @@ sub named
 
 $node->safe_psql('postgres', 'CREATE EXTENSION motionify_jobs');
 named('functions', "SELECT DISTINCT 'jobs.' || proname FROM pg_proc
-    WHERE pronamespace = 'jobs'::regnamespace AND proname !~ '^(portal|pg_cron|alert)_|_level\$'
-    AND proname <> ALL ('{sees_all,sees_role,uses_template,job_words,job_figures,job_id,server_state,top_text,top_time,why_not_here,worker_slots}')");
+    WHERE pronamespace = 'jobs'::regnamespace AND proname !~ '^(portal|pg_cron|alert)_|^board_(?!action|data)|_level\$'
+    AND proname <> ALL ('{sees_all,sees_role,operates_role,manages_role,uses_template,job_words,job_figures,job_id,server_state,top_text,top_time,why_not_here,worker_slots}')");
 named('arguments', "SELECT DISTINCT unnest(proargnames) FROM pg_proc
-    WHERE pronamespace = 'jobs'::regnamespace AND proname !~ '^(portal|pg_cron|alert)_|_level\$'
-    AND proname <> ALL ('{sees_all,sees_role,uses_template,job_words,job_figures,job_id,server_state,top_text,top_time,why_not_here,worker_slots}')");
+    WHERE pronamespace = 'jobs'::regnamespace AND proname !~ '^(portal|pg_cron|alert)_|^board_(?!action|data)|_level\$'
+    AND proname <> ALL ('{sees_all,sees_role,operates_role,manages_role,uses_template,job_words,job_figures,job_id,server_state,top_text,top_time,why_not_here,worker_slots}')");
 named('columns', "SELECT DISTINCT attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
     WHERE relnamespace = 'jobs'::regnamespace AND relkind = 'v' AND attnum > 0 AND relname !~ '^(portal|pg_cron)_'");
 named('settings', "SELECT replace(name, 'motionify_jobs.', '') FROM pg_settings

@@ -342,10 +342,11 @@ test_refusals(void)
 	ANSWER(100, "452 4.2.2 full\r\n", "250 ok\r\n");
 	check(MJ_SMTP_TEMPORARY, MJ_SMTP_ERR_REFUSED, MJ_DLG_READY,
 		  "sender refused for now");
-	tap_is_int(result.recipient, -1, "no recipient");
+	tap_is_int(result.recipient, MJ_SMTP_ABOUT_SENDER, "it was the sender");
 	begin(rcpt_one, 1, "x\r\n");
 	ANSWER(100, "250 ok\r\n", "250 ok\r\n", "554 no\r\n", "250 ok\r\n");
 	check(MJ_SMTP_PERMANENT, MJ_SMTP_ERR_REFUSED, MJ_DLG_READY, "DATA refused");
+	tap_is_int(result.recipient, MJ_SMTP_ABOUT_ALL, "it was the message");
 	begin(rcpt_one, 1, "x\r\n");
 	ANSWER(100, "250 ok\r\n", "250 ok\r\n", "354 go\r\n",
 		   "451 4.3.0 later\r\n");

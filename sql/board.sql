@@ -1,0 +1,156 @@
+-- The board: links and times, what is on its pages, who sees it, what its forms do.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS motionify_jobs;
+RESET client_min_messages;
+SET timezone = 'UTC';
+SET datestyle = ISO;
+SET intervalstyle = postgres;
+\set VERBOSITY terse
+
+-- links
+SELECT jobs.board_link('overview'), jobs.board_link('jobs', 'q', NULL, 'group', '', 'state', 'paused');
+SELECT jobs.board_link('job', 'name', 'a b&c=d/é"<>?#%+''');
+-- times: as machines and as people read them, in a zone
+SELECT jobs.board_time('2026-03-29 00:59:59.5+00', 'Europe/Berlin', '2026-03-29 01:00:02+00');
+SELECT jobs.board_time('2026-01-31 23:30:00+00', 'Asia/Kolkata', '2026-01-31 12:00:00+00') ->> 'short' AS tomorrow,
+	   jobs.board_time('2026-02-03 12:00:00+00', 'UTC', '2026-01-31 12:00:00+00') ->> 'ago' AS days,
+	   jobs.board_time('2026-01-31 13:00:00+00', 'UTC', '2026-01-31 12:00:00+00') ->> 'ago' AS hour;
+SELECT jobs.board_time('infinity', 'UTC', '2026-01-31'), jobs.board_time('2026-01-31', 'Nowhere/Land', '2026-01-31'), jobs.board_time(NULL, 'UTC', '2026-01-31');
+SELECT s, jobs.board_span(s) FROM unnest('{0,-1 s,400 us,12 ms,999.6 ms,4.3061 s,59.99 s,60 s,200 s,2 h,25 h 30 min,400 d,1 month,1000000 years}'::interval[]) AS s;
+SELECT z, jobs.board_zone(z) FROM unnest('{europe/berlin,Nowhere/Land,5,"",NULL}'::text[]) AS z;
+SELECT jobs.board_instant(jobs.board_micros('2026-01-31 12:00:00.123456+00')), jobs.board_instant('x'), jobs.board_instant('99999999999999999'), jobs.board_number('-1'), jobs.board_number('9999999999999999999');
+
+-- what is on a page, when there is nothing
+SELECT p AS page, d ? ('page_' || p) AS there, d ->> 'missing' AS missing, length(jobs.board(p)) > 1000 AS html
+FROM unnest('{overview,jobs,job,runs,run,timeline,queue,outbox,mail,alerts,nonsense}'::text[]) AS p, jobs.board_data(p) AS d;
+-- whatever the parameters are
+SELECT length(jobs.board(p, q::jsonb)) > 1000 AS html
+FROM unnest('{NULL,jobs,jobs,run,run,runs,queue,outbox,mail,overview,overview}'::text[],
+			ARRAY['{}', '[]', '{"q": ["a", 1], "group": {"a": 1}, "after": 7, "state": "x"}', '{"id": "1 OR 1=1"}', '{"id": 99999999999999999999}',
+				  '{"status": "nonsense", "before": "x"}', '{"days": "0", "after": "-1", "before": "1e9", "job": "'' -- "}', '{"before": ""}', '{"id": null}',
+				  '{"app": 7, "refresh": "x"}', NULL]) AS a (p, q);
+
+CREATE ROLE regress_mj_board_viewer;
+CREATE ROLE regress_mj_board_user LOGIN;
+CREATE ROLE regress_mj_board_operator;
+CREATE ROLE regress_mj_board_mailer;
+SELECT jobs.grant_usage('regress_mj_board_viewer', 'viewer'), jobs.grant_usage('regress_mj_board_user', 'user'),
+	   jobs.grant_usage('regress_mj_board_operator', 'operator'), jobs.grant_usage('regress_mj_board_mailer', 'mailer');
+SELECT jobs.schedule('<script>alert(1)</script>', '0 2 29 2 *', 'SELECT ''secret''', '"><img src=x>', job_group => 'a & b') AS script \gset
+SELECT jobs.schedule('plain', NULL, 'SELECT 1') AS plain \gset
+SET ROLE regress_mj_board_user;
+SELECT jobs.schedule('own', '0 2 29 2 *', 'SELECT ''mine''') AS own \gset
+RESET ROLE;
+CREATE FUNCTION pg_temp.log(job text, run_id bigint, attempt integer, status text, error text DEFAULT NULL) RETURNS void
+LANGUAGE sql AS $$
+	INSERT INTO jobs.run_log (run_id, attempt, job_id, job, job_group, role, role_oid, trigger, due_at, started_at, finished_at, status, result, error, notices, args, sqlstate)
+	SELECT 7000000 + log.run_id, attempt, j.job_id, j.name, j.job_group, j.role, s.role_oid, 'schedule', c.now - interval '61 s', c.now - interval '60 s',
+		   c.now - interval '50 s' - (log.run_id * interval '1 ms'), status, CASE WHEN error IS NULL THEN '42' END, error, 'NOTICE:  hidden', '{"k": "<v>"}', 'P0001'
+	FROM jobs.job j JOIN jobs.job_state s USING (job_id), jobs.clock() c(now) WHERE j.name = log.job
+$$;
+SELECT pg_temp.log('<script>alert(1)</script>', 1, 1, 'failed', 'it said <b>no</b>'), pg_temp.log('<script>alert(1)</script>', 2, 1, 'succeeded'),
+	   pg_temp.log('plain', 3, 1, 'failed', 'first'), pg_temp.log('plain', 3, 2, 'succeeded'), pg_temp.log('own', 4, 1, 'timed_out', 'late');
+
+-- escaped, wherever it is
+SELECT p AS page, h ~ '<script|<img|<b>no' AS raw, h ~ '&lt;script&gt;' AS escaped
+FROM (VALUES ('overview', '{}'), ('jobs', '{}'), ('job', '{"name": "<script>alert(1)</script>"}'), ('runs', '{}'), ('run', '{"id": "7000001"}'), ('queue', '{}'),
+			 ('jobs', '{"q": "\"><script>x</script>"}'), ('<script>', '{"name": "<script>"}'), ('outbox', '{"q": "<script>"}')) AS v (p, q), jobs.board(v.p, v.q::jsonb) AS h;
+SELECT h ~ 'action="/a&quot;b"' AS base, h ~ 'name="&lt;t&gt;" value="&amp;"' AS csrf, h ~ 'It is &lt;done&gt;' AS flash, h ~ 'javascript:' AS href, h ~ 'Asia/Kolkata' AS zone
+FROM jobs.board('jobs', '{"app": {"base": "/a\"b", "zone": "asia/kolkata", "csrf": {"name": "<t>", "value": "&"}, "flash": {"ok": true, "message": "It is <done>", "href": "javascript:alert(1)"}}}') AS h;
+-- a line of the list of jobs
+SELECT l ->> 'job' AS job, l ->> 'words' AS words, l -> 'state' AS state, l ->> 'runs' AS runs, l ->> 'failures' AS failures, l -> 'bars' AS bars
+FROM jsonb_array_elements(jobs.board_data('jobs') -> 'page_jobs' -> 'jobs') AS l ORDER BY 1;
+-- filters
+SELECT f, (SELECT string_agg(l ->> 'job', ', ' ORDER BY l ->> 'job') FROM jsonb_array_elements(jobs.board_data('jobs', f::jsonb) -> 'page_jobs' -> 'jobs') AS l) AS found
+FROM unnest(ARRAY['{"q": "PLA"}', '{"group": "a & b"}', '{"state": "failing"}', '{"state": "paused"}', '{"after": "own"}']) AS f;
+-- pages of fifty
+SELECT count(jobs.schedule('many ' || to_char(n, 'FM000'), NULL, 'SELECT 1')) FROM generate_series(1, 60) AS n;
+SELECT jsonb_array_length(d -> 'jobs'), d ->> 'more', d ->> 'first' FROM (SELECT jobs.board_data('jobs') -> 'page_jobs') AS p (d);
+SELECT jsonb_array_length(d -> 'jobs'), d ->> 'more', d ->> 'first' FROM (SELECT jobs.board_data('jobs', '{"after": "many 048", "q": "many"}') -> 'page_jobs') AS p (d);
+SELECT count(jobs.unschedule('many ' || to_char(n, 'FM000'))) FROM generate_series(1, 60) AS n;
+-- of an attempt that was done again there is nothing to retry
+SELECT r ->> 'run_id' AS run, r ->> 'attempt' AS attempt, r -> 'status' ->> 'word' AS status, r -> 'buttons' #>> '{0,label}' AS button
+FROM jsonb_array_elements(jobs.board_data('runs') -> 'page_runs' -> 'list' -> 'runs') AS r WHERE (r ->> 'run_id')::bigint > 7000000 ORDER BY 1, 2;
+
+-- who sees what, and what each is offered
+CREATE FUNCTION pg_temp.seen() RETURNS TABLE (jobs text, buttons text, command text, args text, notices text)
+LANGUAGE sql AS $$
+	SELECT (SELECT string_agg(l ->> 'job', ', ' ORDER BY l ->> 'job') FROM jsonb_array_elements(jobs.board_data('jobs') -> 'page_jobs' -> 'jobs') AS l),
+		   (SELECT string_agg(DISTINCT b ->> 'action', ', ' ORDER BY b ->> 'action') FROM jsonb_path_query(jobs.board_data('jobs'), '$.page_jobs.**.buttons[*]') AS b),
+		   jobs.board_data('job', '{"name": "plain"}') -> 'page_job' ->> 'command',
+		   jobs.board_data('run', '{"id": "7000001"}') -> 'page_run' ->> 'args',
+		   jobs.board_data('run', '{"id": "7000001"}') -> 'page_run' ->> 'notices'
+$$;
+SELECT * FROM pg_temp.seen();
+SET ROLE regress_mj_board_viewer;
+SELECT * FROM pg_temp.seen();
+SET ROLE regress_mj_board_operator;
+SELECT * FROM pg_temp.seen();
+SELECT may_operate, may_manage, command FROM jobs.definition WHERE job = 'plain';
+SET ROLE regress_mj_board_user;
+SELECT * FROM pg_temp.seen();
+SELECT job, may_operate, may_manage, command FROM jobs.definition;
+SET ROLE regress_mj_board_mailer;
+SELECT jobs.board();
+RESET ROLE;
+
+-- forms: done, and told
+SELECT jobs.board_action('{"action": "pause", "job": "plain", "back": "?page=job&name=plain"}');
+SELECT paused FROM jobs.status WHERE job = 'plain';
+SELECT jobs.board_action('{"action": "run_now", "job": "plain", "args": "{\"k\": 1}"}') ->> 'message' ~ '^"plain" is to run now, as run [0-9]+.$' AS run_now;
+SELECT jobs.board_action('{"action": "enqueue", "job": "plain", "args": "", "run_at": "2099-01-01T09:30", "zone": "Asia/Kolkata", "priority": "3"}') ->> 'ok' AS enqueue;
+SELECT state, run_at, priority, args FROM jobs.queued WHERE job = 'plain' AND trigger = 'queue';
+SELECT jobs.board_action('{"action": "cancel_all", "job": "plain"}') ->> 'ok' AS cancel_all;
+SELECT jobs.board_action('{"action": "resume", "job": "plain"}') ->> 'message' AS resume;
+SELECT jobs.board_action('{"action": "pause_group", "group": "a & b"}') ->> 'message' AS pause_group, jobs.board_action('{"action": "resume_group", "group": "a & b"}') ->> 'message' AS resume_group;
+SELECT jobs.board_action('{"action": "pause_all"}') ->> 'message' AS pause_all, jobs.board_action('{"action": "resume_all"}') ->> 'message' AS resume_all;
+SELECT jobs.board_action('{"action": "reschedule", "job": "own", "schedule": "5 4 * * *"}') ->> 'message' AS reschedule;
+SELECT jobs.board_action('{"action": "reschedule", "job": "own", "schedule": " "}') ->> 'message' AS reschedule;
+-- refused, and told so
+SELECT jobs.board_action('{"action": "reschedule", "job": "own", "schedule": "61 * * * *"}');
+SELECT jobs.board_action('{"action": "run_now", "job": "plian"}');
+SELECT jobs.board_action('{"action": "run_now", "job": "plain", "args": "{"}') ->> 'message' AS args;
+SELECT jobs.board_action('{"action": "enqueue", "job": "plain", "run_at": "tomorrow noon"}') ->> 'message' AS run_at;
+SELECT jobs.board_action('{"action": "cancel", "run_id": "1; DROP"}') -> 'ok' AS cancel;
+SELECT jobs.board_action('{"action": "retry", "run_id": "7000002"}') ->> 'message' AS retry;
+SELECT jobs.board_action('{"action": "drop"}');
+SELECT jobs.board_action('[]') ->> 'message' AS nothing, jobs.board_action('{}') ->> 'message' AS nothing, jobs.board_action(NULL) ->> 'message' AS nothing;
+SET ROLE regress_mj_board_viewer;
+SELECT jobs.board_action('{"action": "run_now", "job": "plain"}') - 'hint';
+SET ROLE regress_mj_board_user;
+SELECT jobs.board_action('{"action": "pause", "job": "plain"}') - 'hint';
+RESET ROLE;
+-- back to the page, and nowhere else
+SELECT b, jobs.board_action(jsonb_build_object('action', 'x', 'back', b)) ->> 'page' AS page
+FROM unnest(ARRAY['?page=queue&days=7', '//evil.example', 'https://evil.example', E'?a\r\nSet-Cookie: b', '?a b', '']) AS b;
+-- what is not refused is raised
+CREATE FUNCTION pg_temp.broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$;
+CREATE TRIGGER broken BEFORE UPDATE ON jobs.job FOR EACH ROW EXECUTE FUNCTION pg_temp.broken();
+SELECT jobs.board_action('{"action": "pause", "job": "plain"}');
+DROP TRIGGER broken ON jobs.job;
+
+-- a mail, in a frame that loads nothing and executes nothing
+INSERT INTO jobs.mail (mail_id, run_id, role, role_oid, recipient, subject, body_text, body_html, message_id, created_at, ended_as, ended_at)
+OVERRIDING SYSTEM VALUE
+VALUES (900001, 7000100, current_user, current_user::regrole, 'a@example.com', '<script>', 'plain <text>',
+	'<html><head><link rel="stylesheet" href="https://x.example/a.css"><script src=//x.example/b.js></script><base href=/></head>'
+	'<body background=https://x.example/c.png onload="x()"><img src="cid:logo" alt="l"><img alt=m SRC = ''https://x.example/d.png''><img src=data:image/gif;base64,R0 alt=n>'
+	'<p style="background: url(https://x.example/e.png)">Hello</p></body></html>', '<m@example.com>', jobs.clock(), 'sent', jobs.clock());
+INSERT INTO jobs.mail_attachment VALUES (900001, 1, 'logo.png', NULL, 'logo', '\x0102'), (900001, 2, 'bill.pdf', 'application/pdf', NULL, '\x03');
+SELECT jobs.board_preview(900001);
+SELECT h ~ '<iframe sandbox srcdoc="&lt;html&gt;' AS frame, h ~ 'plain &lt;text&gt;' AS text, h ~ 'bill.pdf' AS file, h ~ '<script' AS raw FROM jobs.board('mail', '{"id": "900001"}') AS h;
+SET ROLE regress_mj_board_viewer;
+SELECT h ~ '<iframe' AS frame, h ~ 'shown to members of the role that sent it' AS told FROM jobs.board('mail', '{"id": "900001"}') AS h;
+SELECT count(*) FROM jobs.mail_content;
+SELECT count(*) FROM jobs.mail_file;
+SET ROLE regress_mj_board_operator;
+SELECT h ~ '<iframe' AS frame FROM jobs.board('mail', '{"id": "900001"}') AS h;
+SET ROLE regress_mj_board_user;
+SELECT jobs.board_data('mail', '{"id": "900001"}') ->> 'missing' AS missing;
+RESET ROLE;
+DELETE FROM jobs.mail WHERE mail_id = 900001;
+
+DELETE FROM jobs.run_log WHERE run_id > 7000000 AND run_id < 7000200;
+SELECT count(jobs.unschedule(name)) FROM unnest('{plain,own,<script>alert(1)</script>}'::text[]) AS name;
+DROP OWNED BY regress_mj_board_viewer, regress_mj_board_user, regress_mj_board_operator, regress_mj_board_mailer;
+DROP ROLE regress_mj_board_viewer, regress_mj_board_user, regress_mj_board_operator, regress_mj_board_mailer;
