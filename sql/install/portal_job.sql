@@ -133,7 +133,6 @@ DECLARE
 	accepted integer;
 	has_work boolean;
 	pending bigint;
-	zone text;
 BEGIN
 	{pin}
 	result := 0;
@@ -142,8 +141,8 @@ BEGIN
 	INTO has_work, pending
 	FROM {schema}.notification_email_queue AS q
 	WHERE q.status = {processing} OR q.status = 'pending';
-	PERFORM jobs.portal_note_backlog(pending) ;
-	IF NOT (has_work OR {has_failed_lately})
+	PERFORM jobs.portal_note_backlog(pending);
+	IF NOT (has_work OR EXISTS (SELECT FROM {schema}.notification_email_queue AS q WHERE {has_failed_lately})
 			{or_has_reminders}) THEN
 		{unpin}
 		RETURN;
