@@ -48,10 +48,6 @@ static MjStatement run_of_mail = {
 	"SELECT run_id FROM jobs.mail WHERE mail_id = $1", 1, { INT8OID }
 };
 
-static MjStatement queue_call = { "SELECT jobs.queue_call('alert', $1, $2)",
-								  2,
-								  { TEXTOID, TEXTOID } };
-
 static MjStatement notify = { "SELECT pg_notify($1, $2)",
 							  2,
 							  { TEXTOID, TEXTOID } };
@@ -235,26 +231,6 @@ mj_alert_queue_mail(const MjAlertMessage *message, const char *address,
 	mj_param_int64(&again, mj_row_int64(0, 1));
 	if (mj_store_run(&run_of_mail, &again) > 0)
 		run_id = mj_row_int64(0, 1);
-	mj_store_leave(&scope);
-	return run_id;
-}
-
-/*
- * Tell by HTTP; returns the run of the request.  Raises what jobs.queue_call()
- * does.
- */
-int64
-mj_alert_queue_call(const MjAlertMessage *message, const char *url)
-{
-	MjScope scope;
-	MjParams params = { 0 };
-	int64 run_id;
-
-	mj_store_enter(&scope);
-	mj_param_text(&params, url);
-	mj_param_text(&params, message->payload);
-	mj_store_run(&queue_call, &params);
-	run_id = mj_row_int64(0, 1);
 	mj_store_leave(&scope);
 	return run_id;
 }

@@ -74,8 +74,6 @@ extern TimestampTz mj_alert_evaluate(TimestampTz now);
 extern bool mj_alert_next_message(MjAlertMessage *message);
 extern int64 mj_alert_queue_mail(const MjAlertMessage *message,
 								 const char *address, const char *subject);
-extern int64 mj_alert_queue_call(const MjAlertMessage *message,
-								 const char *url);
 extern void mj_alert_notify(const char *channel, const char *payload);
 extern void mj_alert_mark(Datum message_ids, const char *state, int64 run_id,
 						  const char *error, TimestampTz ended_at);
