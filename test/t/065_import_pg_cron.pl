@@ -152,7 +152,7 @@ elsewhere|skipped|it runs in database "other": import it there
 transaction|skipped|transaction control is not allowed in the command of a job
 wraps|skipped|invalid schedule "0 22-2 * * *": The range "22-2" in the hour field runs backwards.
 junk|skipped|the schedule "0 9 * * 1#2" is not understood
-mail|skipped|job name "mail" is reserved: It is what the runs of mails go by.
+mail|skipped|job name "mail" is reserved: It is what the runs of mails, or of calls, go by.
 far|skipped|it runs on server "worker-1"
 ROWS
 chomp $expected;
