@@ -74,7 +74,7 @@ is(sql(qq{SELECT jobs.heartbeat('$token', '2 minutes', 1, 4, 'first') > now() + 
 is(sql(q{SELECT percent || note FROM jobs.active}), '25.0first', 'and says how far it is');
 is(sql(qq{SELECT jobs.heartbeat('$token') > now() + interval '119 s'}), 't', 'the next one keeps the length');
 sql(qq{SELECT jobs.complete('$token', '{"size": 3}')});
-is(sql(q{SELECT status || result || worker || (args IS NULL) FROM jobs.history JOIN jobs.run_log USING (run_id, attempt, status, result, worker)}),
+is(sql(q{SELECT status || result || worker || (run_log.args IS NULL) FROM jobs.history JOIN jobs.run_log USING (run_id, attempt, status, result, worker)}),
     'succeeded{"size": 3}annatrue', 'its result is in the history');
 like(error_of("SELECT jobs.complete('$token')"), qr/55000: the lease of run $run of job "resize" has ended\n.*ended as succeeded.*\nHINT:  Nothing is left to do/, 'a second word is refused');
 like(error_of("SELECT jobs.$_"), qr/55000: lease .* does not exist/, "$_ of nothing is refused")
