@@ -6,7 +6,9 @@
  * First the rules are looked at, in one transaction, which writes down whom to
  * tell.  Then each message is passed on in a transaction of its own, so that a
  * channel that fails stops no other, and nothing is said that was not committed.
- * Whatever fails here is logged and noted, and does not end the scheduler.
+ * Whatever fails here is logged and noted, and does not end the scheduler; what
+ * will pass is tried again.  Commits are not waited for: what a crash of the
+ * server takes back is looked at, and said, again.
  *
  * Layer: loops.
  *
@@ -33,8 +35,8 @@
 /* Who else has what is needed locked is waited for so long. */
 #define MJ_ALERT_LOCK_TIMEOUT "1s"
 
-/* Messages that are passed on before the scheduler looks at something else. */
-#define MJ_ALERT_MESSAGES 20
+/* Bytes of a problem that are remembered, so that it is logged once. */
+#define MJ_PROBLEM_SIZE 256
 
 /* What pg_notify() takes, in bytes. */
 #define MJ_NOTIFY_SIZE 7999
@@ -44,17 +46,21 @@ typedef struct AlertWork
 {
 	TimestampTz now;
 	TimestampTz next;		/* when to look again */
+	int64 after;			/* of messages those that come later */
 	MjAlertMessage message; /* to pass on */
 	bool found;				/* there is one */
 	bool queued;			/* it is in the queue now, as a run */
 	const char *error;		/* what its failure is to be noted as */
 } AlertWork;
 
+/* The last message that is left for later; until the rules are looked at. */
+static int64 left_until = 0;
+
 /* The transaction of some work; the caller catches what it raises. */
 static void
 transact(MemoryContext context, void (*work)(AlertWork *this), AlertWork *this)
 {
-	mj_worker_begin(context, true);
+	mj_worker_begin(context, false);
 	(void) set_config_option("lock_timeout", MJ_ALERT_LOCK_TIMEOUT, PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	work(this);
@@ -62,14 +68,14 @@ transact(MemoryContext context, void (*work)(AlertWork *this), AlertWork *this)
 }
 
 /*
- * The same; where it fails, what was done of it is undone, and the error's
- * message is returned, else NULL.
+ * The same; where it fails, what was done of it is undone, and the error is
+ * returned, else NULL.
  */
-static char *
+static ErrorData *
 try_transact(MemoryContext context, void (*work)(AlertWork *this),
 			 AlertWork *this)
 {
-	char *volatile problem = NULL;
+	ErrorData *volatile problem = NULL;
 
 	mj_worker_cancellable = true;
 	PG_TRY();
@@ -78,15 +84,12 @@ try_transact(MemoryContext context, void (*work)(AlertWork *this),
 	}
 	PG_CATCH();
 	{
-		ErrorData *error;
-
 		mj_worker_cancellable = false;
 		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
+		problem = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
 		MemoryContextSwitchTo(context);
-		problem = error->message != NULL ? error->message : "unknown error";
 	}
 	PG_END_TRY();
 	mj_worker_cancellable = false;
@@ -101,16 +104,37 @@ evaluate(AlertWork *this)
 	MJ_FAULT("alert-evaluated");
 }
 
-/* Log what has failed, unless it is the same as the last time. */
-static void
-report(const char *what, const char *problem)
+/* Is an error one of the moment, after which the same may succeed? */
+static bool
+will_pass(const ErrorData *problem)
 {
-	static char last[256] = "";
+	switch (problem->sqlerrcode)
+	{
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+		case ERRCODE_T_R_DEADLOCK_DETECTED:
+		case ERRCODE_T_R_SERIALIZATION_FAILURE:
+		case ERRCODE_QUERY_CANCELED:
+			return true;
+		default:
+			return ERRCODE_TO_CATEGORY(problem->sqlerrcode) ==
+				ERRCODE_INSUFFICIENT_RESOURCES;
+	}
+}
 
-	if (strncmp(last, problem, sizeof(last) - 1) == 0)
+/*
+ * Log what has failed, unless it is the same as the last time; NULL: it has not.
+ * "last" has MJ_PROBLEM_SIZE bytes.
+ */
+static void
+report(char *last, const char *what, const ErrorData *problem)
+{
+	const char *message = problem != NULL ? problem->message : "";
+
+	if (strncmp(last, message, MJ_PROBLEM_SIZE - 1) == 0)
 		return;
-	strlcpy(last, problem, sizeof(last));
-	ereport(LOG, (errmsg("motionify_jobs: %s: %s", what, problem)));
+	strlcpy(last, message, MJ_PROBLEM_SIZE);
+	if (problem != NULL)
+		ereport(LOG, (errmsg("motionify_jobs: %s: %s", what, message)));
 }
 
 /*
@@ -121,14 +145,14 @@ report(const char *what, const char *problem)
 TimestampTz
 mj_alert_look(MemoryContext context, TimestampTz now)
 {
+	static char last[MJ_PROBLEM_SIZE] = "";
 	AlertWork work = { now, DT_NOEND };
-	char *problem = try_transact(context, evaluate, &work);
+	ErrorData *problem = try_transact(context, evaluate, &work);
 
+	report(last, "alerts could not be looked at", problem);
 	if (problem != NULL)
-	{
-		report("alerts could not be looked at", problem);
 		work.next = now;
-	}
+	left_until = 0;
 	return Max(work.next, now + MJ_ALERT_EVERY_US);
 }
 
@@ -228,7 +252,7 @@ tell_next(AlertWork *this)
 	int64 run_id;
 
 	this->queued = false;
-	this->found = mj_alert_next_message(&this->message);
+	this->found = mj_alert_next_message(this->after, &this->message);
 	if (!this->found)
 		return;
 	MJ_FAULT("alert-message");
@@ -261,41 +285,27 @@ report_channel(const char *channel, const char *problem)
 
 /*
  * Pass the next message on, if there is one.  One that fails is noted as failed;
- * if that fails, too, it is left for the next time.  Returns whether there may
- * be more.
- */
-static bool
-tell_one(MemoryContext context, bool *queued)
-{
-	AlertWork work = { 0 };
-	char *problem = try_transact(context, tell_next, &work);
-
-	*queued |= problem == NULL && work.queued;
-	if (problem == NULL)
-		return work.found;
-	if (!work.found)
-	{
-		report("messages of alerts could not be read", problem);
-		return false;
-	}
-	report_channel(work.message.channel, problem);
-	work.error = problem;
-	problem = try_transact(context, note_failure, &work);
-	return problem == NULL;
-}
-
-/*
- * Pass messages on.  *queued: some are in the queue now, for executors.  Returns
- * whether there may be more at once.  Not in a transaction.
+ * if that is of the moment, or cannot be noted, it is left until the rules are
+ * looked at again, which happens within a minute while there is one.  *queued: it
+ * is in the queue now, for executors.  Returns whether there may be more.  Not in
+ * a transaction.
  */
 bool
 mj_alert_tell(MemoryContext context, bool *queued)
 {
-	int i;
+	static char last[MJ_PROBLEM_SIZE] = "";
+	AlertWork work = { .after = left_until };
+	ErrorData *problem = try_transact(context, tell_next, &work);
+	ErrorData *unread = work.found ? NULL : problem;
 
-	*queued = false;
-	for (i = 0; i < MJ_ALERT_MESSAGES; i++)
-		if (!tell_one(context, queued))
-			return false;
+	*queued = problem == NULL && work.queued;
+	report(last, "messages of alerts could not be read", unread);
+	if (problem == NULL || !work.found)
+		return problem == NULL && work.found;
+	report_channel(work.message.channel, problem->message);
+	work.error = problem->message;
+	if (will_pass(problem) ||
+		try_transact(context, note_failure, &work) != NULL)
+		left_until = work.message.first_id;
 	return true;
 }

@@ -20,19 +20,22 @@ static MjStatement evaluate = { "SELECT jobs.alert_evaluate($1)",
 								{ TIMESTAMPTZOID } };
 
 /*
- * The first of the messages that are new, with those that can be told with it.
- * What a program that listens can take is limited, so there is a short form.
+ * The first of the messages after $1 that are new, with those that can be told
+ * with it.  What a program that listens can take is limited, so there is a short
+ * form.
  */
 static MjStatement next_message = {
 	"SELECT t.ids, t.event, t.channel, c.severity, c.summary, c.body,"
-	" c.payload::text, (c.payload - 'alerts')::text"
+	" c.payload::text, (c.payload - 'alerts')::text, t.first_id"
 	" FROM (SELECT array_agg(m.message_id ORDER BY m.message_id) AS ids,"
-	"  m.event, m.channel FROM jobs.alert_message m"
+	"  min(m.message_id) AS first_id, m.event, m.channel"
+	"  FROM jobs.alert_message m"
 	"  JOIN jobs.alert_record a ON a.alert_id = m.alert_id"
 	"  WHERE m.state = 'new' GROUP BY a.rule, m.event, m.channel"
-	"  ORDER BY min(m.message_id) LIMIT 1) t"
+	"  HAVING min(m.message_id) > $1 ORDER BY first_id LIMIT 1) t"
 	" CROSS JOIN LATERAL jobs.alert_content(t.ids) c",
-	0
+	1,
+	{ INT8OID }
 };
 
 /* One mail, however often it is tried to queue it. */
@@ -139,6 +142,14 @@ static MjStatement find_alert = {
 	"SELECT FROM jobs.alert_record WHERE alert_id = $1", 1, { INT8OID }
 };
 
+static MjStatement critical = {
+	"SELECT string_agg(split_part(detail, E'\\n', 1), E'\\n' ORDER BY alert_id)"
+	" FROM (SELECT detail, alert_id FROM jobs.alert_record"
+	"  WHERE resolved_at IS NULL AND opened_at IS NOT NULL"
+	"  AND severity = 'critical' ORDER BY alert_id LIMIT 50) a",
+	0
+};
+
 static MjStatement failures = {
 	"SELECT count(*), split_part((array_agg(n.channel ORDER BY n.message_id"
 	" DESC))[1], ':', 1), (array_agg(n.error ORDER BY n.message_id DESC))[1]"
@@ -185,16 +196,18 @@ mj_alert_evaluate(TimestampTz now)
 	return next;
 }
 
-/* The next messages to pass on; false: there are none. */
+/* The next messages to pass on, that come after one; false: there are none. */
 bool
-mj_alert_next_message(MjAlertMessage *message)
+mj_alert_next_message(int64 after, MjAlertMessage *message)
 {
 	MjScope scope;
+	MjParams params = { 0 };
 	bool isnull;
 	bool found;
 
 	mj_store_enter(&scope);
-	found = mj_store_run(&next_message, NULL) > 0;
+	mj_param_int64(&params, after);
+	found = mj_store_run(&next_message, &params) > 0;
 	if (found)
 	{
 		message->message_ids = mj_row_datum(&scope, 0, 1, &isnull);
@@ -205,6 +218,7 @@ mj_alert_next_message(MjAlertMessage *message)
 		message->body = mj_row_text(&scope, 0, 6);
 		message->payload = mj_row_text(&scope, 0, 7);
 		message->payload_head = mj_row_text(&scope, 0, 8);
+		message->first_id = mj_row_int64(0, 9);
 	}
 	mj_store_leave(&scope);
 	return found;
@@ -390,6 +404,23 @@ mj_alert_acknowledge(int64 alert_id, const char *role, const char *note,
 			MJ_ACKNOWLEDGED_NOTHING;
 	mj_store_leave(&scope);
 	return result;
+}
+
+/*
+ * The critical alerts that are open, also those that somebody knows of, a line
+ * each, palloc'ed; NULL: there are none.
+ */
+char *
+mj_alert_critical(void)
+{
+	MjScope scope;
+	char *text = NULL;
+
+	mj_store_enter(&scope);
+	if (mj_store_run(&critical, NULL) > 0)
+		text = mj_row_text(&scope, 0, 1);
+	mj_store_leave(&scope);
+	return text;
 }
 
 /*

@@ -20,6 +20,7 @@
 typedef struct MjAlertMessage
 {
 	Datum message_ids;	/* bigint[] */
+	int64 first_id;		/* of these */
 	char *event;		/* opened, repeated, resolved */
 	char *channel;		/* as the rule or the setting has it */
 	char *severity;		/* info, warning, critical */
@@ -71,7 +72,7 @@ typedef enum MjAcknowledged
 
 /* the scheduler */
 extern TimestampTz mj_alert_evaluate(TimestampTz now);
-extern bool mj_alert_next_message(MjAlertMessage *message);
+extern bool mj_alert_next_message(int64 after, MjAlertMessage *message);
 extern int64 mj_alert_queue_mail(const MjAlertMessage *message,
 								 const char *address, const char *subject);
 extern void mj_alert_notify(const char *channel, const char *payload);
@@ -88,6 +89,7 @@ extern MjAcknowledged mj_alert_acknowledge(int64 alert_id, const char *role,
 										   const char *note, TimestampTz now);
 
 /* who asks how it is */
+extern char *mj_alert_critical(void);
 extern int64 mj_alert_failures(TimestampTz since, char **kind, char **error);
 
 /* who runs a portal's job */

@@ -76,7 +76,10 @@ count_slot(const MjSlot *slot, MjServerState *state)
 	}
 }
 
-/* Since when has a lane of this database been without an executor?  Lock held. */
+/*
+ * Since when has a lane of this database lacked an executor?  The executors of
+ * mail and HTTP take all that there is.  Lock held.
+ */
 static TimestampTz
 starved_since(void)
 {
@@ -87,7 +90,7 @@ starved_since(void)
 	{
 		const MjLane *lane = &mj_shared->lanes[i];
 
-		if (lane->database == MyDatabaseId && lane->wanted > 0 &&
+		if (lane->database == MyDatabaseId && mj_lane_lacks(lane) > 0 &&
 			lane->since != 0 && (since == 0 || lane->since < since))
 			since = lane->since;
 	}

@@ -448,36 +448,6 @@ start_schedulers(TimestampTz now)
 	}
 }
 
-/* Executors of a lane that are free, or about to be.  Lock held. */
-static int
-count_free(const MjLane *entry)
-{
-	int n = 0;
-	int i;
-
-	for (i = 0; i < mj_shared->nslots; i++)
-	{
-		const MjSlot *slot = &mj_slots[i];
-
-		if (slot->state != MJ_SLOT_FREE && slot->kind == MJ_WORKER_EXECUTOR &&
-			slot->database == entry->database && slot->lane == entry->lane &&
-			slot->run_id == 0 && !slot->yield)
-			n++;
-	}
-	return n;
-}
-
-/* How many executors a lane lacks.  Lock held. */
-static int
-lane_lacks(const MjLane *entry)
-{
-	if (!OidIsValid(entry->database) || entry->wanted == 0 ||
-		mj_database_find(entry->database) == NULL ||
-		mj_database_is_closed(entry->database))
-		return 0;
-	return entry->wanted - count_free(entry);
-}
-
 /* Has a lane an executor, at work or not?  Lock held. */
 static bool
 is_served(const MjLane *entry)
@@ -511,7 +481,7 @@ most_starved_lane(TimestampTz now, TimestampTz *next)
 	{
 		MjLane *entry = &mj_shared->lanes[i];
 
-		if (lane_lacks(entry) <= 0)
+		if (mj_lane_lacks(entry) <= 0)
 			continue;
 		if (entry->not_before > now)
 			*next = Min(*next, entry->not_before);

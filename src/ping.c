@@ -11,9 +11,9 @@
 
 #include "utils/timestamp.h"
 
+#include "alert_store.h"
 #include "call.h"
 #include "guc.h"
-#include "health_store.h"
 #include "ping.h"
 
 /* How often this database says that it is well. */
@@ -101,7 +101,7 @@ mj_ping_next(TimestampTz now)
 
 /*
  * Make a ping of this database: that it is well; or that it is not, and why, if
- * its own checklist says so.  Needs a transaction.
+ * a critical alert is open.  Needs a transaction.
  */
 void
 mj_ping_make(TimestampTz now)
@@ -111,7 +111,7 @@ mj_ping_make(TimestampTz now)
 
 	if (mj_ping_next(now) > now) /* looked at again, in this transaction */
 		return;
-	failing = mj_health_failing();
+	failing = mj_alert_critical();
 	call.url = url_with(mj_ping_url, failing ? "/fail" : "");
 	call.method = failing ? "POST" : "GET";
 	call.body = failing;

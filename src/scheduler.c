@@ -42,6 +42,9 @@
 #define MJ_IMMINENT_MIN_US (100 * INT64CONST(1000))
 #define MJ_IMMINENT_MAX_US (400 * INT64CONST(1000))
 
+/* But where something always is they wait only for so long. */
+#define MJ_PUT_OFF_US (10 * USECS_PER_SEC)
+
 /* How often old history is looked for, while a scheduler lives. */
 #define MJ_PRUNE_EVERY_US (3600 * USECS_PER_SEC)
 
@@ -95,6 +98,8 @@ static struct
 	TimestampTz next_alert;	 /* when alerts want to be looked at; DT_NOEND */
 	TimestampTz alerts_took; /* microseconds, the last time */
 	bool messages;			 /* there may be some of alerts to pass on */
+	TimestampTz ping_at;	 /* when the next ping is due; DT_NOEND */
+	TimestampTz put_off;	 /* some of that is, since; real time; 0: none */
 	TimestampTz last_busy;	 /* when something was last done; real time */
 	TimestampTz last_tick;	 /* end of the last tick; real time */
 } known;
@@ -123,7 +128,7 @@ start(Datum main_arg)
 		MemoryContextStrdup(TopMemoryContext, get_database_name(MyDatabaseId));
 	mj_worker_commit(TopMemoryContext);
 	known.last_busy = mj_clock_real();
-	known.next_alert = DT_NOEND;
+	known.next_alert = known.ping_at = DT_NOEND;
 }
 
 /*
@@ -205,6 +210,24 @@ look_at_all_at(TimestampTz at)
 	known.purpose = LOOK_AT_ALL;
 }
 
+/* Lanes want no executors; those that lacked none have not waited.  Lock held. */
+static void
+forget_lanes(void)
+{
+	int i;
+
+	for (i = 0; i < MJ_MAX_LANES; i++)
+	{
+		MjLane *entry = &mj_shared->lanes[i];
+
+		if (entry->database != MyDatabaseId)
+			continue;
+		if (mj_lane_lacks(entry) <= 0)
+			entry->since = 0;
+		entry->wanted = 0;
+	}
+}
+
 /* Tell the launcher which lanes want executors.  Others want none. */
 static void
 publish_lanes(const MjTick *tick)
@@ -214,9 +237,7 @@ publish_lanes(const MjTick *tick)
 	int i;
 
 	mj_lock();
-	for (i = 0; i < MJ_MAX_LANES; i++)
-		if (mj_shared->lanes[i].database == MyDatabaseId)
-			mj_shared->lanes[i].wanted = 0;
+	forget_lanes();
 	for (i = 0; i < tick->nlanes; i++)
 	{
 		MjLane *entry = mj_lane_enter(MyDatabaseId, tick->lanes[i].lane);
@@ -278,6 +299,21 @@ stir_alerts(void)
 	entry = mj_database_find(MyDatabaseId);
 	if (entry != NULL)
 		(void) mj_database_stir(entry);
+	mj_unlock();
+}
+
+/* Jobs do not run here, and so nobody is told of them. */
+static void
+drop_alerts(void)
+{
+	MjDatabase *entry;
+
+	known.next_alert = known.ping_at = DT_NOEND;
+	known.messages = false;
+	mj_lock();
+	entry = mj_database_find(MyDatabaseId);
+	if (entry != NULL)
+		entry->alert_due = DT_NOEND;
 	mj_unlock();
 }
 
@@ -536,25 +572,6 @@ get_ready(TimestampTz now, bool woken)
 	return true;
 }
 
-static void
-make_ping(void *arg)
-{
-	mj_ping_make(*(TimestampTz *) arg);
-}
-
-/*
- * Say that this database is well, if it is time: in a transaction of its own, for
- * what it asks may take a while.  The next tick finds what to do about it.
- */
-static void
-ping_if_due(const MjTick *found, TimestampTz now)
-{
-	if (found->own && found->ping_at <= now &&
-		mj_worker_do_bounded(tick_context, false, MJ_HELD_UP_TICK, make_ping,
-							 &now))
-		look_at_all_at(0);
-}
-
 /* Look at the tables, and tell everybody what was found. */
 static void
 tick(TimestampTz now, bool first, bool woken)
@@ -585,11 +602,13 @@ tick(TimestampTz now, bool first, bool woken)
 	publish_lanes(&found);
 	publish_held(found.held, found.batches);
 	known.own = found.own;
+	known.ping_at = found.ping_at;
 	if (found.own)
 		stir_alerts();
+	else
+		drop_alerts();
 	if (first || !found.own)
 		report(&found);
-	ping_if_due(&found, now);
 	if (found.nlanes > 0 || found.nrequests > 0 || found.announcement.nruns > 0)
 		known.last_busy = mj_clock_real();
 	known.last_tick = mj_clock_real();
@@ -645,30 +664,67 @@ is_imminent(TimestampTz now)
 }
 
 /*
- * Look after alerts when it is time, and have executors told what has been
- * queued for them.
+ * Are alerts to be looked after, or the ping to be made, and is nothing else due
+ * in a moment?  Where something always is, that counts for a while only.
+ */
+static bool
+may_watch(TimestampTz now)
+{
+	TimestampTz real = mj_clock_real();
+
+	if (!known.messages && known.ping_at > now && alerts_due(now) > now)
+	{
+		known.put_off = 0;
+		return false;
+	}
+	if (known.put_off == 0)
+		known.put_off = real;
+	return !is_imminent(now) || real >= known.put_off + MJ_PUT_OFF_US;
+}
+
+/* Look at the rules of alerts. */
+static void
+look_at_alerts(TimestampTz now)
+{
+	TimestampTz began = mj_clock_real();
+
+	begin_alerts(now);
+	MemoryContextReset(tick_context);
+	pgstat_report_activity(STATE_RUNNING, "looking after alerts");
+	known.next_alert = mj_alert_look(tick_context, now);
+	known.alerts_took = mj_clock_real() - began;
+	known.messages = true;
+}
+
+static void
+make_ping(void *arg)
+{
+	mj_ping_make(*(TimestampTz *) arg);
+}
+
+/*
+ * Look after alerts when it is time: pass one message on, then what else there is
+ * has its turn.  Say that this database is well, if that is due.  The next tick
+ * tells executors what has been queued for them.
  */
 static void
 watch(TimestampTz now)
 {
-	TimestampTz began = mj_clock_real();
 	bool queued = false;
 
-	if (is_imminent(now))
+	if (!may_watch(now))
 		return;
 	if (alerts_due(now) <= now)
-	{
-		begin_alerts(now);
-		MemoryContextReset(tick_context);
-		pgstat_report_activity(STATE_RUNNING, "looking after alerts");
-		known.next_alert = mj_alert_look(tick_context, now);
-		known.alerts_took = mj_clock_real() - began;
-		known.messages = true;
-	}
-	if (!known.messages)
-		return;
+		look_at_alerts(now);
 	MemoryContextReset(tick_context);
-	known.messages = mj_alert_tell(tick_context, &queued);
+	if (known.messages)
+		known.messages = mj_alert_tell(tick_context, &queued);
+	if (known.ping_at <= now)
+	{
+		queued |= mj_worker_do_bounded(tick_context, false, MJ_HELD_UP_TICK,
+									   make_ping, &now);
+		known.ping_at = DT_NOEND; /* the next tick knows */
+	}
 	if (queued)
 		look_at_all_at(0);
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -749,8 +805,10 @@ leave(void)
 			mj_enabled && entry->blocked == 0;
 		if (!woken)
 		{
-			entry->next_due = Min(Min(known.next_due, entry->lease_due),
-								  Min(known.next_alert, entry->alert_due));
+			entry->next_due = Min(known.next_due, entry->lease_due);
+			if (known.own)
+				entry->next_due = Min(entry->next_due,
+									  Min(known.next_alert, entry->alert_due));
 			entry->failures = 0;
 			mj_slot_clear(mj_my_slot);
 			mj_my_slot = NULL;
@@ -770,15 +828,19 @@ leave(void)
 static long
 sleep_ms(TimestampTz now)
 {
-	TimestampTz until = is_imminent(now) ?
-		known.next_look :
-		Min(known.next_look, alerts_due(now));
 	TimestampTz stay = known.last_busy + mj_linger_s * USECS_PER_SEC;
-	long ms = mj_clock_ms_until(until, MJ_MAX_SLEEP_MS);
-	long linger_ms = (long) ((stay - mj_clock_real()) / 1000) + 1;
+	TimestampTz real = mj_clock_real();
+	long linger_ms = (long) ((stay - real) / 1000) + 1;
+	long ms;
 
-	if (known.next_prune <= now || known.messages)
+	if (known.next_prune <= now || may_watch(now))
 		return 0;
+	if (known.put_off != 0)
+		ms = Min(mj_clock_ms_until(known.next_look, MJ_MAX_SLEEP_MS),
+				 (known.put_off + MJ_PUT_OFF_US - real) / 1000 + 1);
+	else
+		ms = mj_clock_ms_until(Min(known.next_look, alerts_due(now)),
+							   MJ_MAX_SLEEP_MS);
 	if (known.next_due > now + mj_linger_s * USECS_PER_SEC && linger_ms > 0)
 		ms = Min(ms, linger_ms);
 	return ms;

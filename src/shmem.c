@@ -182,10 +182,22 @@ drop_flights(int64 worker_id)
 				   sizeof(MjCancelledFlight));
 }
 
+/* A lane has lost an executor: if it wants another, it waits from now on.  Lock held. */
+static void
+begin_wait(const MjSlot *slot)
+{
+	MjLane *entry = mj_lane_find(slot->database, slot->lane);
+
+	if (entry != NULL)
+		entry->since = mj_clock_real();
+}
+
 /* Free a slot.  Lock held. */
 void
 mj_slot_clear(MjSlot *slot)
 {
+	if (slot->kind == MJ_WORKER_EXECUTOR && slot->pid != 0)
+		begin_wait(slot);
 	if (slot->lane == MJ_LANE_HTTP && slot->worker_id != 0)
 		drop_flights(slot->worker_id);
 	memset(slot, 0, sizeof(MjSlot));
@@ -621,6 +633,39 @@ mj_lane_enter(Oid database, int64 lane)
 	entry->database = database;
 	entry->lane = lane;
 	return entry;
+}
+
+/*
+ * Executors of a lane that are free, or about to be: mails and calls of one
+ * have no slot to themselves, so that one that sends is free for more.  Lock held.
+ */
+static int
+count_free(const MjLane *entry)
+{
+	int n = 0;
+	int i;
+
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		const MjSlot *slot = &mj_slots[i];
+
+		if (slot->state != MJ_SLOT_FREE && slot->kind == MJ_WORKER_EXECUTOR &&
+			slot->database == entry->database && slot->lane == entry->lane &&
+			slot->run_id == 0 && !slot->yield)
+			n++;
+	}
+	return n;
+}
+
+/* How many executors a lane lacks; <= 0: none.  Lock held. */
+int
+mj_lane_lacks(const MjLane *entry)
+{
+	if (!OidIsValid(entry->database) || entry->wanted == 0 ||
+		mj_database_find(entry->database) == NULL ||
+		mj_database_is_closed(entry->database))
+		return 0;
+	return entry->wanted - count_free(entry);
 }
 
 /* Have the launcher look.  Lock held or not: reads one int. */

@@ -176,7 +176,8 @@ typedef struct MjLane
 	int64 lane;
 	int wanted;				/* free executors that its ready runs could
 								 * use */
-	TimestampTz since;		/* waiting for an executor since; 0 = has one */
+	TimestampTz since;		/* waiting for an executor since, while it lacks
+							 * one; 0 = has not */
 	int failures;			/* executor starts that failed, in a row */
 	TimestampTz not_before; /* no executor is started before */
 } MjLane;
@@ -285,6 +286,7 @@ extern bool mj_mail_connections_add(int n, int most);
 /* lanes; lock held */
 extern MjLane *mj_lane_find(Oid database, int64 lane);
 extern MjLane *mj_lane_enter(Oid database, int64 lane);
+extern int mj_lane_lacks(const MjLane *entry);
 
 /* waking; each takes the lock */
 extern void mj_wake_launcher(void);

@@ -613,6 +613,18 @@ END;
 COMMENT ON FUNCTION jobs.alert_tell(jobs.alert_rule, bigint, text, timestamptz) IS 'for the alerts: has the channels of a rule told';
 
 /*
+ * An alert as it is, for this transaction to change; NULL while somebody else
+ * changes it: who acknowledges it and does not commit is not waited for.
+ */
+CREATE FUNCTION jobs.alert_take(alert_id bigint) RETURNS jobs.alert_record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT a FROM jobs.alert_record AS a WHERE a.alert_id = alert_take.alert_id FOR NO KEY UPDATE SKIP LOCKED;
+END;
+COMMENT ON FUNCTION jobs.alert_take(bigint) IS 'for the alerts: locks one of them';
+
+/*
  * Something holds.  Returns when to decide about it again.
  */
 CREATE FUNCTION jobs.alert_hold(r jobs.alert_rule, c jobs.alert_cause, moment timestamptz) RETURNS timestamptz
@@ -622,9 +634,12 @@ AS $$
 DECLARE
 	a jobs.alert_record;
 BEGIN
-	SELECT * INTO a FROM jobs.alert_record AS x
-	WHERE x.rule = r.name AND x.cause = c.cause AND x.resolved_at IS NULL;
-	IF NOT FOUND THEN
+	SELECT (t).* INTO a FROM (
+		SELECT jobs.alert_take(x.alert_id) AS t FROM jobs.alert_record AS x
+		WHERE x.rule = r.name AND x.cause = c.cause AND x.resolved_at IS NULL) AS taken;
+	IF FOUND AND a.alert_id IS NULL THEN
+		RETURN moment + interval '1 minute';
+	ELSIF NOT FOUND THEN
 		INSERT INTO jobs.alert_record (rule, kind, cause, job, severity, figure, threshold, detail, since)
 		VALUES (r.name, r.kind, c.cause, c.job, r.severity, c.figure, r.threshold, left(c.detail, 2000), coalesce(c.since, moment))
 		RETURNING * INTO a;
@@ -663,10 +678,13 @@ DECLARE
 	a jobs.alert_record;
 	next_at timestamptz;
 BEGIN
-	FOR a IN SELECT * FROM jobs.alert_record AS x
-			 WHERE x.rule = r.name AND x.resolved_at IS NULL AND x.cause <> ALL (held)
+	FOR a IN SELECT (t).* FROM (
+				SELECT jobs.alert_take(x.alert_id) AS t FROM jobs.alert_record AS x
+				WHERE x.rule = r.name AND x.resolved_at IS NULL AND x.cause <> ALL (held)) AS taken
 	LOOP
-		IF a.opened_at IS NULL THEN
+		IF a.alert_id IS NULL THEN
+			next_at := least(next_at, moment + interval '1 minute');
+		ELSIF a.opened_at IS NULL THEN
 			DELETE FROM jobs.alert_record AS x WHERE x.alert_id = a.alert_id;
 		ELSIF coalesce(a.cleared_at, moment) + r.resolve_after <= moment THEN
 			UPDATE jobs.alert_record AS x SET cleared_at = coalesce(x.cleared_at, moment), resolved_at = moment
@@ -685,7 +703,9 @@ COMMENT ON FUNCTION jobs.alert_release(jobs.alert_rule, text[], timestamptz) IS 
 
 /*
  * A rule that cannot be looked at is something that holds, too; what else is
- * open of it stays as it is.  Returns when to decide about it again.
+ * open of it stays as it is.  But what will pass says nothing about a rule: no
+ * rule is looked at then, for it may take a second each.  Returns when to decide
+ * about it again.
  */
 CREATE FUNCTION jobs.alert_judge(r jobs.alert_rule, moment timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE
@@ -707,8 +727,12 @@ BEGIN
 		next_at := least(next_at, jobs.alert_hold(r, c, moment));
 	END LOOP;
 	RETURN least(next_at, jobs.alert_release(r, held, moment));
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION
+WHEN lock_not_available OR deadlock_detected OR serialization_failure OR insufficient_resources THEN
+	RAISE;
+WHEN OTHERS THEN
 	r.for_interval := '0';
+	r.repeat_interval := NULL;
 	PERFORM jobs.alert_hold(r, ROW('evaluation', NULL, NULL, moment,
 		format(E'Rule "%s" could not be looked at\n%s', r.name, SQLERRM), NULL)::jobs.alert_cause, moment);
 	RETURN moment + interval '1 minute';
@@ -741,8 +765,11 @@ BEGIN
 	WHERE a.resolved_at IS NULL AND a.opened_at IS NULL
 	  AND NOT EXISTS (SELECT FROM jobs.alert_rule AS x WHERE x.name = a.rule AND x.enabled);
 	UPDATE jobs.alert_record AS a SET resolved_at = moment
-	WHERE a.resolved_at IS NULL
-	  AND NOT EXISTS (SELECT FROM jobs.alert_rule AS x WHERE x.name = a.rule AND x.enabled);
+	WHERE a.alert_id IN (
+		SELECT b.alert_id FROM jobs.alert_record AS b
+		WHERE b.resolved_at IS NULL
+		  AND NOT EXISTS (SELECT FROM jobs.alert_rule AS x WHERE x.name = b.rule AND x.enabled)
+		FOR NO KEY UPDATE SKIP LOCKED);
 	FOR r IN SELECT * FROM jobs.alert_rule AS x WHERE x.enabled ORDER BY x.name LOOP
 		next_at := least(next_at, jobs.alert_judge(r, moment));
 	END LOOP;
