@@ -158,9 +158,10 @@ $node->safe_psql('copy', 'SELECT jobs.reload()');
 ok(wait_for(sub { log_count($node, qr/database "copy" is a copy/) }, 'the copy is noticed'), 'a copy');
 ok(poll_until($node, q{SELECT count(*) FROM pg_stat_activity WHERE datname = 'copy'}, '0'), 'nothing is left there');
 my $from = -s $node->logfile;
+my $oid = sql(q{SELECT oid FROM pg_database WHERE datname = 'copy'});
 $node->safe_psql('copy', "SELECT jobs.cancel($later)");
 set_time(120);
-my $starts = sub { log_count($node, qr/starting background worker process "motionify_jobs scheduler.*copy"/, $from) };
+my $starts = sub { log_count($node, qr/starting background worker process "motionify_jobs scheduler of database $oid"/, $from) };
 is(run_and_wait($node, 'answer')->{result}, '42', "while the original works ($_)") foreach 1 .. 5;
 cmp_ok($starts->(), '<=', 3, 'no scheduler is started there again and again');
 is($node->safe_psql('copy', q{SELECT count(*) FROM jobs.alert WHERE status = 'resolved'}), sql(q{SELECT count(*) FROM jobs.alert WHERE status = 'resolved' AND resolved_at < jobs.clock() - interval '2 minutes'}),
