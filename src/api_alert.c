@@ -40,6 +40,7 @@ PG_FUNCTION_INFO_V1(mj_api_portal_note_backlog);
 
 #define MAX_RULE_NAME 200 /* bytes */
 #define MAX_CHANNELS 20
+#define MAX_INTERVAL_US (3660 * USECS_PER_DAY)
 
 /* Arguments of jobs.set_alert_rule() */
 enum
@@ -58,17 +59,23 @@ enum
 	ARG_DESCRIPTION
 };
 
-/* The kinds of rules, and whether one can be about some jobs only. */
-static const struct
+/*
+ * The kinds of rules: whether one can be about some jobs only, and the threshold of
+ * one that is made without any.
+ */
+typedef struct RuleKind
 {
 	const char *name;
 	bool of_jobs;
-} kinds[] = {
-	{ "failures", true },	 { "idle", true },
-	{ "long_run", true },	 { "lag", true },
-	{ "mail_queue", false }, { "mail_transport", false },
-	{ "quarantine", true },	 { "executors", false },
-	{ "downtime", false },
+	int threshold;
+} RuleKind;
+
+static const RuleKind kinds[] = {
+	{ "failures", true, 3 },	  { "idle", true, 7 },
+	{ "long_run", true, 3 },	  { "lag", true, 60 },
+	{ "mail_queue", false, 100 }, { "mail_transport", false, 60 },
+	{ "quarantine", true, 0 },	  { "executors", false, 60 },
+	{ "downtime", false, 60 },
 };
 
 /* 42501 unless the current user is an operator. */
@@ -95,7 +102,7 @@ take_name(FunctionCallInfo fcinfo)
 	return name;
 }
 
-/* An interval; NULL if it is not given.  22023 if it is negative. */
+/* An interval; NULL if it is not given.  22023 if it is negative, or too long. */
 static Interval *
 take_interval(FunctionCallInfo fcinfo, int n, const char *what)
 {
@@ -105,6 +112,10 @@ take_interval(FunctionCallInfo fcinfo, int n, const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must not be negative", what)));
+	if (value != NULL && mj_interval_usecs(value) > MAX_INTERVAL_US)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be at most 10 years", what)));
 	return value;
 }
 
@@ -188,15 +199,15 @@ take_rule(FunctionCallInfo fcinfo, MjAlertRule *rule)
 	rule->role = GetUserNameFromId(GetUserId(), false);
 }
 
-/* Raise 22023 for a kind that there is not; whether it is about jobs. */
-static bool
-check_kind(const char *kind)
+/* The kind of a name; 22023 if there is none. */
+static const RuleKind *
+require_kind(const char *kind)
 {
 	int i;
 
 	for (i = 0; i < lengthof(kinds); i++)
 		if (strcmp(kinds[i].name, kind) == 0)
-			return kinds[i].of_jobs;
+			return &kinds[i];
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown kind of rule \"%s\"", kind),
@@ -204,23 +215,34 @@ check_kind(const char *kind)
 					 "mail_transport, quarantine, executors and downtime.")));
 }
 
-/* What a rule is about.  Raises 22004, 22023, and 42704 for a job. */
+/*
+ * What a rule is about; a new one gets a threshold.  Raises 22004, 22023, and 42704
+ * for a job.
+ */
 static void
-check_subject(const MjAlertRule *rule)
+take_subject(MjAlertRule *rule)
 {
+	const RuleKind *known;
 	char *kind = NULL;
+	bool is_new = !mj_alert_rule_find(rule->name, &kind);
 	bool named = (rule->job != NULL && *rule->job != '\0') ||
 		(rule->job_group != NULL && *rule->job_group != '\0');
 	MjJob job;
 
-	if (!mj_alert_rule_find(rule->name, &kind) && rule->kind == NULL)
+	if (is_new && rule->kind == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("kind of the new rule \"%s\" must not be null",
 						rule->name)));
 	if (rule->kind != NULL)
 		kind = unconstify(char *, rule->kind);
-	if (!check_kind(kind) && named)
+	known = require_kind(kind);
+	if (is_new && !rule->has_threshold)
+	{
+		rule->threshold = NumericGetDatum(int64_to_numeric(known->threshold));
+		rule->has_threshold = true;
+	}
+	if (!known->of_jobs && named)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a rule of kind \"%s\" is not about jobs", kind)));
@@ -270,7 +292,7 @@ mj_api_set_alert_rule(PG_FUNCTION_ARGS)
 	require_operator("define rules of alerts");
 	take_rule(fcinfo, &rule);
 	check_values(&rule);
-	check_subject(&rule);
+	take_subject(&rule);
 	mj_alert_rule_set(&rule, mj_clock_now());
 	mj_xact_wake(0, MJ_LANE_NONE);
 	PG_RETURN_VOID();
@@ -351,7 +373,7 @@ mj_api_alert_default_channels(PG_FUNCTION_ARGS)
 /*
  * jobs.portal_note_backlog(pending): how many batches the job at hand found
  * waiting.  Nothing outside of a job, whose functions can be called by hand.
- * Raises 22004.
+ * Raises 22004, 22023.
  */
 Datum
 mj_api_portal_note_backlog(PG_FUNCTION_ARGS)
@@ -360,6 +382,10 @@ mj_api_portal_note_backlog(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("pending must not be null")));
+	if (PG_GETARG_INT64(0) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("pending must not be negative")));
 	if (mj_current_run_id() != 0)
 		mj_alert_note_backlog(mj_current_run_id(), PG_GETARG_INT64(0),
 							  mj_clock_now());

@@ -424,6 +424,22 @@ static MjStatement drop_copied_calls = {
 	"DELETE FROM jobs.call WHERE ended_as IS NULL",
 };
 
+static MjStatement drop_copied_alerts = {
+	"DELETE FROM jobs.alert_record WHERE resolved_at IS NULL",
+};
+
+static MjStatement drop_copied_messages = {
+	"DELETE FROM jobs.alert_message WHERE state IN ('new', 'queued')",
+};
+
+static MjStatement drop_copied_backlogs = {
+	"DELETE FROM jobs.mail_backlog",
+};
+
+static MjStatement drop_copied_downtimes = {
+	"DELETE FROM jobs.downtime",
+};
+
 static MjStatement claim_jobs = {
 	"UPDATE jobs.job j SET origin = i.instance_id FROM jobs.instance i "
 	"WHERE j.origin <> i.instance_id RETURNING j.job_id",
@@ -1257,6 +1273,10 @@ drop_copied_state(TimestampTz now)
 	mj_store_run(&forget_copied_successes, NULL);
 	mj_store_run(&drop_copied_batches, NULL);
 	mj_store_run(&drop_copied_calls, NULL);
+	mj_store_run(&drop_copied_alerts, NULL);
+	mj_store_run(&drop_copied_messages, NULL);
+	mj_store_run(&drop_copied_backlogs, NULL);
+	mj_store_run(&drop_copied_downtimes, NULL);
 	mj_param_time(&params, now);
 	mj_store_run(&cancel_copied_mails, &params);
 }

@@ -115,11 +115,14 @@ CREATE TABLE jobs.alert_record (
 	acknowledged_at	timestamptz,
 	acknowledged_by	name,
 	note			text,
-	resolved_at		timestamptz
+	resolved_at		timestamptz,
+	role			name,
+	role_oid		oid
 );
 COMMENT ON TABLE jobs.alert_record IS 'one row an alert, also one that has yet to open; at most one of a rule and cause is not resolved';
 COMMENT ON COLUMN jobs.alert_record.cleared_at IS 'since when it does not hold any more; NULL: it does';
 COMMENT ON COLUMN jobs.alert_record.told_at IS 'when the channels were told last that it is open';
+COMMENT ON COLUMN jobs.alert_record.role IS 'of the job when it held last, which says who sees it; role_oid: the same';
 CREATE UNIQUE INDEX alert_record_live_idx ON jobs.alert_record (rule, cause) WHERE resolved_at IS NULL;
 CREATE INDEX alert_record_resolved_at_idx ON jobs.alert_record (resolved_at) WHERE resolved_at IS NOT NULL;
 
@@ -179,9 +182,7 @@ SELECT a.alert_id,
 	   a.cleared_at,
 	   a.resolved_at
 FROM jobs.alert_record AS a
-WHERE (SELECT jobs.sees_all())
-   OR EXISTS (SELECT FROM jobs.job AS j LEFT JOIN jobs.job_state AS s ON s.job_id = j.job_id
-			  WHERE j.name = a.job AND jobs.sees_role(j.role, s.role_oid));
+WHERE (SELECT jobs.sees_all()) OR a.role IS NOT NULL AND jobs.sees_role(a.role, a.role_oid);
 COMMENT ON VIEW jobs.alert IS 'one row an alert: of jobs of the reader''s roles, all for those who see everything';
 COMMENT ON COLUMN jobs.alert.cause IS 'what it is about: one alert of a rule and cause is open at a time; evaluation: the rule could not be looked at';
 COMMENT ON COLUMN jobs.alert.status IS 'pending: it has not held for for_interval yet; open; acknowledged: open, and somebody knows; resolved';
@@ -204,7 +205,8 @@ SELECT m.message_id,
 	   m.created_at,
 	   coalesce(e.ended_at, c.ended_at, m.ended_at) AS ended_at,
 	   m.run_id,
-	   CASE WHEN m.error IS NOT NULL THEN m.error
+	   CASE WHEN NOT s.operates THEN NULL
+			WHEN m.error IS NOT NULL THEN m.error
 			WHEN e.ended_as <> 'sent' THEN coalesce(e.smtp_reply, 'mail ' || e.ended_as)
 			WHEN c.ended_as <> 'succeeded' THEN coalesce(c.answer, 'call ' || c.ended_as) END AS error
 FROM jobs.alert_message AS m
@@ -217,7 +219,7 @@ COMMENT ON VIEW jobs.alert_notification IS 'one row an alert, event and channel:
 COMMENT ON COLUMN jobs.alert_notification.event IS 'opened, repeated or resolved';
 COMMENT ON COLUMN jobs.alert_notification.status IS 'queued, sent or failed; unknown: it was queued, and its history has been pruned since';
 COMMENT ON COLUMN jobs.alert_notification.run_id IS 'of the mail, or the HTTP request; NULL: neither';
-COMMENT ON COLUMN jobs.alert_notification.error IS 'why the channel was not told';
+COMMENT ON COLUMN jobs.alert_notification.error IS 'why the channel was not told; it may be what its server said, and is shown to operators only';
 
 /* ---- Functions for people ---- */
 
@@ -264,7 +266,7 @@ COMMENT ON FUNCTION jobs.alert_default_channels() IS 'for the alerts: motionify_
  */
 CREATE TABLE jobs.mail_backlog (
 	job_id			bigint PRIMARY KEY,
-	pending			bigint NOT NULL,
+	pending			bigint NOT NULL CHECK (pending >= 0),
 	noted_at		timestamptz NOT NULL
 );
 COMMENT ON TABLE jobs.mail_backlog IS 'portal pack: batches of notifications that wait, by job, as its last run that could look has found them';
@@ -304,8 +306,34 @@ RETURN (SELECT to_char(instant AT TIME ZONE z.zone, 'YYYY-MM-DD HH24:MI:SS ') ||
 COMMENT ON FUNCTION jobs.alert_time(timestamptz) IS 'for the alerts: an instant in words';
 
 /*
+ * Runs count once they have ended for good, as the last of their attempts did.  No
+ * more attempts are looked at than it takes.
+ */
+CREATE FUNCTION jobs.alert_streak(job_id bigint, attempts bigint, OUT failures bigint, OUT run_id bigint, OUT looked_at bigint)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH newest AS MATERIALIZED (
+		SELECT l.run_id, l.attempt, l.status, l.finished_at
+		FROM jobs.run_log AS l
+		WHERE l.job_id >= alert_streak.job_id AND l.job_id <= alert_streak.job_id
+		ORDER BY l.job_id DESC, l.finished_at DESC
+		LIMIT alert_streak.attempts)
+	SELECT count(*) FILTER (WHERE r.status IN ('failed', 'timed_out', 'crashed')),
+		   (array_agg(r.run_id ORDER BY r.finished_at DESC) FILTER (WHERE r.status IN ('failed', 'timed_out', 'crashed')))[1],
+		   (SELECT count(*) FROM newest AS n)
+	FROM (SELECT DISTINCT ON (n.run_id) n.run_id, n.status, n.finished_at
+		  FROM newest AS n
+		  WHERE n.finished_at > coalesce((SELECT max(s.finished_at) FROM newest AS s WHERE s.status = 'succeeded'), '-infinity')
+		  ORDER BY n.run_id, n.attempt DESC) AS r
+	WHERE (SELECT q.run_id FROM jobs.queue AS q WHERE q.run_id = r.run_id) IS NULL;
+END;
+COMMENT ON FUNCTION jobs.alert_streak(bigint, bigint) IS
+	'for the alerts: how many runs of a job failed in a row, the last of them, and how many attempts were looked at for that';
+
+/*
  * Of each job the last row of its history is looked at, by the index; those that
- * did not succeed are counted.
+ * did not succeed are counted, twenty attempts for each run that it takes.
  */
 CREATE FUNCTION jobs.alert_of_failures(r jobs.alert_rule, moment timestamptz) RETURNS SETOF jobs.alert_cause
 LANGUAGE plpgsql STABLE
@@ -314,6 +342,7 @@ AS $$
 DECLARE
 	names text := jobs.alert_like(r.job);
 	groups text := jobs.alert_like(r.job_group);
+	attempts bigint := least(greatest(20 * r.threshold, 100), 10000);
 BEGIN
 	RETURN QUERY
 	WITH job AS MATERIALIZED (
@@ -327,18 +356,28 @@ BEGIN
 			LIMIT 1) AS newest
 		WHERE newest.status <> 'succeeded'
 		  AND (names IS NULL OR j.name LIKE names) AND (groups IS NULL OR j.job_group LIKE groups))
-	SELECT j.name, j.name, f.consecutive_failures::numeric, NULL::timestamptz,
-		   format('Job "%s" failed %s times in a row', j.name, f.consecutive_failures)
-		   || E'\n' || coalesce('The last error: ' || left(f.last_error, 500), 'It has no error text.'),
+	SELECT j.name, j.name, s.failures::numeric, NULL::timestamptz,
+		   format('Job "%s" failed %s%s times in a row', j.name, CASE WHEN s.looked_at >= attempts THEN 'at least ' END, s.failures)
+		   || E'\n' || coalesce('The last error: ' || left((
+				SELECT l.error FROM jobs.run_log AS l WHERE l.run_id = s.run_id ORDER BY l.attempt DESC LIMIT 1), 500), 'It has no error text.'),
 		   NULL::timestamptz
 	FROM job AS j
-	CROSS JOIN LATERAL jobs.job_figures(j.job_id) AS f
-	WHERE f.consecutive_failures >= r.threshold;
+	CROSS JOIN LATERAL jobs.alert_streak(j.job_id, attempts) AS s
+	WHERE s.failures >= greatest(r.threshold, 1);
 END
 $$;
 COMMENT ON FUNCTION jobs.alert_of_failures(jobs.alert_rule, timestamptz) IS 'for the alerts: jobs that failed at least threshold times in a row';
 
-/* A job that has not run for twice as long is another matter. */
+CREATE FUNCTION jobs.is_nothing(result text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN coalesce(result IN ('0', 'DELETE 0', 'UPDATE 0', 'INSERT 0 0', 'MERGE 0'), false);
+COMMENT ON FUNCTION jobs.is_nothing(text) IS 'for the alerts and jobs.health(): whether a run with that result found nothing to do';
+
+/*
+ * A job that has not run for twice as long is another matter.  At most 20000 runs
+ * are looked at: more often than that nobody cleans up.
+ */
 CREATE FUNCTION jobs.alert_of_idle(r jobs.alert_rule, moment timestamptz) RETURNS SETOF jobs.alert_cause
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -366,15 +405,14 @@ BEGIN
 			   max(n.finished_at) FILTER (WHERE n.others = 0) AS last_at,
 			   count(*) FILTER (WHERE n.others = 0) AS runs
 		FROM (SELECT m.finished_at,
-					 count(*) FILTER (WHERE m.result NOT IN ('0', 'DELETE 0', 'UPDATE 0', 'INSERT 0 0', 'MERGE 0'))
-					 OVER (ORDER BY m.finished_at DESC) AS others
-			  FROM (SELECT l.finished_at, coalesce(l.result, '') AS result
+					 count(*) FILTER (WHERE NOT jobs.is_nothing(m.result)) OVER (ORDER BY m.finished_at DESC) AS others
+			  FROM (SELECT l.finished_at, l.result
 					FROM jobs.run_log AS l
 					WHERE l.job_id >= j.job_id AND l.job_id <= j.job_id AND l.finished_at > begins AND l.status = 'succeeded'
 					ORDER BY l.job_id DESC, l.finished_at DESC
 					LIMIT 20000) AS m) AS n) AS idle
 	WHERE (names IS NULL OR j.name LIKE names) AND (groups IS NULL OR j.job_group LIKE groups)
-	  AND last.result IN ('0', 'DELETE 0', 'UPDATE 0', 'INSERT 0 0', 'MERGE 0')
+	  AND jobs.is_nothing(last.result)
 	  AND idle.since <= moment - period AND idle.last_at > moment - 2 * period;
 END
 $$;
@@ -416,8 +454,9 @@ $$;
 COMMENT ON FUNCTION jobs.alert_of_long_run(jobs.alert_rule, timestamptz) IS 'for the alerts: jobs of which a run takes over threshold times as long as 95 of 100 did';
 
 /*
- * Of each lane and priority the run that comes first: what is behind it became
- * ready later.  Of mail there are other kinds.
+ * Of each lane and priority the run that comes first, by its id: what is behind it
+ * was asked for later, and has seldom been ready for longer.  Of mail there are
+ * other kinds.
  */
 CREATE FUNCTION jobs.alert_of_lag(r jobs.alert_rule, moment timestamptz) RETURNS SETOF jobs.alert_cause
 LANGUAGE plpgsql STABLE
@@ -478,7 +517,10 @@ END
 $$;
 COMMENT ON FUNCTION jobs.alert_of_lag(jobs.alert_rule, timestamptz) IS 'for the alerts: lanes, or jobs, of which a run has been ready for over threshold seconds';
 
-/* As far as counting pays: rows of the queue by each index, up to a limit. */
+/*
+ * As far as counting pays: rows of the queue by each index, up to a limit.  Mails
+ * that are planned for later do not wait, those that are tried again do.
+ */
 CREATE FUNCTION jobs.alert_of_mail_queue(r jobs.alert_rule, moment timestamptz) RETURNS SETOF jobs.alert_cause
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -491,8 +533,8 @@ BEGIN
 		   NULL::timestamptz
 	FROM (SELECT (SELECT count(*) FROM (SELECT FROM jobs.queue AS q WHERE q.state = 'ready' AND q.lane = 0 LIMIT 100000) AS q)
 				 + (SELECT count(*) FROM jobs.queue AS q WHERE q.state = 'running' AND q.lane = 0)
-				 + (SELECT count(*) FROM (SELECT q.lane FROM jobs.queue AS q WHERE q.state = 'waiting' ORDER BY q.run_at LIMIT 20000) AS q
-					WHERE q.lane = 0) AS mails,
+				 + (SELECT count(*) FROM (SELECT q.lane, q.run_at, q.attempt FROM jobs.queue AS q WHERE q.state = 'waiting' ORDER BY q.run_at LIMIT 20000) AS q
+					WHERE q.lane = 0 AND (q.run_at <= moment OR q.attempt > 0)) AS mails,
 				 coalesce(sum(b.pending), 0) AS batches,
 				 string_agg(j.name || ' ' || b.pending, ', ' ORDER BY b.pending DESC) FILTER (WHERE b.pending > 0) AS by_job
 		  FROM jobs.mail_backlog AS b
@@ -633,20 +675,27 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	a jobs.alert_record;
+	job_role name;
+	job_role_oid oid;
 BEGIN
+	SELECT j.role, s.role_oid INTO job_role, job_role_oid
+	FROM jobs.job AS j LEFT JOIN jobs.job_state AS s ON s.job_id = j.job_id
+	WHERE j.name = c.job;
 	SELECT (t).* INTO a FROM (
 		SELECT jobs.alert_take(x.alert_id) AS t FROM jobs.alert_record AS x
 		WHERE x.rule = r.name AND x.cause = c.cause AND x.resolved_at IS NULL) AS taken;
 	IF FOUND AND a.alert_id IS NULL THEN
 		RETURN moment + interval '1 minute';
 	ELSIF NOT FOUND THEN
-		INSERT INTO jobs.alert_record (rule, kind, cause, job, severity, figure, threshold, detail, since)
-		VALUES (r.name, r.kind, c.cause, c.job, r.severity, c.figure, r.threshold, left(c.detail, 2000), coalesce(c.since, moment))
+		INSERT INTO jobs.alert_record (rule, kind, cause, job, severity, figure, threshold, detail, since, role, role_oid)
+		VALUES (r.name, r.kind, c.cause, c.job, r.severity, c.figure, r.threshold, left(c.detail, 2000), coalesce(c.since, moment),
+			job_role, job_role_oid)
 		RETURNING * INTO a;
-	ELSIF (a.figure, a.threshold, a.severity, a.detail, a.cleared_at)
-		  IS DISTINCT FROM (c.figure, r.threshold, r.severity, left(c.detail, 2000), NULL) THEN
+	ELSIF (a.figure, a.threshold, a.severity, a.detail, a.cleared_at, a.role, a.role_oid)
+		  IS DISTINCT FROM (c.figure, r.threshold, r.severity, left(c.detail, 2000), NULL, job_role, job_role_oid) THEN
 		UPDATE jobs.alert_record AS x
-		SET figure = c.figure, threshold = r.threshold, severity = r.severity, detail = left(c.detail, 2000), cleared_at = NULL
+		SET figure = c.figure, threshold = r.threshold, severity = r.severity, detail = left(c.detail, 2000), cleared_at = NULL,
+			role = job_role, role_oid = job_role_oid
 		WHERE x.alert_id = a.alert_id;
 	END IF;
 	IF a.opened_at IS NULL AND a.since + r.for_interval > moment THEN
@@ -716,7 +765,7 @@ DECLARE
 	held text[] := '{}';
 	next_at timestamptz;
 BEGIN
-	FOR c IN SELECT * FROM jobs.alert_causes(r, moment) LOOP
+	FOR c IN SELECT * FROM jobs.alert_causes(r, moment) AS x ORDER BY x.cause LIMIT 1000 LOOP
 		next_at := least(next_at, c.look_at);
 		CONTINUE WHEN c.cause IS NULL;
 		IF c.since > moment THEN
@@ -741,8 +790,8 @@ $$;
 COMMENT ON FUNCTION jobs.alert_judge(jobs.alert_rule, timestamptz) IS 'for the alerts: looks at a rule, and opens and ends alerts';
 
 /*
- * Alerts of rules that are switched off, or gone, end without a word.  How
- * requests ended is kept, for they are not, for long.
+ * Alerts of rules that are switched off, or gone, end without a word.  How mails
+ * and requests ended is kept, for they are not, for long.
  */
 CREATE FUNCTION jobs.alert_evaluate(moment timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE
@@ -761,6 +810,11 @@ BEGIN
 		error = CASE WHEN c.ended_as <> 'succeeded' THEN coalesce(c.answer, 'call ' || c.ended_as) END
 	FROM jobs.call AS c
 	WHERE m.state = 'queued' AND c.run_id = m.run_id AND c.ended_as IS NOT NULL;
+	UPDATE jobs.alert_message AS m
+	SET state = CASE e.ended_as WHEN 'sent' THEN 'sent' ELSE 'failed' END, ended_at = e.ended_at,
+		error = CASE WHEN e.ended_as <> 'sent' THEN coalesce(e.smtp_reply, 'mail ' || e.ended_as) END
+	FROM jobs.mail AS e
+	WHERE m.state = 'queued' AND e.run_id = m.run_id AND e.ended_as IS NOT NULL;
 	DELETE FROM jobs.alert_record AS a
 	WHERE a.resolved_at IS NULL AND a.opened_at IS NULL
 	  AND NOT EXISTS (SELECT FROM jobs.alert_rule AS x WHERE x.name = a.rule AND x.enabled);

@@ -79,12 +79,12 @@ AS $$
 		FROM job AS j
 		CROSS JOIN arg
 		CROSS JOIN LATERAL (
-			SELECT pg_catalog.bool_and(r.result IN ('0', 'DELETE 0', 'UPDATE 0')) AND pg_catalog.count(*) < 20000 AS idle
+			SELECT pg_catalog.bool_and(jobs.is_nothing(r.result)) AND pg_catalog.count(*) < 20000 AS idle
 			FROM (SELECT n.result FROM jobs.newest_of_job AS n
 				  WHERE (n.job_id, n.finished_at) > (j.job_id, arg.a_week_ago) AND n.job_id <= j.job_id AND n.status = 'succeeded'
 				  ORDER BY n.job_id DESC, n.finished_at DESC
 				  LIMIT 20000) AS r) AS week
-		WHERE j.job_group LIKE '%cleanup' AND j.last_result IN ('0', 'DELETE 0', 'UPDATE 0')
+		WHERE j.job_group LIKE '%cleanup' AND jobs.is_nothing(j.last_result)
 		  AND week.idle
 		  AND EXISTS (SELECT FROM (
 				SELECT n.status FROM jobs.newest_of_job AS n

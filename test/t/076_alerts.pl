@@ -334,7 +334,7 @@ $node->command_ok([ 'pg_dump', '-f', $dump, $node->connstr('portal') ], 'pg_dump
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('restored'), '-f', $dump ], 'restore');
 is($node->safe_psql('restored', q{SELECT string_agg(name || ' ' || threshold, ', ' ORDER BY name) FROM jobs.alert_rule WHERE name IN ('mail_queue', 'mail_queue_full', 'own')}),
-    'mail_queue 55, mail_queue_full 1000, own 0', 'the rules are there, as they were changed');
+    'mail_queue 55, mail_queue_full 1000, own 3', 'the rules are there, as they were changed');
 is($node->safe_psql('restored', 'SELECT count(*) FROM jobs.alert'), '0', 'and no alert');
 
 $node->stop;
