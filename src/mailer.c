@@ -318,6 +318,20 @@ try_claim(Mailing *mailing, ClaimWork *work)
 }
 
 /*
+ * There are many mails, and it is not the network that holds them up: a second
+ * executor sends, too, with half of the connections.  The rates of domains are
+ * kept by one alone.
+ */
+static void
+share_work(Mailing *mailing)
+{
+	if (mj_transport_is_stretched(mailing->transport) && !mailing->in_spi &&
+		mailing->size == MJ_MAILER_BATCH && mj_smtp_domain_rate <= 0 &&
+		mj_smtp_max_connections > 1)
+		mj_lane_want_second();
+}
+
+/*
  * Claim some more.  An executor says idle before it looks, so that whoever
  * commits a mail after the look wakes it.
  */
@@ -344,6 +358,8 @@ claim_more(Mailing *mailing, int size)
 	}
 	if (mailing->more && !mailing->in_spi)
 		mj_slot_set_state(MJ_SLOT_BUSY);
+	if (mailing->more)
+		share_work(mailing);
 	mailing->size =
 		mailing->more ? Min(mailing->size * 2, MJ_MAILER_BATCH) : mailing->size;
 	mailing->claimed += work.count;

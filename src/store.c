@@ -424,10 +424,21 @@ mj_row_isnull(uint64 row, int column)
 char *
 mj_row_text(MjScope *scope, uint64 row, int column)
 {
-	char *value =
-		SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+	bool isnull;
+	Datum value = row_value(row, column, &isnull);
+	MemoryContext old;
+	char *copy;
 
-	return value ? MemoryContextStrdup(scope->caller, value) : NULL;
+	if (isnull)
+		return NULL;
+	if (SPI_gettypeid(SPI_tuptable->tupdesc, column) != TEXTOID)
+		return MemoryContextStrdup(scope->caller,
+								   SPI_getvalue(SPI_tuptable->vals[row],
+												SPI_tuptable->tupdesc, column));
+	old = MemoryContextSwitchTo(scope->caller);
+	copy = TextDatumGetCString(value);
+	MemoryContextSwitchTo(old);
+	return copy;
 }
 
 /* A column's value, copied into the context that entered the scope. */
