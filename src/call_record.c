@@ -274,7 +274,10 @@ write_call(const MjErrand *errand, const MjOutcome *outcome, MjCallEnd *end)
 	bool goes_on = false;
 
 	if (is_success(outcome))
+	{
 		(void) mj_queue_delete(run.run_id, run.worker_id);
+		mj_xact_run_ended(run.run_id); /* others may wait for it */
+	}
 	else
 	{
 		bend_retries(errand, &job);

@@ -46,6 +46,15 @@
 /* Runs that are claimed in one go at most. */
 #define MAX_CLAIM 250
 
+/*
+ * Bytes that the runs in hand may have before no more are claimed, and those of one
+ * claim before the rest of it goes back.
+ */
+#define MAX_BYTES (64 * 1024 * 1024)
+
+/* Runs after which this process is replaced by a new one. */
+#define MAX_RUNS 100000
+
 /* A claim that somebody held up is tried again so much later. */
 #define CLAIM_AGAIN_US USECS_PER_SEC
 
@@ -74,7 +83,7 @@ typedef struct Claim
 {
 	MemoryContext context; /* in which this is, too */
 	int most;
-	bool full; /* there were as many, there may be more */
+	bool full; /* there may be more */
 	int n;
 	MjErrand *errands;
 	int left; /* not recorded */
@@ -109,6 +118,7 @@ draft_job(MjErrand *errand, const char *instance_id)
 	target.method = job->method;
 	target.headers = job->headers;
 	target.body = mj_http_args_text(&errand->work.run);
+	target.too_long = target.body == NULL;
 	target.content_type = "application/json";
 	target.timeout_ms = timeout_ms(job);
 	errand->sqlstate = mj_http_draft(&target, &errand->work.run, instance_id,
@@ -169,45 +179,6 @@ take_call(MjErrand *errand)
 	return errand->call.run_id != 0;
 }
 
-/* Does an errand tell how a run of a job goes? */
-static bool
-is_job_ping(const MjErrand *errand)
-{
-	return errand->is_call &&
-		strcmp(errand->call.purpose, MJ_CALL_JOB_PING) == 0;
-}
-
-/*
- * The first other ping of the same job that is in hand and has not ended; NULL: none
- * is.
- */
-static MjErrand *
-other_ping(const MjErrand *errand)
-{
-	dlist_iter iter;
-
-	dlist_foreach (iter, &caller.errands)
-	{
-		MjErrand *other = dlist_container(MjErrand, node, iter.cur);
-
-		if (other != errand && is_job_ping(other) &&
-			other->call.job_id == errand->call.job_id &&
-			other->parcel.ended_at == 0)
-			return other;
-	}
-	return NULL;
-}
-
-/* A ping has ended: the next one of the job, which had to wait for it, may go. */
-static void
-release_next_ping(const MjErrand *errand)
-{
-	MjErrand *next = is_job_ping(errand) ? other_ping(errand) : NULL;
-
-	if (next != NULL && next->parcel.not_before == DT_NOEND)
-		next->parcel.not_before = 0;
-}
-
 /* Have an errand in hand: in the transport, or ended if it cannot be sent. */
 static void
 admit(MjErrand *errand)
@@ -216,8 +187,6 @@ admit(MjErrand *errand)
 	/* made ahead of its time; more than that, before the clock was set back */
 	if (errand->work.run.run_at <= mj_clock_now() + MJ_AHEAD_US)
 		errand->parcel.not_before = errand->work.run.run_at;
-	if (is_job_ping(errand) && other_ping(errand) != NULL)
-		errand->parcel.not_before = DT_NOEND;
 	dlist_push_tail(&caller.errands, &errand->node);
 	mj_http_transport_put(caller.transport, &errand->parcel);
 	if (errand->sqlstate != 0)
@@ -262,7 +231,26 @@ publish(Claim *claim)
 		claim->errands[i].place = places[i];
 }
 
-/* Make errands of runs that were claimed, in the transaction of the claim. */
+/* Give runs back that were claimed and are not to be had now. */
+static void
+give_back(Claim *claim, const MjRun *runs, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+	{
+		(void) mj_queue_unclaim(&runs[i], runs[i].lane, 0);
+		if (!runs[i].args_isnull)
+			pfree(DatumGetPointer(runs[i].args));
+	}
+	claim->full |= n > 0;
+}
+
+/*
+ * Make errands of runs that were claimed, in the transaction of the claim, as long as
+ * they do not take too much memory: the arguments of a few may be as long as those of
+ * all others.
+ */
 static void
 make_errands(Claim *claim, const MjRun *runs, int n)
 {
@@ -277,11 +265,15 @@ make_errands(Claim *claim, const MjRun *runs, int n)
 	{
 		MjErrand *errand = &claim->errands[claim->n];
 
+		if (i > 0 &&
+			MemoryContextMemAllocated(claim->context, false) > MAX_BYTES)
+			break;
 		if (make_errand(errand, &runs[i], &jobs[i], found[i], instance_id))
 			claim->n++;
 		else
 			memset(errand, 0, sizeof(MjErrand));
 	}
+	give_back(claim, runs + i, n - i);
 	pfree(jobs);
 	pfree(found);
 }
@@ -298,10 +290,10 @@ claim_some(void *arg)
 	if (!mj_store_installed() || !mj_instance_is_own())
 		return;
 	n = mj_queue_claim_many(MJ_LANE_HTTP, caller.worker_id, mj_clock_now(),
-							claim->most, MJ_MAX_CRASHES - 1, has_none, &runs);
+							claim->most, MJ_MAX_CRASHES - 1, has_none, &runs,
+							&claim->full);
 	if (n == 0)
 		return;
-	claim->full = n == claim->most;
 	caller.alone = runs[0].crashes >= MJ_MAX_CRASHES - 1;
 	make_errands(claim, runs, n);
 	if (claim->n > 0)
@@ -345,6 +337,19 @@ say_busy(void)
 	mj_unlock();
 }
 
+/*
+ * This process has served for long enough: the lane gets another one, while what is
+ * in hand here comes to its end.
+ */
+static void
+retire(void)
+{
+	mj_lock();
+	mj_my_slot->yield = true;
+	mj_unlock();
+	mj_wake_database(MyDatabaseId, 0);
+}
+
 /* What was claimed is in hand. */
 static void
 admit_all(Claim *claim)
@@ -363,6 +368,8 @@ admit_all(Claim *claim)
 			mj_runlog_started(&errand->work.run, &errand->work.owner);
 	}
 	caller.claimed += claim->n;
+	if (caller.claimed >= (MJ_FAULT_IS_SET("caller-ages") ? 10 : MAX_RUNS))
+		retire();
 	if (had_none)
 		say_busy();
 }
@@ -414,7 +421,10 @@ may_claim(int in_hand)
 		return false;
 	if (caller.held_up) /* whoever calls waits, if nothing is in hand */
 		return in_hand > 0 && mj_clock_real() >= caller.again_at;
-	return caller.more || was_woken();
+	if (!caller.more && !was_woken())
+		return false;
+	return in_hand == 0 ||
+		MemoryContextMemAllocated(caller.context, true) < MAX_BYTES;
 }
 
 /* How many runs to claim now; 0: none. */
@@ -443,6 +453,11 @@ forget(MjErrand *errand)
 
 	dlist_delete(&errand->node);
 	mj_http_free_response(&errand->parcel.response);
+	/* what may be large does not stay until the last of its claim has ended */
+	if (!errand->work.run.args_isnull)
+		pfree(DatumGetPointer(errand->work.run.args));
+	if (errand->draft.request.body != NULL)
+		pfree(unconstify(char *, errand->draft.request.body));
 	if (--claim->left == 0)
 		MemoryContextDelete(claim->context);
 }
@@ -505,7 +520,6 @@ take_ended(void)
 		if (caller.nended == 0)
 			INSTR_TIME_SET_CURRENT(caller.ended_since);
 		caller.ended[caller.nended++] = (MjErrand *) parcel;
-		release_next_ping((MjErrand *) parcel);
 	}
 }
 

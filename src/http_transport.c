@@ -359,8 +359,7 @@ earliest_ms(MjHttpTransport *transport, long most)
 		const MjHttpParcel *parcel =
 			dlist_container(MjHttpParcel, node, iter.cur);
 
-		if (parcel->not_before != DT_NOEND)
-			most = mj_clock_ms_until(parcel->not_before, most);
+		most = mj_clock_ms_until(parcel->not_before, most);
 	}
 	return most;
 }
