@@ -122,6 +122,7 @@ set_failure(const MjErrand *errand, MjOutcome *outcome)
 
 	mj_http_explain(response, &problem);
 	mj_http_sqlstate(response, sqlstate);
+	mj_http_secrets_mask(&errand->draft.secrets, problem.message);
 	mj_http_secrets_mask(&errand->draft.secrets, problem.detail);
 	outcome->status = "failed";
 	outcome->sqlstate = pstrdup(sqlstate);
@@ -304,7 +305,10 @@ put_back(const MjErrand *errand)
 	if (errand->parcel.begun)
 	{
 		run.started_at = errand->parcel.begun_at;
-		mj_runlog_interrupted(&run, "the worker was told to end");
+		mj_runlog_interrupted(&run,
+							  mj_worker_told_to_end ?
+								  "the worker was told to end" :
+								  "its worker has ended");
 	}
 	else
 	{

@@ -55,6 +55,9 @@
 /* Runs after which this process is replaced by a new one. */
 #define MAX_RUNS 100000
 
+/* A record that somebody held up is tried again so much later. */
+#define RECORD_AGAIN_US (250 * INT64CONST(1000))
+
 /* A claim that somebody held up is tried again so much later. */
 #define CLAIM_AGAIN_US USECS_PER_SEC
 
@@ -68,8 +71,12 @@ static struct
 	MjHttpTransport *transport;
 	dlist_head errands; /* that are not recorded */
 	int nended;			/* of these, that have ended */
-	MjErrand *ended[RECORD_CALLS];
+	dlist_head ended;	/* their parcels */
 	instr_time ended_since;
+	TimestampTz
+		record_at;	/* not before, for somebody has locked the tables; real
+							* time; 0: nobody has */
+	bool recording; /* or an error came out of that */
 	int64 worker_id;
 	int claimed; /* in this call */
 	bool more;	 /* the queue may have some */
@@ -289,6 +296,11 @@ claim_some(void *arg)
 
 	if (!mj_store_installed() || !mj_instance_is_own())
 		return;
+	if (!has_none &&
+		!mj_store_try_lock()) /* to wait would hold up the network */
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("tables of schema jobs are locked")));
 	n = mj_queue_claim_many(MJ_LANE_HTTP, caller.worker_id, mj_clock_now(),
 							claim->most, MJ_MAX_CRASHES - 1, has_none, &runs,
 							&claim->full);
@@ -417,7 +429,8 @@ claim_more(int most)
 static bool
 may_claim(int in_hand)
 {
-	if (mj_worker_must_leave() || (caller.alone && in_hand > 0))
+	if (mj_worker_must_leave() || (caller.alone && in_hand > 0) ||
+		caller.record_at != 0)
 		return false;
 	if (caller.held_up) /* whoever calls waits, if nothing is in hand */
 		return in_hand > 0 && mj_clock_real() >= caller.again_at;
@@ -462,17 +475,53 @@ forget(MjErrand *errand)
 		MemoryContextDelete(claim->context);
 }
 
-/*
- * Record all that has ended.  Interrupts are held off: a server that has done its
- * work must not be called again because its caller was told to end meanwhile.
- */
+/* The first that have ended, as many as are recorded in one go; returns how many. */
+static int
+first_ended(MjErrand **errands)
+{
+	dlist_iter iter;
+	int n = 0;
+
+	dlist_foreach (iter, &caller.ended)
+	{
+		if (n == RECORD_CALLS)
+			break;
+		errands[n++] =
+			(MjErrand *) dlist_container(MjHttpParcel, node, iter.cur);
+	}
+	return n;
+}
+
+/* Some that had ended are recorded: forget them. */
 static void
-record_ended(void)
+forget_ended(MjErrand **errands, int n)
 {
 	int places[RECORD_CALLS];
+	int i;
+
+	for (i = 0; i < n; i++)
+		places[i] = errands[i]->place;
+	mj_flights_end(places, n);
+	for (i = 0; i < n; i++)
+	{
+		dlist_delete(&errands[i]->parcel.node);
+		forget(errands[i]);
+	}
+	caller.nended -= n;
+}
+
+/*
+ * Record some of what has ended; false when somebody has locked the tables.
+ * Interrupts are held off: a server that has done its work must not be called again
+ * because its caller was told to end meanwhile.
+ */
+static bool
+record_ended(void)
+{
+	MjErrand *errands[RECORD_CALLS];
+	int n = first_ended(errands);
 	MemoryContext old;
 	MemoryContext context;
-	int i;
 
 	MJ_FAULT("caller-before-record");
 	HOLD_INTERRUPTS();
@@ -480,18 +529,21 @@ record_ended(void)
 		AllocSetContextCreate(caller.context, "motionify_jobs HTTP record",
 							  ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	mj_worker_begin(context, true);
-	mj_call_record(caller.ended, caller.nended);
+	caller.record_at = 0;
+	if (mj_store_begin_record(context, false))
+	{
+		caller.recording = true;
+		mj_call_record(errands, n);
+		caller.recording = false;
+		forget_ended(errands, n);
+	}
+	else
+		caller.record_at = mj_clock_real() + RECORD_AGAIN_US;
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	for (i = 0; i < caller.nended; i++)
-		places[i] = caller.ended[i]->place;
-	mj_flights_end(places, caller.nended);
-	for (i = 0; i < caller.nended; i++)
-		forget(caller.ended[i]);
-	caller.nended = 0;
 	RESUME_INTERRUPTS();
 	MJ_FAULT("caller-recorded");
+	return caller.record_at == 0;
 }
 
 /* For how many ms may the record still wait? */
@@ -500,7 +552,10 @@ record_wait(void)
 {
 	instr_time elapsed;
 
-	if (caller.nended == RECORD_CALLS ||
+	if (caller.record_at != 0)
+		return TimestampDifferenceMilliseconds(mj_clock_real(),
+											   caller.record_at);
+	if (caller.nended >= RECORD_CALLS ||
 		mj_http_transport_in_hand(caller.transport) == 0)
 		return 0;
 	INSTR_TIME_SET_CURRENT(elapsed);
@@ -508,31 +563,27 @@ record_wait(void)
 	return Max(RECORD_MS - (long) INSTR_TIME_GET_MILLISEC(elapsed), 0);
 }
 
-/* Take what has come out, as many as are to be recorded in one go. */
+/* Take what has come out. */
 static void
 take_ended(void)
 {
 	MjHttpParcel *parcel;
 
-	while (caller.nended < RECORD_CALLS &&
-		   (parcel = mj_http_transport_take(caller.transport)) != NULL)
+	while ((parcel = mj_http_transport_take(caller.transport)) != NULL)
 	{
-		if (caller.nended == 0)
+		if (caller.nended++ == 0)
 			INSTR_TIME_SET_CURRENT(caller.ended_since);
-		caller.ended[caller.nended++] = (MjErrand *) parcel;
+		dlist_push_tail(&caller.ended, &parcel->node);
 	}
 }
 
-/* Record what has ended, if it is time; or all. */
+/* Record what has ended, if it is time; or all.  What cannot be now stays. */
 static void
 record_due(bool all)
 {
 	take_ended();
-	while (caller.nended > 0 && (all || record_wait() == 0))
-	{
-		record_ended();
-		take_ended();
-	}
+	while (caller.nended > 0 && (all || record_wait() == 0) && record_ended())
+		;
 }
 
 /* ------------------------------------------------------------------------
@@ -609,8 +660,7 @@ call_on(void)
 		size = claim_size();
 		if (size > 0)
 			claim_more(size);
-		if (mj_http_transport_in_hand(caller.transport) == 0 &&
-			caller.nended == 0 && claim_size() == 0)
+		if (dlist_is_empty(&caller.errands) && claim_size() == 0)
 			break;
 		if (caller.nended > 0)
 			timeout = Min(timeout, record_wait());
@@ -630,6 +680,7 @@ init(void)
 							  ALLOCSET_DEFAULT_SIZES);
 	caller.transport = mj_http_transport_new();
 	dlist_init(&caller.errands);
+	dlist_init(&caller.ended);
 	MemoryContextSwitchTo(old);
 }
 
@@ -677,7 +728,8 @@ mj_caller_has_begun(int64 run_id)
 }
 
 /*
- * This process ends: give up what is under way, and record all that has ended.  Not
+ * This process ends, whatever the reason: give up what is under way, and record all
+ * that has ended; but not if it ends for an error that came out of the record.  Not
  * in a transaction.
  */
 void
@@ -685,7 +737,7 @@ mj_caller_leave(void)
 {
 	MemoryContext old;
 
-	if (caller.context == NULL)
+	if (caller.context == NULL || caller.recording)
 		return;
 	old = MemoryContextSwitchTo(caller.context);
 	mj_http_transport_abort_all(caller.transport);

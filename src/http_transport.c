@@ -169,9 +169,9 @@ mj_http_transport_abort_all(MjHttpTransport *transport)
 static void
 begin_parcel(MjHttpTransport *transport, MjHttpParcel *parcel)
 {
-	parcel->begun = true;
 	parcel->begun_at = mj_clock_now();
 	mj_http_sign(parcel->draft, parcel->begun_at);
+	parcel->begun = true;
 	parcel->call =
 		mj_http_begin(transport->http, &parcel->draft->request, parcel);
 	if (parcel->call == NULL)

@@ -131,7 +131,8 @@ typedef enum MjHeldUp
 {
 	MJ_HELD_UP_TICK = 1,
 	MJ_HELD_UP_PRUNE = 2,
-	MJ_HELD_UP_CLAIM = 4
+	MJ_HELD_UP_CLAIM = 4,
+	MJ_HELD_UP_RECORD = 8
 } MjHeldUp;
 
 /*

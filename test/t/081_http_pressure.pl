@@ -109,5 +109,25 @@ sql("SELECT jobs.cancel($hangs)");
 ok(wait_for(sub { !kill 0, $first }, 'it leaves'), 'until that has ended');
 clear_fault($node, 'caller-ages');
 
+# --- tables are locked with calls in hand ---------------------------------------------------
+
+$server->behave({ '/held' => { delay => 0.3 }, '/meanwhile' => { delay => 0.3 } });
+schedule('held', '/held');
+schedule('meanwhile', '/meanwhile');
+foreach my $end (0, 1)
+{
+    my @runs = map { sql("SELECT jobs.enqueue('$_')") } 'held', 'meanwhile';
+    ok(poll_until($node, q{SELECT count(*) FROM jobs.active}, 2), 'calls are in hand');
+    $pid = sql("SELECT pid FROM jobs.active WHERE run_id = $runs[0]");
+    my $from = -s $node->logfile;
+    sql(q{BEGIN; LOCK TABLE jobs.queue; PREPARE TRANSACTION 'lock'});
+    ok(wait_for(sub { log_count($node, qr/are locked by another session/, $from) }, 'a line of the log'), 'the tables are locked when they end');
+    sql("SELECT pg_terminate_backend($pid)") if $end;
+    ok(wait_for(sub { !kill 0, $pid }, 'it ends'), 'who is told to end does, though it cannot record') if $end;
+    sql(q{COMMIT PREPARED 'lock'});
+    ok(poll_until($node, "SELECT count(*) FROM jobs.history WHERE run_id IN ($runs[0], $runs[1]) AND status = 'succeeded'", 2), 'they succeed when the lock is gone');
+    is(sql("SELECT max(attempt) FROM jobs.history WHERE run_id IN ($runs[0], $runs[1])"), 1, 'and were called once') if !$end;
+}
+
 $node->stop;
 done_testing();
