@@ -615,7 +615,7 @@ give_up(const MjCancelledFlight *cancelled)
 static void
 heed_cancels(void)
 {
-	MjCancelledFlight cancelled[MJ_MAX_CANCELLED_FLIGHTS];
+	static MjCancelledFlight cancelled[MJ_MAX_CANCELLED_FLIGHTS];
 	int n;
 	int i;
 

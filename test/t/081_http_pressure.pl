@@ -109,6 +109,20 @@ sql("SELECT jobs.cancel($hangs)");
 ok(wait_for(sub { !kill 0, $first }, 'it leaves'), 'until that has ended');
 clear_fault($node, 'caller-ages');
 
+# --- many are cancelled at once --------------------------------------------------------------
+
+sql('ALTER SYSTEM SET motionify_jobs.http_max_connections = 50');
+$node->reload;
+$server->behave({ '/wait' => { hang => JSON::PP::true } });
+schedule('wait', '/wait');
+enqueue_many('wait', 120);
+ok(poll_until($node, q{SELECT count(*) FROM jobs.active WHERE job = 'wait'}, 120), 'many are in hand');
+($pid) = sql(q{SELECT min(pid) FROM jobs.active});
+kill 'STOP', $pid;    # it takes none while they come
+is(sql(q{SELECT count(*) FROM jobs.active WHERE job = 'wait' AND jobs.cancel(run_id)}), 120, 'all are cancelled at once');
+kill 'CONT', $pid;
+ok(poll_until($node, q{SELECT count(*) FROM jobs.history WHERE job = 'wait' AND status = 'cancelled'}, 120), 'and end so');
+
 # --- tables are locked with calls in hand ---------------------------------------------------
 
 $server->behave({ '/held' => { delay => 0.3 }, '/meanwhile' => { delay => 0.3 } });
