@@ -86,7 +86,7 @@ typedef struct MjFlight
 } MjFlight;
 
 /* Flights that are cancelled, and not yet given up, at most. */
-#define MJ_MAX_CANCELLED_FLIGHTS 64
+#define MJ_MAX_CANCELLED_FLIGHTS MJ_MAX_FLIGHTS
 
 /* That a flight was cancelled.  run_id 0 = free. */
 typedef struct MjCancelledFlight
@@ -131,7 +131,8 @@ typedef enum MjHeldUp
 {
 	MJ_HELD_UP_TICK = 1,
 	MJ_HELD_UP_PRUNE = 2,
-	MJ_HELD_UP_CLAIM = 4
+	MJ_HELD_UP_CLAIM = 4,
+	MJ_HELD_UP_RECORD = 8
 } MjHeldUp;
 
 /*
