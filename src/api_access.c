@@ -91,6 +91,7 @@ static const struct
 	{ "alert_rule", READER },
 	{ "alert_notification", READER },
 	{ "alert_time", READER },
+	{ "is_nothing", READER },
 	{ "top", READER },
 	{ "top_*", READER },
 	{ "calls", READER },
