@@ -22,7 +22,9 @@ SELECT jobs.set_alert_rule('mail_queue', job => 'x*');
 SELECT jobs.set_alert_rule('new', 'failures', threshold => -1);
 SELECT jobs.set_alert_rule('new', 'failures', threshold => 'NaN');
 SELECT jobs.set_alert_rule('new', 'failures', for_interval => '-1 s');
+SELECT jobs.set_alert_rule('new', 'failures', repeat_interval => '300000 years');
 SELECT jobs.set_alert_rule('new', 'failures', severity => 'fatal');
+SELECT jobs.portal_note_backlog(-1);
 SELECT jobs.set_alert_rule('new', 'failures', channels => '{log,NULL}');
 SELECT jobs.set_alert_rule('new', 'failures', channels => '{logs}');
 SELECT jobs.set_alert_rule('new', 'failures', channels => '{mail:nobody}');
@@ -105,6 +107,18 @@ SELECT * FROM pg_temp.look('2030-01-01 04:07:59');
 SELECT * FROM pg_temp.look('2030-01-01 04:08');
 SELECT jobs.acknowledge(alert_id) FROM jobs.alert WHERE rule = 't fail';
 SELECT * FROM pg_temp.look('2030-01-01 04:09');
+-- without a threshold it is three times; what never failed is not about it
+SELECT jobs.set_alert_rule('t default', 'failures', 'imp*', channels => '{log}');
+SELECT threshold FROM jobs.alert_rule WHERE name = 't default';
+SELECT jobs.set_alert_rule('t default', threshold => 0);
+SELECT pg_temp.log('import', 12, 'skipped', '2030-01-01 04:09');
+SELECT * FROM pg_temp.look('2030-01-01 04:10');
+SELECT jobs.drop_alert_rule('t default');
+-- what fails all the time is counted as far as it takes
+SELECT count(pg_temp.log('import', 1000 + n, 'failed', '2030-01-01 04:09:01'::timestamptz + n * interval '1 s')) FROM generate_series(1, 300) n;
+SELECT * FROM pg_temp.look('2030-01-01 04:20');
+SELECT split_part(detail, E'\n', 1) FROM jobs.alert WHERE rule = 't fail' ORDER BY alert_id DESC LIMIT 1;
+DELETE FROM jobs.run_log WHERE job = 'import' AND run_id > 9001000;
 SELECT jobs.drop_alert_rule('t fail');
 
 -- for a while: pending before it opens, and forgotten if it ends before
@@ -200,12 +214,17 @@ SELECT jobs.grant_usage('regress_alert_viewer', 'viewer'), jobs.grant_usage('reg
 SELECT jobs.schedule('of the user', NULL, 'SELECT 1', role => 'regress_alert_user') > 0 AS ok;
 BEGIN;
 SELECT count(jobs.set_alert_rule(name, enabled => false)) AS off FROM jobs.alert_rule;
-INSERT INTO jobs.alert_record (rule, kind, cause, job, severity, detail, since, opened_at)
-SELECT 't seen', 'failures', j, j, 'warning', 'Job failed', '2030-01-01', '2030-01-01' FROM unnest('{of the user,import}'::text[]) j;
+INSERT INTO jobs.alert_record (rule, kind, cause, job, severity, detail, since, opened_at, role, role_oid)
+SELECT 't seen', 'failures', j.name, j.name, 'warning', 'Job failed', '2030-01-01', '2030-01-01', j.role, s.role_oid
+FROM jobs.job j JOIN jobs.job_state s USING (job_id) WHERE j.name IN ('of the user', 'import');
+-- of a job of somebody else that had the same name
+INSERT INTO jobs.alert_record (rule, kind, cause, job, severity, detail, since, opened_at, resolved_at, role, role_oid)
+SELECT 't seen', 'failures', 'of the user', 'of the user', 'warning', 'secret', '2029-01-01', '2029-01-01', '2029-01-02', j.role, s.role_oid
+FROM jobs.job j JOIN jobs.job_state s USING (job_id) WHERE j.name = 'import';
 INSERT INTO jobs.alert_message (alert_id, event, channel, created_at, state, error) SELECT alert_id, 'opened', 'webhook:https://example.com/secret', '2030-01-01', 'failed', 'no' FROM jobs.alert_record WHERE rule = 't seen';
 SELECT jobs.set_alert_rule('t seen', 'failures', channels => '{webhook:https://example.com/secret,log}');
 SET ROLE regress_alert_viewer;
-SELECT cause, status FROM jobs.alert WHERE rule = 't seen' ORDER BY 1;
+SELECT cause, status FROM jobs.alert WHERE rule = 't seen' ORDER BY 1, 2;
 SELECT channels FROM jobs.alert_rule WHERE name = 't seen';
 SELECT DISTINCT channel, status, error FROM jobs.alert_notification WHERE rule = 't seen';
 SELECT check_name, status, figure, detail FROM jobs.health() WHERE check_name = 'alert channels';
