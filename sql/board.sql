@@ -18,7 +18,9 @@ SELECT jobs.board_time('2026-01-31 23:30:00+00', 'Asia/Kolkata', '2026-01-31 12:
 SELECT jobs.board_time('infinity', 'UTC', '2026-01-31'), jobs.board_time('2026-01-31', 'Nowhere/Land', '2026-01-31'), jobs.board_time(NULL, 'UTC', '2026-01-31');
 SELECT s, jobs.board_span(s) FROM unnest('{0,-1 s,400 us,12 ms,999.6 ms,4.3061 s,59.99 s,60 s,200 s,2 h,25 h 30 min,400 d,1 month,1000000 years}'::interval[]) AS s;
 SELECT z, jobs.board_zone(z) FROM unnest('{europe/berlin,Nowhere/Land,5,"",NULL}'::text[]) AS z;
-SELECT jobs.board_instant(jobs.board_micros('2026-01-31 12:00:00.123456+00')), jobs.board_instant('x'), jobs.board_instant('99999999999999999'), jobs.board_number('-1'), jobs.board_number('9999999999999999999');
+SELECT p.*, jobs.board_number('-1'), jobs.board_number('9999999999999999999') FROM jobs.board_place(jobs.board_key('2026-01-31 12:00:00.123456+00', 7, 2)) AS p;
+SELECT k, p.* FROM unnest('{x,1,1.2,99999999999999999.999999999999999999.999999999,1.1.9999999999,NULL}'::text[]) AS k, jobs.board_place(k) AS p;
+SELECT length(jobs.board_text(repeat('é', 100000))), right(jobs.board_text(repeat('é', 100007)), 30), jobs.board_text(NULL);
 
 -- what is on a page, when there is nothing
 SELECT p AS page, d ? ('page_' || p) AS there, d ->> 'missing' AS missing, length(jobs.board(p)) > 1000 AS html
@@ -38,6 +40,7 @@ SELECT jobs.grant_usage('regress_mj_board_viewer', 'viewer'), jobs.grant_usage('
 	   jobs.grant_usage('regress_mj_board_operator', 'operator'), jobs.grant_usage('regress_mj_board_mailer', 'mailer');
 SELECT jobs.schedule('<script>alert(1)</script>', '0 2 29 2 *', 'SELECT ''secret''', '"><img src=x>', job_group => 'a & b') AS script \gset
 SELECT jobs.schedule('plain', NULL, 'SELECT 1') AS plain \gset
+SELECT job_id AS plain_id FROM jobs.definition WHERE job = 'plain' \gset
 SET ROLE regress_mj_board_user;
 SELECT jobs.schedule('own', '0 2 29 2 *', 'SELECT ''mine''') AS own \gset
 RESET ROLE;
@@ -68,9 +71,46 @@ SELECT count(jobs.schedule('many ' || to_char(n, 'FM000'), NULL, 'SELECT 1')) FR
 SELECT jsonb_array_length(d -> 'jobs'), d ->> 'more', d ->> 'first' FROM (SELECT jobs.board_data('jobs') -> 'page_jobs') AS p (d);
 SELECT jsonb_array_length(d -> 'jobs'), d ->> 'more', d ->> 'first' FROM (SELECT jobs.board_data('jobs', '{"after": "many 048", "q": "many"}') -> 'page_jobs') AS p (d);
 SELECT count(jobs.unschedule('many ' || to_char(n, 'FM000'))) FROM generate_series(1, 60) AS n;
+-- of many that ended at one instant each is on a page, once
+CREATE FUNCTION pg_temp.walk(page text, params jsonb, list text[], OUT pages integer, OUT rows integer, OUT runs integer, OUT in_order boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+	d jsonb;
+	all_runs bigint[] := '{}';
+BEGIN
+	pages := 0;
+	LOOP
+		d := jobs.board_data(page, params) #> list;
+		all_runs := all_runs || ARRAY(SELECT (r ->> 'run_id')::bigint FROM jsonb_array_elements(d -> 'runs') WITH ORDINALITY AS r (r, n)
+									  WHERE (r ->> 'run_id')::bigint > 7000000 ORDER BY n);
+		pages := pages + 1;
+		EXIT WHEN d ->> 'more' IS NULL OR pages > 9;
+		params := params || jsonb_build_object('before', substring(d ->> 'more' from 'before=([^&#]*)'));
+	END LOOP;
+	rows := cardinality(all_runs);
+	runs := (SELECT count(DISTINCT r) FROM unnest(all_runs) AS r);
+	in_order := all_runs = ARRAY(SELECT r FROM unnest(all_runs) AS r ORDER BY r DESC);
+END
+$$;
+INSERT INTO jobs.run_log (run_id, attempt, job_id, job, role, role_oid, trigger, due_at, finished_at, status, error)
+SELECT 7001000 + n, 0, :plain_id, 'plain', current_user, current_user::regrole, 'queue', c.now, c.now - interval '20 s', 'expired', 'too late'
+FROM generate_series(1, 120) AS n, (SELECT jobs.clock() AS now) AS c;
+SELECT 'runs' AS page, w.* FROM pg_temp.walk('runs', '{"status": "expired"}', '{page_runs,list}') AS w
+UNION ALL SELECT 'job', w.* FROM pg_temp.walk('job', '{"name": "plain", "status": "expired"}', '{page_job,list}') AS w
+UNION ALL SELECT 'queue', w.* FROM pg_temp.walk('queue', '{"job": "plain"}', '{page_queue,dead}') AS w;
+SELECT jobs.board_data('runs', '{"before": "1"}') #>> '{page_runs,list,first}' AS none, jobs.board_data('runs', '{"before": "1.1.1"}') #>> '{page_runs,list,first}' AS first;
+DELETE FROM jobs.run_log WHERE run_id > 7001000 AND run_id <= 7001120;
+-- that nothing succeeded is a figure, too
+SELECT h ~ 'Success rate</span><span class="figure">0.0 %<' AS overview FROM jobs.board() AS h;
+SELECT h ~ 'Success rate</th><td class="n">0.0 %</td>' AS job FROM jobs.board('job', '{"name": "own"}') AS h;
 -- of an attempt that was done again there is nothing to retry
 SELECT r ->> 'run_id' AS run, r ->> 'attempt' AS attempt, r -> 'status' ->> 'word' AS status, r -> 'buttons' #>> '{0,label}' AS button
 FROM jsonb_array_elements(jobs.board_data('runs') -> 'page_runs' -> 'list' -> 'runs') AS r WHERE (r ->> 'run_id')::bigint > 7000000 ORDER BY 1, 2;
+
+-- however long it is
+UPDATE jobs.run_log SET args = jsonb_build_object('k', repeat('"', 17000000)) WHERE run_id = 7000004;
+SELECT length(h) BETWEEN 600000 AND 700000 AS page, h ~ '[.]{3} [(]16900009 characters more[)]' AS told FROM jobs.board('run', '{"id": "7000004"}') AS h;
+UPDATE jobs.run_log SET args = '{"k": "<v>"}' WHERE run_id = 7000004;
 
 -- who sees what, and what each is offered
 CREATE FUNCTION pg_temp.seen() RETURNS TABLE (jobs text, buttons text, command text, args text, notices text)
@@ -100,7 +140,10 @@ SELECT paused FROM jobs.status WHERE job = 'plain';
 SELECT jobs.board_action('{"action": "run_now", "job": "plain", "args": "{\"k\": 1}"}') ->> 'message' ~ '^"plain" is to run now, as run [0-9]+.$' AS run_now;
 SELECT jobs.board_action('{"action": "enqueue", "job": "plain", "args": "", "run_at": "2099-01-01T09:30", "zone": "Asia/Kolkata", "priority": "3"}') ->> 'ok' AS enqueue;
 SELECT state, run_at, priority, args FROM jobs.queued WHERE job = 'plain' AND trigger = 'queue';
-SELECT jobs.board_action('{"action": "cancel_all", "job": "plain"}') ->> 'ok' AS cancel_all;
+-- all of a job, and never of all jobs
+SELECT jobs.board_action(a) - 'hint' - 'page' AS cancel_all FROM unnest('{"{\"action\": \"cancel_all\"}","{\"action\": \"cancel_all\", \"job\": null, \"name\": \"plain\"}","{\"action\": \"cancel_all\", \"job\": \"\"}"}'::jsonb[]) AS a;
+SELECT count(*) FROM jobs.queued WHERE job = 'plain';
+SELECT jobs.board_action('{"action": "cancel_all", "job": "plain"}') ->> 'message' AS cancel_all;
 SELECT jobs.board_action('{"action": "resume", "job": "plain"}') ->> 'message' AS resume;
 SELECT jobs.board_action('{"action": "pause_group", "group": "a & b"}') ->> 'message' AS pause_group, jobs.board_action('{"action": "resume_group", "group": "a & b"}') ->> 'message' AS resume_group;
 SELECT jobs.board_action('{"action": "pause_all"}') ->> 'message' AS pause_all, jobs.board_action('{"action": "resume_all"}') ->> 'message' AS resume_all;
@@ -130,15 +173,32 @@ SELECT jobs.board_action('{"action": "pause", "job": "plain"}');
 DROP TRIGGER broken ON jobs.job;
 
 -- a mail, in a frame that loads nothing and executes nothing
+CREATE FUNCTION pg_temp.preview(html text) RETURNS text LANGUAGE sql AS $$
+	UPDATE jobs.mail SET body_html = html WHERE mail_id = 900001;
+	SELECT replace(jobs.board_preview(900001), '<meta http-equiv="Content-Security-Policy" content="default-src ''none''; style-src ''unsafe-inline''; img-src data:"><base target="_blank">', '[policy]');
+$$;
 INSERT INTO jobs.mail (mail_id, run_id, role, role_oid, recipient, subject, body_text, body_html, message_id, created_at, ended_as, ended_at)
 OVERRIDING SYSTEM VALUE
-VALUES (900001, 7000100, current_user, current_user::regrole, 'a@example.com', '<script>', 'plain <text>',
-	'<html><head><link rel="stylesheet" href="https://x.example/a.css"><script src=//x.example/b.js></script><base href=/></head>'
-	'<body background=https://x.example/c.png onload="x()"><img src="cid:logo" alt="l"><img alt=m SRC = ''https://x.example/d.png''><img src=data:image/gif;base64,R0 alt=n>'
-	'<p style="background: url(https://x.example/e.png)">Hello</p></body></html>', '<m@example.com>', jobs.clock(), 'sent', jobs.clock());
-INSERT INTO jobs.mail_attachment VALUES (900001, 1, 'logo.png', NULL, 'logo', '\x0102'), (900001, 2, 'bill.pdf', 'application/pdf', NULL, '\x03');
-SELECT jobs.board_preview(900001);
-SELECT h ~ '<iframe sandbox srcdoc="&lt;html&gt;' AS frame, h ~ 'plain &lt;text&gt;' AS text, h ~ 'bill.pdf' AS file, h ~ '<script' AS raw FROM jobs.board('mail', '{"id": "900001"}') AS h;
+VALUES (900001, 7000100, current_user, current_user::regrole, 'a@example.com', '<script>', 'plain <text>', '<p>Hello</p>', '<m@example.com>', jobs.clock(), 'sent', jobs.clock());
+INSERT INTO jobs.mail_attachment VALUES (900001, 1, 'logo.png', NULL, 'logo', '\x0102'), (900001, 2, 'bill.pdf', 'application/pdf', NULL, '\x03'),
+	(900001, 3, 'x.gif', NULL, 'logo2', '\x04'), (900001, 4, 'x', 'text/html', 'page', '\x05'), (900001, 5, 'x.png', NULL, 'large', decode(repeat('00', 500001), 'hex')),
+	(900001, 6, 'x.png', NULL, 'broad', decode(repeat('00', 400000), 'hex'));
+SELECT h FROM unnest(ARRAY[
+	-- what has no end is gone, with all that is in it
+	'<html><head><meta charset="utf-8"><META name=x content="a > b"/><link rel="stylesheet" href="https://x.example/a.css"><base href=/></head><body><embed src=a.swf>Hello</body></html>',
+	'<metal> <script src=//x.example/b.js>x()</script><iframe src="https://x.example"></iframe> Hello',
+	'<body background=https://x.example/c.png onload="x()"><img alt=m SRC = ''https://x.example/d.png''><img src=data:image/gif;base64,R0 alt=n><a target=_self href="https://x.example">x</a>',
+	'<p style="background: url(https://x.example/e.png)"><p style="background: url( ''https://x.example/e.png'')"><p style="background: url(&quot;https://x.example/e.png&quot;)">',
+	'<p style=''background: url("data:image/gif;base64,R0")''><p style="background: url(data:image/gif;base64,R0)"><p style="background: url(&quot;data:image/gif;base64,R0&quot;)">',
+	-- its own images, each by its own id
+	'<img src="cid:logo2" alt="a"><img src="cid:logo" alt="b"><p style="background: url(''cid:logo'')"><img src="cid:page"><img src="cid:large"><img src="cid:other">'
+	]) AS a (html), pg_temp.preview(a.html) AS h;
+-- as often as there is room
+SELECT n, length(h) / 1000 AS kilobytes, length(jobs.board('mail', '{"id": "900001"}')) < 16000000 AS page
+FROM unnest('{7,8,100000}'::integer[]) AS n, pg_temp.preview(repeat('<img src=cid:broad>', least(n, 7)) || repeat('cid:broad ', greatest(n - 7, 0))) AS h;
+SELECT h ~ 'too long to be shown here' AS told FROM pg_temp.preview(repeat('x', 1000001)), jobs.board('mail', '{"id": "900001"}') AS h;
+UPDATE jobs.mail SET body_html = '<html><p>Hello</p></html>' WHERE mail_id = 900001;
+SELECT h ~ '<iframe sandbox srcdoc="&lt;meta http-equiv' AS frame, h ~ 'plain &lt;text&gt;' AS text, h ~ 'bill.pdf' AS file, h ~ '<script' AS raw FROM jobs.board('mail', '{"id": "900001"}') AS h;
 SET ROLE regress_mj_board_viewer;
 SELECT h ~ '<iframe' AS frame, h ~ 'shown to members of the role that sent it' AS told FROM jobs.board('mail', '{"id": "900001"}') AS h;
 SELECT count(*) FROM jobs.mail_content;

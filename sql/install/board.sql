@@ -101,26 +101,39 @@ SET search_path = pg_catalog, pg_temp
 AS $$ SELECT CASE WHEN value ~ '^[0-9]{1,18}$' THEN value::bigint END $$;
 COMMENT ON FUNCTION jobs.board_number(text) IS 'for the board: a parameter that is a number; NULL: it is none';
 
-CREATE FUNCTION jobs.board_instant(value text) RETURNS timestamptz
+/*
+ * Where a list goes on: after the row of this instant, run and attempt.  Many
+ * runs can have ended at one instant, those that expired, say.
+ */
+CREATE FUNCTION jobs.board_key(finished_at timestamptz, run_id bigint, attempt integer) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT pg_catalog.trunc(extract(epoch FROM finished_at) * 1000000) || '.' || run_id || '.' || attempt $$;
+COMMENT ON FUNCTION jobs.board_key(timestamptz, bigint, integer) IS 'for the board: a place in a list of runs that ended, as a parameter';
+
+CREATE FUNCTION jobs.board_place(key text, OUT finished_at timestamptz, OUT run_id bigint, OUT attempt integer)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT CASE WHEN jobs.board_number(value) < 32503680000000000
-				THEN timestamptz '1970-01-01 00:00 UTC' + jobs.board_number(value) * interval '1 microsecond' END
+	SELECT timestamptz '1970-01-01 00:00 UTC' + k.part[1]::bigint * interval '1 microsecond', k.part[2]::bigint, k.part[3]::integer
+	FROM (SELECT pg_catalog.regexp_match(key, '^([0-9]{1,17})[.]([0-9]{1,18})[.]([0-9]{1,9})$')) AS k (part)
 $$;
-COMMENT ON FUNCTION jobs.board_instant(text) IS 'for the board: a parameter that is an instant, in microseconds since 1970; NULL: it is none';
-
-CREATE FUNCTION jobs.board_micros(at timestamptz) RETURNS text
-LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT pg_catalog.trunc(extract(epoch FROM at) * 1000000)::text $$;
-COMMENT ON FUNCTION jobs.board_micros(timestamptz) IS 'for the board: an instant as jobs.board_instant() reads it';
+COMMENT ON FUNCTION jobs.board_place(text) IS 'for the board: the place that such a parameter means; NULL: it is none';
 
 CREATE FUNCTION jobs.board_count(n bigint, what text) RETURNS text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT coalesce(n, 0) || ' ' || what || CASE n WHEN 1 THEN '' ELSE 's' END $$;
 COMMENT ON FUNCTION jobs.board_count(bigint, text) IS 'for the board: so many of something, in words';
+
+CREATE FUNCTION jobs.board_text(value text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT pg_catalog.left(value, 100000) || CASE WHEN pg_catalog.length(value) > 100000
+		THEN pg_catalog.format(E'\n... (%s characters more)', pg_catalog.length(value) - 100000) ELSE '' END
+$$;
+COMMENT ON FUNCTION jobs.board_text(text) IS 'for the board: a text, as far as a page has room for it';
 
 CREATE FUNCTION jobs.board_status(status text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE

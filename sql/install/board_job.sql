@@ -130,7 +130,7 @@ AS $$
 		'runs', s.runs,
 		'failed', s.failed + s.timed_out + s.crashed,
 		'skipped', s.skipped + s.expired,
-		'rate', s.success_rate,
+		'rate', s.success_rate || ' %',
 		'p50', jobs.board_span(s.p50_duration),
 		'p95', jobs.board_span(s.p95_duration),
 		'p99', jobs.board_span(s.p99_duration),
@@ -171,16 +171,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION jobs.board_facts(jobs.definition, jobs.status, jobs.board_context) IS 'for the board: how a job was defined, in words';
 
-CREATE FUNCTION jobs.board_pages(page text, key text, value text, status text, before timestamptz, earlier timestamptz) RETURNS jsonb
-LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT pg_catalog.jsonb_build_object(
-		'more', CASE WHEN earlier IS NOT NULL THEN jobs.board_link(page, key, coalesce(value, ''), 'status', coalesce(status, ''), 'before', jobs.board_micros(earlier)) END,
-		'first', CASE WHEN before IS NOT NULL THEN jobs.board_link(page, key, coalesce(value, ''), 'status', coalesce(status, '')) END)
-$$;
-COMMENT ON FUNCTION jobs.board_pages(text, text, text, text, timestamptz, timestamptz) IS 'for the board: links to the rest of a list';
-
 CREATE FUNCTION jobs.board_statuses(chosen text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
@@ -197,18 +187,20 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH p AS MATERIALIZED (
-		SELECT nullif((c).params ->> 'status', '') AS status, jobs.board_instant((c).params ->> 'before') AS before),
+		SELECT nullif((c).params ->> 'status', '') AS status, b.finished_at, b.run_id, b.attempt
+		FROM jobs.board_place((c).params ->> 'before') AS b),
 	found AS MATERIALIZED (
 		SELECT h AS run, pg_catalog.row_number() OVER () AS n
-		FROM p CROSS JOIN LATERAL jobs.recent(job, p.status, 51, p.before) AS h),
-	shown AS MATERIALIZED (SELECT jobs.board_ended(f.run, c) AS line, (f.run).finished_at, f.n FROM found AS f WHERE f.n <= 50)
+		FROM p CROSS JOIN LATERAL jobs.recent(job, p.status, 51, p.finished_at, p.run_id, p.attempt) AS h)
 	SELECT pg_catalog.jsonb_build_object(
-			'with_job', job IS NULL,
-			'statuses', jobs.board_statuses(p.status),
-			'runs', (SELECT coalesce(pg_catalog.jsonb_agg(s.line ORDER BY s.n), '[]') FROM shown AS s),
-			'none', NOT EXISTS (SELECT FROM shown))
-		|| jobs.board_pages(page, key, job, p.status, p.before,
-			CASE WHEN EXISTS (SELECT FROM found AS f WHERE f.n > 50) THEN (SELECT pg_catalog.min(s.finished_at) FROM shown AS s) END)
+		'with_job', job IS NULL,
+		'statuses', jobs.board_statuses(p.status),
+		'runs', (SELECT coalesce(pg_catalog.jsonb_agg(jobs.board_ended(f.run, c) ORDER BY f.n), '[]') FROM found AS f WHERE f.n <= 50),
+		'none', NOT EXISTS (SELECT FROM found),
+		'more', (SELECT jobs.board_link(page, key, coalesce(job, ''), 'status', coalesce(p.status, ''),
+										'before', jobs.board_key((f.run).finished_at, (f.run).run_id, (f.run).attempt))
+				 FROM found AS f WHERE f.n = 50 AND EXISTS (SELECT FROM found AS f WHERE f.n > 50)),
+		'first', CASE WHEN p.finished_at IS NOT NULL THEN jobs.board_link(page, key, coalesce(job, ''), 'status', coalesce(p.status, '')) END)
 	FROM p
 $$;
 COMMENT ON FUNCTION jobs.board_list(text, text, text, jobs.board_context) IS 'for the board: attempts that ended, of a job or of all';
@@ -219,8 +211,8 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 	SELECT jobs.board_job_line(s, c) || pg_catalog.jsonb_build_object(
-		'description', d.description,
-		'command', d.command,
+		'description', jobs.board_text(d.description),
+		'command', jobs.board_text(d.command),
 		'hidden', d.command IS NULL AND d.handler = 'sql',
 		'schedule', s.schedule,
 		'facts', jobs.board_facts(d, s, c),

@@ -113,6 +113,11 @@ BEGIN
 	WHEN 'cancel' THEN
 		message := CASE WHEN jobs.cancel(run_id) THEN format('Run %s is cancelled.', run_id) ELSE format('Run %s has ended already.', run_id) END;
 	WHEN 'cancel_all' THEN
+		IF job IS NULL THEN -- to jobs.cancel() that is all jobs
+			RAISE EXCEPTION USING
+				ERRCODE = 'null_value_not_allowed',
+				MESSAGE = 'job name must not be null';
+		END IF;
 		n := (SELECT sum(jobs.cancel(job, s.state)) FROM unnest('{ready,held,waiting,paused}'::text[]) AS s (state)
 			WHERE s.state = coalesce(nullif(request ->> 'state', ''), s.state));
 		message := format('Cancelled of "%s": %s.', job, jobs.board_count(n, 'run'));

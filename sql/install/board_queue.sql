@@ -106,16 +106,17 @@ SET jit = off
 AS $$
 	WITH p AS MATERIALIZED (
 		SELECT nullif((c).params ->> 'job', '') AS job,
-			   coalesce(jobs.board_instant((c).params ->> 'before'), 'infinity') AS before,
-			   (c).params ? 'before' AS later,
-			   d.days, (c).now - d.days * interval '24 hours' AS begins
-		FROM (SELECT CASE WHEN jobs.board_number((c).params ->> 'days') BETWEEN 1 AND 3650 THEN jobs.board_number((c).params ->> 'days') ELSE 1 END AS days) AS d),
+			   b.finished_at, b.run_id, b.attempt, d.days, (c).now - d.days * interval '24 hours' AS begins
+		FROM jobs.board_place((c).params ->> 'before') AS b
+		CROSS JOIN (SELECT CASE WHEN jobs.board_number((c).params ->> 'days') BETWEEN 1 AND 3650 THEN jobs.board_number((c).params ->> 'days') ELSE 1 END AS days) AS d),
 	found AS MATERIALIZED (
 		SELECT d.*, pg_catalog.row_number() OVER () AS n
 		FROM (SELECT d.* FROM jobs.dead AS d
-			  WHERE d.finished_at > (SELECT p.begins FROM p) AND d.finished_at < (SELECT p.before FROM p)
+			  WHERE d.finished_at > (SELECT p.begins FROM p) AND d.finished_at <= (SELECT coalesce(p.finished_at, 'infinity') FROM p)
+				AND (d.finished_at < (SELECT coalesce(p.finished_at, 'infinity') FROM p)
+					 OR (d.run_id, d.attempt) < ((SELECT p.run_id FROM p), (SELECT p.attempt FROM p)))
 				AND ((SELECT p.job FROM p) IS NULL OR d.job = (SELECT p.job FROM p))
-			  ORDER BY d.finished_at DESC
+			  ORDER BY d.finished_at DESC, d.run_id DESC, d.attempt DESC
 			  LIMIT 26) AS d)
 	SELECT pg_catalog.jsonb_build_object(
 		'runs', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
@@ -135,9 +136,9 @@ AS $$
 		'spans', (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('label', s.label, 'current', s.days = p.days,
 						'href', jobs.board_link('queue', 'job', p.job, 'days', s.days::text)) ORDER BY s.days)
 				  FROM (VALUES (1, '24 hours'), (7, '7 days'), (30, '30 days')) AS s (days, label)),
-		'more', CASE WHEN EXISTS (SELECT FROM found AS f WHERE f.n > 25)
-					 THEN jobs.board_link('queue', 'job', p.job, 'days', p.days::text, 'before', jobs.board_micros((SELECT f.finished_at FROM found AS f WHERE f.n = 25))) || '#dead' END,
-		'first', CASE WHEN p.later THEN jobs.board_link('queue', 'job', p.job, 'days', p.days::text) || '#dead' END,
+		'more', (SELECT jobs.board_link('queue', 'job', p.job, 'days', p.days::text, 'before', jobs.board_key(f.finished_at, f.run_id, f.attempt)) || '#dead'
+				 FROM found AS f WHERE f.n = 25 AND EXISTS (SELECT FROM found AS f WHERE f.n > 25)),
+		'first', CASE WHEN p.finished_at IS NOT NULL THEN jobs.board_link('queue', 'job', p.job, 'days', p.days::text) || '#dead' END,
 		'buttons', CASE WHEN EXISTS (SELECT FROM found) AND ((c).may ->> 'retry')::boolean
 						THEN pg_catalog.jsonb_build_array(jobs.board_button('Retry them all', 'retry_all',
 								coalesce(p.job, 'all jobs'), pg_catalog.jsonb_build_object('job', coalesce(p.job, ''), 'days', p.days), c)) END)

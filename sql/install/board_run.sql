@@ -28,13 +28,13 @@ AS $$
 		'mail_href', (SELECT jobs.board_link('mail', 'id', o.mail_id::text) FROM jobs.outbox AS o WHERE r.job = 'mail' AND o.run_id = r.run_id),
 		'status', jobs.board_status(r.status),
 		'waits_for', CASE r.waits_for WHEN 'run_at' THEN 'its time' ELSE r.waits_for END,
-		'error', r.error,
+		'error', jobs.board_text(r.error),
 		'sqlstate', r.sqlstate,
-		'detail', r.error_detail,
-		'context', r.error_context,
-		'notices', r.notices,
-		'result', r.result,
-		'args', CASE WHEN r.args IS NOT NULL THEN pg_catalog.jsonb_pretty(r.args) END,
+		'detail', jobs.board_text(r.error_detail),
+		'context', jobs.board_text(r.error_context),
+		'notices', jobs.board_text(r.notices),
+		'result', jobs.board_text(r.result),
+		'args', jobs.board_text(pg_catalog.jsonb_pretty(r.args)),
 		'not_member', NOT r.member,
 		'role', r.role,
 		'facts', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('name', f.name, 'value', f.value) ORDER BY f.n), '[]')
@@ -57,7 +57,7 @@ AS $$
 					(16, 'Worker', r.worker),
 					(17, 'Calls', (SELECT pg_catalog.concat_ws(' ', k.method, coalesce(k.url, k.host), '(' || k.purpose || ')') FROM jobs.calls AS k WHERE k.run_id = r.run_id))) AS f (n, name, value)
 				  WHERE f.value <> ''),
-		'progress', (SELECT pg_catalog.jsonb_build_object('percent', a.percent, 'measured', a.percent IS NOT NULL, 'done', a.done, 'total', a.total,
+		'progress', (SELECT pg_catalog.jsonb_build_object('percent', a.percent, 'measured', a.percent IS NOT NULL, 'done', a.done::text, 'total', a.total::text,
 							'note', a.note, 'for', jobs.board_span(a.running_for), 'until', jobs.board_time(a.lease_until, (c).zone, (c).now))
 					 FROM jobs.active AS a WHERE a.run_id = r.run_id LIMIT 1),
 		'attempts', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
@@ -66,7 +66,7 @@ AS $$
 							'started', jobs.board_time(a.started_at, (c).zone, (c).now),
 							'duration', jobs.board_span(a.duration),
 							'result', pg_catalog.left(a.result, 200),
-							'error', a.error,
+							'error', pg_catalog.left(a.error, 2000),
 							'sqlstate', a.sqlstate) ORDER BY a.attempt DESC, a.finished_at DESC NULLS FIRST), '[]')
 					 FROM attempt AS a),
 		'buttons', jobs.board_run_buttons(r.run_id, r.job, r.role, r.status, r.live, c))

@@ -29,7 +29,9 @@ CREATE FUNCTION jobs.recent(
 	job			text DEFAULT NULL,
 	status		text DEFAULT NULL,
 	max_rows	integer DEFAULT 50,
-	before		timestamptz DEFAULT NULL
+	before		timestamptz DEFAULT NULL,
+	before_run_id	bigint DEFAULT NULL,
+	before_attempt	integer DEFAULT NULL
 ) RETURNS SETOF jobs.history
 LANGUAGE sql VOLATILE ROWS 50
 SET search_path = pg_catalog, pg_temp
@@ -43,18 +45,22 @@ AS $$
 		(SELECT n.run_id, n.attempt, n.finished_at
 		 FROM jobs.newest AS n
 		 WHERE recent.job IS NULL
-		   AND n.finished_at < coalesce(recent.before, 'infinity')
+		   AND n.finished_at <= coalesce(recent.before, 'infinity')
+		   AND (n.finished_at < coalesce(recent.before, 'infinity')
+				OR (n.run_id, n.attempt) < (recent.before_run_id, recent.before_attempt))
 		   AND (recent.status IS NULL OR n.status = recent.status)
-		 ORDER BY n.finished_at DESC
+		 ORDER BY n.finished_at DESC, n.run_id DESC, n.attempt DESC
 		 LIMIT recent.max_rows)
 		UNION ALL
 		(SELECT n.run_id, n.attempt, n.finished_at
 		 FROM jobs.newest_of_job AS n
 		 WHERE recent.job IS NOT NULL
 		   AND n.job_id >= (SELECT j.id FROM j) AND n.job_id <= (SELECT j.id FROM j)
-		   AND n.finished_at < coalesce(recent.before, 'infinity')
+		   AND n.finished_at <= coalesce(recent.before, 'infinity')
+		   AND (n.finished_at < coalesce(recent.before, 'infinity')
+				OR (n.run_id, n.attempt) < (recent.before_run_id, recent.before_attempt))
 		   AND (recent.status IS NULL OR n.status = recent.status)
-		 ORDER BY n.job_id DESC, n.finished_at DESC
+		 ORDER BY n.job_id DESC, n.finished_at DESC, n.run_id DESC, n.attempt DESC
 		 LIMIT recent.max_rows))
 	SELECT h.*
 	FROM ended AS e
@@ -64,8 +70,8 @@ AS $$
 		LIMIT 1) AS h
 	ORDER BY e.finished_at DESC, e.run_id DESC, e.attempt DESC
 $$;
-COMMENT ON FUNCTION jobs.recent(text, text, integer, timestamptz) IS
-	'the last attempts that ended, newest first, of a job or (NULL) of all: as jobs.history has them, but without looking through all of it; before: the finished_at of the last row, for the next page';
+COMMENT ON FUNCTION jobs.recent(text, text, integer, timestamptz, bigint, integer) IS
+	'the last attempts that ended, newest first, of a job or (NULL) of all: as jobs.history has them, but without looking through all of it; before, before_run_id, before_attempt: finished_at, run_id and attempt of the last row, for the next page';
 
 CREATE FUNCTION jobs.statistics(
 	job			text DEFAULT NULL,
