@@ -60,6 +60,9 @@ FROM (VALUES ('overview', '{}'), ('jobs', '{}'), ('job', '{"name": "<script>aler
 			 ('jobs', '{"q": "\"><script>x</script>"}'), ('<script>', '{"name": "<script>"}'), ('outbox', '{"q": "<script>"}')) AS v (p, q), jobs.board(v.p, v.q::jsonb) AS h;
 SELECT h ~ 'action="/a&quot;b"' AS base, h ~ 'name="&lt;t&gt;" value="&amp;"' AS csrf, h ~ 'It is &lt;done&gt;' AS flash, h ~ 'javascript:' AS href, h ~ 'Asia/Kolkata' AS zone
 FROM jobs.board('jobs', '{"app": {"base": "/a\"b", "zone": "asia/kolkata", "csrf": {"name": "<t>", "value": "&"}, "flash": {"ok": true, "message": "It is <done>", "href": "javascript:alert(1)"}}}') AS h;
+-- links stay on the site of the app
+SELECT b, jobs.board_data('jobs', jsonb_build_object('app', jsonb_build_object('base', b))) ->> 'base' AS base
+FROM unnest(ARRAY['', '/', '/admin/jobs', 'https://evil.example', '//evil.example', E'/\\evil.example', E'/\t/evil.example', 'admin', 'javascript:alert(1)']) AS b;
 -- a line of the list of jobs
 SELECT l ->> 'job' AS job, l ->> 'words' AS words, l -> 'state' AS state, l ->> 'runs' AS runs, l ->> 'failures' AS failures, l -> 'bars' AS bars
 FROM jsonb_array_elements(jobs.board_data('jobs') -> 'page_jobs' -> 'jobs') AS l ORDER BY 1;
@@ -100,8 +103,14 @@ UNION ALL SELECT 'job', w.* FROM pg_temp.walk('job', '{"name": "plain", "status"
 UNION ALL SELECT 'queue', w.* FROM pg_temp.walk('queue', '{"job": "plain"}', '{page_queue,dead}') AS w;
 SELECT jobs.board_data('runs', '{"before": "1"}') #>> '{page_runs,list,first}' AS none, jobs.board_data('runs', '{"before": "1.1.1"}') #>> '{page_runs,list,first}' AS first;
 DELETE FROM jobs.run_log WHERE run_id > 7001000 AND run_id <= 7001120;
+-- of a list of all failures: failed, timed out, crashed
+SELECT string_agg(r ->> 'job' || ' ' || (r -> 'status' ->> 'word'), ', ' ORDER BY (r ->> 'run_id')::bigint) AS failures
+FROM jsonb_array_elements(jobs.board_data('runs', '{"status": "failures"}') #> '{page_runs,list,runs}') AS r WHERE (r ->> 'run_id')::bigint > 7000000;
+SELECT jobs.board_data() #>> '{page_overview,all_failures}' AS all_failures;
 -- that nothing succeeded is a figure, too
+SET ROLE regress_mj_board_user;
 SELECT h ~ 'Success rate</span><span class="figure">0.0 %<' AS overview FROM jobs.board() AS h;
+RESET ROLE;
 SELECT h ~ 'Success rate</th><td class="n">0.0 %</td>' AS job FROM jobs.board('job', '{"name": "own"}') AS h;
 -- of an attempt that was done again there is nothing to retry
 SELECT r ->> 'run_id' AS run, r ->> 'attempt' AS attempt, r -> 'status' ->> 'word' AS status, r -> 'buttons' #>> '{0,label}' AS button
@@ -109,8 +118,37 @@ FROM jsonb_array_elements(jobs.board_data('runs') -> 'page_runs' -> 'list' -> 'r
 
 -- however long it is
 UPDATE jobs.run_log SET args = jsonb_build_object('k', repeat('"', 17000000)) WHERE run_id = 7000004;
-SELECT length(h) BETWEEN 600000 AND 700000 AS page, h ~ '[.]{3} [(]16900009 characters more[)]' AS told FROM jobs.board('run', '{"id": "7000004"}') AS h;
+SELECT length(h) BETWEEN 300000 AND 400000 AS page, h ~ '[.]{3} [(]33900015 characters more[)]' AS told FROM jobs.board('run', '{"id": "7000004"}') AS h;
 UPDATE jobs.run_log SET args = '{"k": "<v>"}' WHERE run_id = 7000004;
+
+-- the timeline: what ran and is due within 24 hours, with marks at full hours of the zone
+SELECT jobs.schedule('hourly', '30 * * * *', 'SELECT 1'), jobs.schedule('each second', '* * * * * *', 'SELECT 1', enabled => false),
+	   jobs.schedule('in december', '* * * * 12 *', 'SELECT 1', enabled => false) \g /dev/null
+INSERT INTO jobs.run_log (run_id, attempt, job_id, job, role, role_oid, trigger, due_at, started_at, finished_at, status)
+SELECT 7002000 + n, 1, d.job_id, 'hourly', d.role, d.role::regrole, 'schedule', t.at, t.at, t.at, CASE WHEN n < 20 THEN 'succeeded' ELSE 'failed' END
+FROM jobs.definition AS d, generate_series(1, 25) AS n, LATERAL (SELECT jobs.clock() - (n - 1) * interval '1 hour' - interval '10 minutes' AS at) AS t
+WHERE d.job = 'hourly';
+SELECT l - 'good' - 'bad' - 'due' - 'next' AS line, l ->> 'good' ~ '^(M[0-9]+ 8h1v12h-1z){19}$' AS good, l ->> 'bad' ~ '^(M[0-9]+ 0h1v20h-1z){5}$' AS bad, l ->> 'due' ~ '^(M[0-9]+ 14h1v6h-1z){24}$' AS due
+FROM jsonb_array_elements(jobs.board_data('timeline') #> '{page_timeline,lines}') AS l WHERE l ->> 'job' = 'hourly';
+SELECT count(*) AS marks, bool_and(m ->> 'clock' ~ ':00$') AS full_hours, bool_and((m ->> 'percent')::numeric BETWEEN 0 AND 100) AS there
+FROM jsonb_array_elements(jobs.board_data('timeline', '{"app": {"zone": "Asia/Kolkata"}}') #> '{page_timeline,marks}') AS m;
+UPDATE jobs.job SET enabled = true WHERE name IN ('each second', 'in december');
+SELECT d.job, count(*), sum(d.runs), min(d.first_at), max(d.first_at) FROM jobs.board_due('2026-12-01 00:00+00', '2026-12-02 00:00+00', 600, 9) AS d WHERE d.job ~ ' ' GROUP BY d.job ORDER BY d.job;
+SELECT count(DISTINCT d.job) FROM jobs.board_due('2026-12-01 00:00+00', '2026-12-02 00:00+00', 600, 1) AS d;
+-- of a calendar no more than is shown
+SELECT * FROM jobs.calendar('2026-01-01 00:00+00', '2036-01-01 00:00+00', 'in december', 3);
+SELECT count(*) FROM jobs.calendar('2026-01-01 00:00+00', '2026-02-01 00:00+00', 'each second', 0);
+SELECT jobs.calendar('2026-01-01 00:00+00', '2026-02-01 00:00+00', 'each second', -1);
+UPDATE jobs.job SET enabled = false WHERE name IN ('each second', 'in december');
+SELECT jsonb_array_length(jobs.board_data('job', '{"name": "hourly"}') #> '{page_job,calendar}') AS due_next;
+-- of a job that is gone: no link to it, and no button
+SELECT jobs.unschedule(name) FROM unnest('{each second,in december,hourly}'::text[]) AS name \g /dev/null
+SELECT DISTINCT r ->> 'job' AS job, r ->> 'job_href' AS href, r -> 'buttons' AS buttons
+FROM unnest(ARRAY[jobs.board_data('runs', '{"status": "failed"}') #> '{page_runs,list,runs}', jobs.board_data('queue', '{"days": "7"}') #> '{page_queue,dead,runs}']) AS l, jsonb_array_elements(l) AS r
+WHERE r ->> 'job' = 'hourly';
+SELECT l ->> 'href' AS href FROM jsonb_array_elements(jobs.board_data('timeline') #> '{page_timeline,lines}') AS l WHERE l ->> 'job' = 'hourly';
+SELECT h ~ '>hourly</a>' AS linked, h ~ 'hourly <small>' AS shown FROM jobs.board('timeline') AS h;
+DELETE FROM jobs.run_log WHERE run_id > 7002000 AND run_id <= 7002025;
 
 -- who sees what, and what each is offered
 CREATE FUNCTION pg_temp.seen() RETURNS TABLE (jobs text, buttons text, command text, args text, notices text)
@@ -133,6 +171,26 @@ SELECT job, may_operate, may_manage, command FROM jobs.definition;
 SET ROLE regress_mj_board_mailer;
 SELECT jobs.board();
 RESET ROLE;
+-- who sees all, and may act on its own, is offered that
+CREATE ROLE regress_mj_board_both;
+SELECT jobs.grant_usage('regress_mj_board_both', 'viewer'), jobs.grant_usage('regress_mj_board_both', 'user');
+SELECT jobs.pause('plain');
+SELECT jobs.enqueue('plain') AS waits \gset
+CREATE FUNCTION pg_temp.offered(job text) RETURNS TABLE (queued text, dead text)
+LANGUAGE sql AS $$
+	SELECT d #>> '{queued,buttons,0,label}', d #>> '{dead,buttons,0,label}'
+	FROM jobs.board_data('queue', jsonb_build_object('job', job)) AS b, LATERAL (SELECT b -> 'page_queue' AS d) AS p
+$$;
+UPDATE jobs.run_log SET status = 'failed' WHERE run_id = 7000003 AND attempt = 2;
+SELECT 'its owner' AS whom, o.* FROM pg_temp.offered('plain') AS o;
+SET ROLE regress_mj_board_both;
+SELECT 'others' AS whom, o.* FROM pg_temp.offered('plain') AS o;
+SELECT 'others, of all' AS whom, o.* FROM pg_temp.offered('') AS o;
+RESET ROLE;
+UPDATE jobs.run_log SET status = 'succeeded' WHERE run_id = 7000003 AND attempt = 2;
+SELECT jobs.cancel(:waits), jobs.resume('plain');
+DROP OWNED BY regress_mj_board_both;
+DROP ROLE regress_mj_board_both;
 
 -- forms: done, and told
 SELECT jobs.board_action('{"action": "pause", "job": "plain", "back": "?page=job&name=plain"}');
@@ -142,8 +200,8 @@ SELECT jobs.board_action('{"action": "enqueue", "job": "plain", "args": "", "run
 SELECT state, run_at, priority, args FROM jobs.queued WHERE job = 'plain' AND trigger = 'queue';
 -- all of a job, and never of all jobs
 SELECT jobs.board_action(a) - 'hint' - 'page' AS cancel_all FROM unnest('{"{\"action\": \"cancel_all\"}","{\"action\": \"cancel_all\", \"job\": null, \"name\": \"plain\"}","{\"action\": \"cancel_all\", \"job\": \"\"}"}'::jsonb[]) AS a;
-SELECT count(*) FROM jobs.queued WHERE job = 'plain';
-SELECT jobs.board_action('{"action": "cancel_all", "job": "plain"}') ->> 'message' AS cancel_all;
+SELECT count(*) > 0 AS wait FROM jobs.queued WHERE job = 'plain';
+SELECT jobs.board_action('{"action": "cancel_all", "job": "plain"}') ->> 'message' ~ '^Cancelled of "plain": [12] runs?[.]$' AS cancel_all;
 SELECT jobs.board_action('{"action": "resume", "job": "plain"}') ->> 'message' AS resume;
 SELECT jobs.board_action('{"action": "pause_group", "group": "a & b"}') ->> 'message' AS pause_group, jobs.board_action('{"action": "resume_group", "group": "a & b"}') ->> 'message' AS resume_group;
 SELECT jobs.board_action('{"action": "pause_all"}') ->> 'message' AS pause_all, jobs.board_action('{"action": "resume_all"}') ->> 'message' AS resume_all;

@@ -13,7 +13,7 @@ AS $$
 		'more_words', nullif(pg_catalog.btrim(pg_catalog.substr((a).detail, pg_catalog.length(pg_catalog.split_part((a).detail, E'\n', 1)) + 1), E'\n'), ''),
 		'rule', (a).rule,
 		'job', (a).job,
-		'job_href', CASE WHEN EXISTS (SELECT FROM jobs.definition AS d WHERE d.job = (a).job) THEN jobs.board_link('job', 'name', (a).job) END,
+		'job_href', jobs.board_job_link((a).job),
 		'figure', pg_catalog.trim_scale(pg_catalog.round((a).figure, 1))::text,
 		'threshold', pg_catalog.trim_scale((a).threshold)::text,
 		'since', jobs.board_time((a).since, (c).zone, (c).now),

@@ -100,24 +100,12 @@ AS $$
 $$;
 COMMENT ON FUNCTION jobs.board_jobs(jobs.board_context) IS 'for the board: what is on the page jobs';
 
-/*
- * The next times of a job, from its calendar: looked at as far as it takes to
- * find some, so that neither a job of each second nor one of each year costs much.
- */
 CREATE FUNCTION jobs.board_calendar(job text, n integer, c jobs.board_context) RETURNS jsonb
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT coalesce(
-		(SELECT pg_catalog.jsonb_agg(jobs.board_time(d.due_at, (c).zone, (c).now) ORDER BY d.due_at)
-		 FROM (SELECT e.due_at FROM jobs.calendar((c).now, (c).now + interval '1 hour', job) AS e LIMIT n) AS d
-		 HAVING pg_catalog.count(*) = n),
-		(SELECT pg_catalog.jsonb_agg(jobs.board_time(d.due_at, (c).zone, (c).now) ORDER BY d.due_at)
-		 FROM (SELECT e.due_at FROM jobs.calendar((c).now, (c).now + interval '10 days', job) AS e LIMIT n) AS d
-		 HAVING pg_catalog.count(*) = n),
-		(SELECT pg_catalog.jsonb_agg(jobs.board_time(d.due_at, (c).zone, (c).now) ORDER BY d.due_at)
-		 FROM (SELECT e.due_at FROM jobs.calendar((c).now, (c).now + interval '1500 days', job) AS e LIMIT n) AS d),
-		'[]')
+	SELECT coalesce(pg_catalog.jsonb_agg(jobs.board_time(d.due_at, (c).zone, (c).now) ORDER BY d.due_at), '[]')
+	FROM jobs.calendar((c).now, (c).now + interval '1500 days', job, n) AS d
 $$;
 COMMENT ON FUNCTION jobs.board_calendar(text, integer, jobs.board_context) IS 'for the board: when a job is due next';
 
@@ -175,33 +163,40 @@ CREATE FUNCTION jobs.board_statuses(chosen text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('value', s.value, 'label', coalesce(nullif(pg_catalog.replace(s.value, '_', ' '), ''), 'any status'),
+	SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('value', s.value,
+		'label', CASE s.value WHEN '' THEN 'any status' WHEN 'failures' THEN 'any failure' ELSE pg_catalog.replace(s.value, '_', ' ') END,
 		'selected', s.value = coalesce(chosen, '')) ORDER BY s.n)
-	FROM pg_catalog.unnest('{"",succeeded,failed,timed_out,crashed,cancelled,skipped,expired,uncertain}'::text[]) WITH ORDINALITY AS s (value, n)
+	FROM pg_catalog.unnest('{"",succeeded,failures,failed,timed_out,crashed,cancelled,skipped,expired,uncertain}'::text[]) WITH ORDINALITY AS s (value, n)
 $$;
 COMMENT ON FUNCTION jobs.board_statuses(text) IS 'for the board: the statuses to choose from';
 
-/* Newest first, in pages: those of a job, or of all. */
+/*
+ * Newest first, in pages: those of a job, or of all.  Where few of those that are
+ * looked at may be on the page, it does not look on for ever to be full.
+ */
 CREATE FUNCTION jobs.board_list(page text, key text, job text, c jobs.board_context) RETURNS jsonb
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH p AS MATERIALIZED (
-		SELECT nullif((c).params ->> 'status', '') AS status, b.finished_at, b.run_id, b.attempt
+		SELECT nullif((c).params ->> 'status', '') AS status, b.finished_at, b.run_id, b.attempt,
+			   CASE WHEN nullif((c).params ->> 'status', '') IS NOT NULL OR NOT jobs.sees_all() THEN jobs.board_reach(job, b.finished_at, NULL) END AS reach
 		FROM jobs.board_place((c).params ->> 'before') AS b),
 	found AS MATERIALIZED (
 		SELECT h AS run, pg_catalog.row_number() OVER () AS n
-		FROM p CROSS JOIN LATERAL jobs.recent(job, p.status, 51, p.finished_at, p.run_id, p.attempt) AS h)
+		FROM p CROSS JOIN LATERAL jobs.recent(job, p.status, 51, p.finished_at, p.run_id, p.attempt, p.reach) AS h),
+	last AS (
+		SELECT jobs.board_key((f.run).finished_at, (f.run).run_id, (f.run).attempt) AS key
+		FROM found AS f WHERE f.n = 50 AND EXISTS (SELECT FROM found AS f WHERE f.n > 50))
 	SELECT pg_catalog.jsonb_build_object(
 		'with_job', job IS NULL,
 		'statuses', jobs.board_statuses(p.status),
 		'runs', (SELECT coalesce(pg_catalog.jsonb_agg(jobs.board_ended(f.run, c) ORDER BY f.n), '[]') FROM found AS f WHERE f.n <= 50),
 		'none', NOT EXISTS (SELECT FROM found),
-		'more', (SELECT jobs.board_link(page, key, coalesce(job, ''), 'status', coalesce(p.status, ''),
-										'before', jobs.board_key((f.run).finished_at, (f.run).run_id, (f.run).attempt))
-				 FROM found AS f WHERE f.n = 50 AND EXISTS (SELECT FROM found AS f WHERE f.n > 50)),
+		'more', CASE WHEN m.before IS NOT NULL THEN jobs.board_link(page, key, coalesce(job, ''), 'status', coalesce(p.status, ''), 'before', m.before) END,
 		'first', CASE WHEN p.finished_at IS NOT NULL THEN jobs.board_link(page, key, coalesce(job, ''), 'status', coalesce(p.status, '')) END)
 	FROM p
+	CROSS JOIN LATERAL (SELECT coalesce((SELECT last.key FROM last), jobs.board_key(p.reach, 0, 0)) AS before) AS m
 $$;
 COMMENT ON FUNCTION jobs.board_list(text, text, text, jobs.board_context) IS 'for the board: attempts that ended, of a job or of all';
 

@@ -10,14 +10,13 @@ SET jit = off
 AS $$
 	WITH p AS MATERIALIZED (
 		SELECT nullif((c).params ->> 'q', '') AS q, nullif((c).params ->> 'status', '') AS status,
-			   coalesce(jobs.board_number((c).params ->> 'before'), 9223372036854775807) AS before,
-			   (c).params ? 'before' AS later),
-	seen AS MATERIALIZED (
+			   b.before, jobs.board_mail_reach(b.before) AS reach, (c).params ? 'before' AS later
+		FROM (SELECT coalesce(jobs.board_number((c).params ->> 'before'), 9223372036854775807) AS before) AS b),
+	seen AS (
 		SELECT o.mail_id, o.recipient, o.subject, o.status, o.attempts, o.next_attempt_at, o.smtp_reply, o.created_at, o.ended_at
 		FROM jobs.outbox AS o
-		WHERE o.mail_id < (SELECT p.before FROM p)
-		ORDER BY o.mail_id DESC
-		LIMIT 20000),
+		WHERE o.mail_id < (SELECT p.before FROM p) AND o.mail_id >= (SELECT p.reach FROM p)
+		ORDER BY o.mail_id DESC),
 	found AS MATERIALIZED (
 		SELECT s.*, pg_catalog.row_number() OVER () AS n
 		FROM (SELECT s.* FROM seen AS s
@@ -25,9 +24,8 @@ AS $$
 				AND ((SELECT p.q FROM p) IS NULL
 					 OR pg_catalog.strpos(pg_catalog.lower(pg_catalog.concat_ws(' ', s.recipient, s.subject)), pg_catalog.lower((SELECT p.q FROM p))) > 0)
 			  LIMIT 51) AS s),
-	edge AS MATERIALIZED (
-		SELECT CASE WHEN EXISTS (SELECT FROM found AS f WHERE f.n > 50) THEN (SELECT f.mail_id FROM found AS f WHERE f.n = 50)
-					WHEN (SELECT pg_catalog.count(*) FROM seen) >= 20000 THEN (SELECT pg_catalog.min(s.mail_id) FROM seen AS s) END AS mail_id)
+	edge AS (
+		SELECT coalesce((SELECT f.mail_id FROM found AS f WHERE f.n = 50 AND EXISTS (SELECT FROM found AS f WHERE f.n > 50)), nullif(p.reach, 0)) AS mail_id FROM p)
 	SELECT pg_catalog.jsonb_build_object(
 		'mail', jobs.board_mail(c),
 		'q', p.q, 'status', p.status,

@@ -154,7 +154,7 @@ AS $$
 		'next', jobs.board_next(8, c),
 		'alerts', jobs.board_alerts_open(5, c),
 		'alerts_href', jobs.board_link('alerts'),
-		'all_failures', jobs.board_link('runs', 'status', 'failed'),
+		'all_failures', jobs.board_link('runs', 'status', 'failures'),
 		'queue_href', jobs.board_link('queue'),
 		'outbox_href', jobs.board_link('outbox'),
 		'timeline_href', jobs.board_link('timeline'))
