@@ -41,14 +41,15 @@ SET enable_bitmapscan = off
 SET enable_sort = off
 SET jit = off
 AS $$
-	WITH j (id) AS MATERIALIZED (SELECT jobs.job_id(recent.job)),
+	/* what is compared with comes from subqueries, for the planner takes coalesce() for something that tells secrets */
+	WITH p AS MATERIALIZED (
+		SELECT jobs.job_id(recent.job) AS job_id, coalesce(recent.before, 'infinity') AS before, coalesce(recent.since, '-infinity') AS since),
 	ended AS MATERIALIZED (
 		(SELECT n.run_id, n.attempt, n.finished_at
 		 FROM jobs.newest AS n
 		 WHERE recent.job IS NULL
-		   AND n.finished_at <= coalesce(recent.before, 'infinity') AND n.finished_at >= coalesce(recent.since, '-infinity')
-		   AND (n.finished_at < coalesce(recent.before, 'infinity')
-				OR (n.run_id, n.attempt) < (recent.before_run_id, recent.before_attempt))
+		   AND n.finished_at <= (SELECT p.before FROM p) AND n.finished_at >= (SELECT p.since FROM p)
+		   AND (n.finished_at < (SELECT p.before FROM p) OR (n.run_id, n.attempt) < (recent.before_run_id, recent.before_attempt))
 		   AND (recent.status IS NULL OR n.status = recent.status OR recent.status = 'failures' AND n.status IN ('failed', 'timed_out', 'crashed'))
 		 ORDER BY n.finished_at DESC, n.run_id DESC, n.attempt DESC
 		 LIMIT recent.max_rows)
@@ -56,11 +57,10 @@ AS $$
 		(SELECT n.run_id, n.attempt, n.finished_at
 		 FROM jobs.newest_of_job AS n
 		 WHERE recent.job IS NOT NULL
-		   /* as rows, so that both ends of it are found in the index */
-		   AND (n.job_id, n.finished_at) <= ((SELECT j.id FROM j), coalesce(recent.before, 'infinity'))
-		   AND (n.job_id, n.finished_at) >= ((SELECT j.id FROM j), coalesce(recent.since, '-infinity'))
-		   AND (n.finished_at < coalesce(recent.before, 'infinity')
-				OR (n.run_id, n.attempt) < (recent.before_run_id, recent.before_attempt))
+		   /* as rows, so that both ends are found in the index */
+		   AND (n.job_id, n.finished_at) <= ((SELECT p.job_id FROM p), (SELECT p.before FROM p))
+		   AND (n.job_id, n.finished_at) >= ((SELECT p.job_id FROM p), (SELECT p.since FROM p))
+		   AND (n.finished_at < (SELECT p.before FROM p) OR (n.run_id, n.attempt) < (recent.before_run_id, recent.before_attempt))
 		   AND (recent.status IS NULL OR n.status = recent.status OR recent.status = 'failures' AND n.status IN ('failed', 'timed_out', 'crashed'))
 		 ORDER BY n.job_id DESC, n.finished_at DESC, n.run_id DESC, n.attempt DESC
 		 LIMIT recent.max_rows))
