@@ -194,8 +194,7 @@ most_argument(FunctionCallInfo fcinfo, int n)
 static bool
 sees_job(const MjJob *job)
 {
-	return mj_access_sees_all() ||
-		mj_access_sees_role(mj_access_job_role(job));
+	return mj_access_sees_all() || mj_access_sees_role(mj_access_job_role(job));
 }
 
 /*

@@ -233,8 +233,8 @@ mj_history_reach(const int64 *job_id, TimestampTz before, TimestampTz since)
 	mj_param_time(&params, since);
 	if (job_id != NULL)
 		mj_param_int64(&params, *job_id);
-	if (mj_store_run(job_id != NULL ? &reach_of_one : &reach_of_all,
-					 &params) > 0)
+	if (mj_store_run(job_id != NULL ? &reach_of_one : &reach_of_all, &params) >
+		0)
 		reach = mj_row_time(0, 1);
 	mj_store_leave(&scope);
 	return reach;
