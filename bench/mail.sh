@@ -23,7 +23,7 @@
 #                               there are no executors; from before the call to its end
 #
 # Ours have 16 connections, if this build has smtp_max_connections. How many mails each
-# sends is found out first, so that it takes about MAIL_SECONDS (3) in each round; each
+# sends is found out first, so that it takes about MAIL_SECONDS (10) in each round; each
 # round measures all, one after the other. The peers' programs are new ones in each round
 # (nodemailer's have sent some before), our executor is one that has sent before.
 
@@ -131,8 +131,8 @@ mail_queue()
 }
 
 # Waits until the queue is empty, two minutes at most. It does not look often, for there
-# are many dead rows to look at; so up to 50 ms are counted too much.
-mail_wait='DO $$ BEGIN FOR i IN 1 .. 2400 LOOP EXIT WHEN NOT EXISTS (SELECT FROM jobs.queue WHERE lane = 0); COMMIT; PERFORM pg_sleep(0.05); END LOOP; END $$;'
+# are many dead rows to look at; so up to 20 ms are counted too much.
+mail_wait='DO $$ BEGIN FOR i IN 1 .. 6000 LOOP EXIT WHEN NOT EXISTS (SELECT FROM jobs.queue WHERE lane = 0); COMMIT; PERFORM pg_sleep(0.02); END LOOP; END $$;'
 
 # What ours print, if each mail was sent and is in history.
 mail_rate()
@@ -219,7 +219,7 @@ mail_rate_of()
 mail_counts()
 {
     local setting=$1 name rate n
-    mj_say "how many mails take ${MAIL_SECONDS:-3} s, $setting"
+    mj_say "how many mails take ${MAIL_SECONDS:-10} s, $setting"
     for name in "${mail_peers[@]}" "${mail_ours[@]}"; do
         n=10
         while :; do
@@ -227,7 +227,7 @@ mail_counts()
             [ -n "$rate" ] && awk -v n="$n" -v rate="$rate" 'BEGIN { exit n / rate >= 1 }' && [ "$n" -lt $mail_most ] || break
             n=$((n * 5 < mail_most ? n * 5 : mail_most))
         done
-        n=$(awk -v rate="${rate:-10}" -v most=$mail_most -v s="${MAIL_SECONDS:-3}" 'BEGIN { n = int(rate * s); if (n > most) n = most; print n }')
+        n=$(awk -v rate="${rate:-10}" -v most=$mail_most -v s="${MAIL_SECONDS:-10}" 'BEGIN { n = int(rate * s); if (n > most) n = most; print n }')
         mail_count[$setting-$name]=$n
         printf '    %-28s %9s\n' "$name" "$n"
     done

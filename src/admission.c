@@ -16,10 +16,15 @@
 #include "postgres.h"
 
 #include "admission.h"
+#include "call_store.h"
+#include "clock.h"
 #include "gate_store.h"
 #include "lapse.h"
 #include "runlog.h"
 #include "throttle_store.h"
+
+/* How often pings are looked through that wait. */
+#define DROP_EVERY_US USECS_PER_SEC
 
 /* End runs of jobs that were unscheduled before they were there to be ended. */
 static void
@@ -58,6 +63,23 @@ skip_surplus(void)
 }
 
 /*
+ * Drop pings that wait in vain; not at each tick, for it looks at all that wait.
+ * Returns whether it is to be done soon.
+ */
+static bool
+drop_outdated_pings(void)
+{
+	static TimestampTz dropped_at = 0;
+	TimestampTz now = mj_clock_real();
+
+	if (now >= dropped_at && now < dropped_at + DROP_EVERY_US)
+		return true;
+	dropped_at = now;
+	(void) mj_call_drop_outdated();
+	return false;
+}
+
+/*
  * Look at the held runs.  Gives the running runs that are to be cancelled, once
  * this is committed, since a later one replaces them; those that workers outside
  * have are ended here.  Gives, too, when to look again, for a throttle lets the
@@ -68,11 +90,13 @@ bool
 mj_admission_pass(TimestampTz now, int64 **to_cancel, int *n, TimestampTz *next)
 {
 	bool held;
+	bool look_again;
 
 	*n = 0;
 	*next = DT_NOEND;
 	if (!mj_gate_any_held())
 		return false;
+	look_again = drop_outdated_pings();
 	end_orphans();
 	end_replaced();
 	*n = mj_gate_replaced_running(to_cancel);
@@ -84,5 +108,7 @@ mj_admission_pass(TimestampTz now, int64 **to_cancel, int *n, TimestampTz *next)
 	held = mj_gate_any_held();
 	if (held)
 		*next = mj_throttle_next(now);
+	if (held && look_again)
+		*next = Min(*next, now + DROP_EVERY_US);
 	return held;
 }

@@ -20,7 +20,7 @@
 /* Calls are few and short: they come before the runs of jobs. */
 #define CALL_PRIORITY (-1000)
 
-/* The run of a call, ready. */
+/* The run of a call: ready, or held until the scheduler says that it is its turn. */
 static void
 queue_run(const MjCall *call)
 {
@@ -34,8 +34,17 @@ queue_run(const MjCall *call)
 	run.run_at = run.due_at = call->created_at;
 	run.trigger = "queue";
 	run.args_isnull = true;
+	if (call->line != NULL)
+	{
+		run.state = "held";
+		run.gated = true;
+		run.concurrency_key = call->line;
+	}
 	(void) mj_queue_insert(&run);
-	mj_xact_wake_ready(MJ_LANE_HTTP, 1);
+	if (call->line != NULL)
+		mj_xact_wake_soon();
+	else
+		mj_xact_wake_ready(MJ_LANE_HTTP, 1);
 }
 
 /*

@@ -122,6 +122,7 @@ set_failure(const MjErrand *errand, MjOutcome *outcome)
 
 	mj_http_explain(response, &problem);
 	mj_http_sqlstate(response, sqlstate);
+	mj_http_secrets_mask(&errand->draft.secrets, problem.message);
 	mj_http_secrets_mask(&errand->draft.secrets, problem.detail);
 	outcome->status = "failed";
 	outcome->sqlstate = pstrdup(sqlstate);
@@ -274,7 +275,10 @@ write_call(const MjErrand *errand, const MjOutcome *outcome, MjCallEnd *end)
 	bool goes_on = false;
 
 	if (is_success(outcome))
+	{
 		(void) mj_queue_delete(run.run_id, run.worker_id);
+		mj_xact_run_ended(run.run_id); /* others may wait for it */
+	}
 	else
 	{
 		bend_retries(errand, &job);
@@ -301,7 +305,10 @@ put_back(const MjErrand *errand)
 	if (errand->parcel.begun)
 	{
 		run.started_at = errand->parcel.begun_at;
-		mj_runlog_interrupted(&run, "the worker was told to end");
+		mj_runlog_interrupted(&run,
+							  mj_worker_told_to_end ?
+								  "the worker was told to end" :
+								  "its worker has ended");
 	}
 	else
 	{

@@ -58,6 +58,26 @@ static MjStatement end_call = {
 	{ INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID },
 };
 
+/*
+ * Held pings that were never sent, each of which a later one of the same job and URL
+ * makes worthless.
+ */
+static MjStatement drop_outdated = {
+	"WITH old AS MATERIALIZED ("
+	"  SELECT run_id FROM (SELECT q.run_id, pg_catalog.row_number()"
+	"   OVER (PARTITION BY c.job_id, c.url ORDER BY q.run_id DESC) AS place"
+	"   FROM jobs.queue q JOIN jobs.call c ON c.run_id = q.run_id"
+	"   WHERE q.state = 'held' AND q.job_id = -1 AND q.attempt = 0"
+	"   AND c.purpose = '" MJ_CALL_JOB_PING "') p WHERE place > 1),"
+	" gone AS (DELETE FROM jobs.queue WHERE run_id = ANY (ARRAY("
+	"   SELECT run_id FROM jobs.queue"
+	"   WHERE run_id = ANY (ARRAY(SELECT run_id FROM old))"
+	"   AND state || '' = 'held' FOR UPDATE SKIP LOCKED)) RETURNING run_id)"
+	" DELETE FROM jobs.call"
+	" WHERE run_id = ANY (ARRAY(SELECT run_id FROM gone))",
+	0
+};
+
 static MjStatement last_ping = {
 	"SELECT run_id, created_at, ended_as, ended_at, status, answer"
 	" FROM jobs.call"
@@ -201,6 +221,22 @@ mj_call_end(int64 run_id, const char *ended_as, const char *why)
 	mj_param_text(&params, why);
 	mj_store_run(&end_call, &params);
 	mj_store_leave(&scope);
+}
+
+/*
+ * Drop pings of jobs that wait, and that later ones of the same kind have made
+ * worthless; returns how many.  For the scheduler.
+ */
+int64
+mj_call_drop_outdated(void)
+{
+	MjScope scope;
+	int64 n;
+
+	mj_store_enter(&scope);
+	n = (int64) mj_store_run(&drop_outdated, NULL);
+	mj_store_leave(&scope);
+	return n;
 }
 
 /*

@@ -43,6 +43,9 @@ typedef struct MjCall
 						  * need not be in http_allowed_hosts */
 	int32 max_attempts;	 /* 0: MJ_CALL_MAX_ATTEMPTS */
 	int32 retry_delay_s; /* 0: MJ_CALL_RETRY_DELAY_S; doubled each time */
+	const char *line;	 /* those of one line are made one after the other, in
+						  * the order in which they were queued; NULL: in none.
+						  * Not read */
 	TimestampTz created_at;
 } MjCall;
 
@@ -63,6 +66,7 @@ extern void mj_call_insert(const MjCall *call);
 extern void mj_call_load(const int64 *run_ids, int n, MjCall *calls);
 extern void mj_call_write_ends(const MjCallEnd *ends, int n);
 extern void mj_call_end(int64 run_id, const char *ended_as, const char *why);
+extern int64 mj_call_drop_outdated(void);
 extern bool mj_call_last_ping(MjCallEnd *ping, TimestampTz *queued_at);
 extern int64 mj_call_prune(TimestampTz before, TimestampTz successes_before,
 						   int limit);

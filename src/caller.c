@@ -46,6 +46,18 @@
 /* Runs that are claimed in one go at most. */
 #define MAX_CLAIM 250
 
+/*
+ * Bytes that the runs in hand may have before no more are claimed, and those of one
+ * claim before the rest of it goes back.
+ */
+#define MAX_BYTES (64 * 1024 * 1024)
+
+/* Runs after which this process is replaced by a new one. */
+#define MAX_RUNS 100000
+
+/* A record that somebody held up is tried again so much later. */
+#define RECORD_AGAIN_US (250 * INT64CONST(1000))
+
 /* A claim that somebody held up is tried again so much later. */
 #define CLAIM_AGAIN_US USECS_PER_SEC
 
@@ -59,8 +71,12 @@ static struct
 	MjHttpTransport *transport;
 	dlist_head errands; /* that are not recorded */
 	int nended;			/* of these, that have ended */
-	MjErrand *ended[RECORD_CALLS];
+	dlist_head ended;	/* their parcels */
 	instr_time ended_since;
+	TimestampTz
+		record_at;	/* not before, for somebody has locked the tables; real
+							* time; 0: nobody has */
+	bool recording; /* or an error came out of that */
 	int64 worker_id;
 	int claimed; /* in this call */
 	bool more;	 /* the queue may have some */
@@ -74,7 +90,7 @@ typedef struct Claim
 {
 	MemoryContext context; /* in which this is, too */
 	int most;
-	bool full; /* there were as many, there may be more */
+	bool full; /* there may be more */
 	int n;
 	MjErrand *errands;
 	int left; /* not recorded */
@@ -109,6 +125,7 @@ draft_job(MjErrand *errand, const char *instance_id)
 	target.method = job->method;
 	target.headers = job->headers;
 	target.body = mj_http_args_text(&errand->work.run);
+	target.too_long = target.body == NULL;
 	target.content_type = "application/json";
 	target.timeout_ms = timeout_ms(job);
 	errand->sqlstate = mj_http_draft(&target, &errand->work.run, instance_id,
@@ -169,45 +186,6 @@ take_call(MjErrand *errand)
 	return errand->call.run_id != 0;
 }
 
-/* Does an errand tell how a run of a job goes? */
-static bool
-is_job_ping(const MjErrand *errand)
-{
-	return errand->is_call &&
-		strcmp(errand->call.purpose, MJ_CALL_JOB_PING) == 0;
-}
-
-/*
- * The first other ping of the same job that is in hand and has not ended; NULL: none
- * is.
- */
-static MjErrand *
-other_ping(const MjErrand *errand)
-{
-	dlist_iter iter;
-
-	dlist_foreach (iter, &caller.errands)
-	{
-		MjErrand *other = dlist_container(MjErrand, node, iter.cur);
-
-		if (other != errand && is_job_ping(other) &&
-			other->call.job_id == errand->call.job_id &&
-			other->parcel.ended_at == 0)
-			return other;
-	}
-	return NULL;
-}
-
-/* A ping has ended: the next one of the job, which had to wait for it, may go. */
-static void
-release_next_ping(const MjErrand *errand)
-{
-	MjErrand *next = is_job_ping(errand) ? other_ping(errand) : NULL;
-
-	if (next != NULL && next->parcel.not_before == DT_NOEND)
-		next->parcel.not_before = 0;
-}
-
 /* Have an errand in hand: in the transport, or ended if it cannot be sent. */
 static void
 admit(MjErrand *errand)
@@ -216,8 +194,6 @@ admit(MjErrand *errand)
 	/* made ahead of its time; more than that, before the clock was set back */
 	if (errand->work.run.run_at <= mj_clock_now() + MJ_AHEAD_US)
 		errand->parcel.not_before = errand->work.run.run_at;
-	if (is_job_ping(errand) && other_ping(errand) != NULL)
-		errand->parcel.not_before = DT_NOEND;
 	dlist_push_tail(&caller.errands, &errand->node);
 	mj_http_transport_put(caller.transport, &errand->parcel);
 	if (errand->sqlstate != 0)
@@ -262,7 +238,26 @@ publish(Claim *claim)
 		claim->errands[i].place = places[i];
 }
 
-/* Make errands of runs that were claimed, in the transaction of the claim. */
+/* Give runs back that were claimed and are not to be had now. */
+static void
+give_back(Claim *claim, const MjRun *runs, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+	{
+		(void) mj_queue_unclaim(&runs[i], runs[i].lane, 0);
+		if (!runs[i].args_isnull)
+			pfree(DatumGetPointer(runs[i].args));
+	}
+	claim->full |= n > 0;
+}
+
+/*
+ * Make errands of runs that were claimed, in the transaction of the claim, as long as
+ * they do not take too much memory: the arguments of a few may be as long as those of
+ * all others.
+ */
 static void
 make_errands(Claim *claim, const MjRun *runs, int n)
 {
@@ -277,11 +272,15 @@ make_errands(Claim *claim, const MjRun *runs, int n)
 	{
 		MjErrand *errand = &claim->errands[claim->n];
 
+		if (i > 0 &&
+			MemoryContextMemAllocated(claim->context, false) > MAX_BYTES)
+			break;
 		if (make_errand(errand, &runs[i], &jobs[i], found[i], instance_id))
 			claim->n++;
 		else
 			memset(errand, 0, sizeof(MjErrand));
 	}
+	give_back(claim, runs + i, n - i);
 	pfree(jobs);
 	pfree(found);
 }
@@ -297,11 +296,16 @@ claim_some(void *arg)
 
 	if (!mj_store_installed() || !mj_instance_is_own())
 		return;
+	if (!has_none &&
+		!mj_store_try_lock()) /* to wait would hold up the network */
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("tables of schema jobs are locked")));
 	n = mj_queue_claim_many(MJ_LANE_HTTP, caller.worker_id, mj_clock_now(),
-							claim->most, MJ_MAX_CRASHES - 1, has_none, &runs);
+							claim->most, MJ_MAX_CRASHES - 1, has_none, &runs,
+							&claim->full);
 	if (n == 0)
 		return;
-	claim->full = n == claim->most;
 	caller.alone = runs[0].crashes >= MJ_MAX_CRASHES - 1;
 	make_errands(claim, runs, n);
 	if (claim->n > 0)
@@ -345,6 +349,19 @@ say_busy(void)
 	mj_unlock();
 }
 
+/*
+ * This process has served for long enough: the lane gets another one, while what is
+ * in hand here comes to its end.
+ */
+static void
+retire(void)
+{
+	mj_lock();
+	mj_my_slot->yield = true;
+	mj_unlock();
+	mj_wake_database(MyDatabaseId, 0);
+}
+
 /* What was claimed is in hand. */
 static void
 admit_all(Claim *claim)
@@ -363,6 +380,8 @@ admit_all(Claim *claim)
 			mj_runlog_started(&errand->work.run, &errand->work.owner);
 	}
 	caller.claimed += claim->n;
+	if (caller.claimed >= (MJ_FAULT_IS_SET("caller-ages") ? 10 : MAX_RUNS))
+		retire();
 	if (had_none)
 		say_busy();
 }
@@ -410,11 +429,15 @@ claim_more(int most)
 static bool
 may_claim(int in_hand)
 {
-	if (mj_worker_must_leave() || (caller.alone && in_hand > 0))
+	if (mj_worker_must_leave() || (caller.alone && in_hand > 0) ||
+		caller.record_at != 0)
 		return false;
 	if (caller.held_up) /* whoever calls waits, if nothing is in hand */
 		return in_hand > 0 && mj_clock_real() >= caller.again_at;
-	return caller.more || was_woken();
+	if (!caller.more && !was_woken())
+		return false;
+	return in_hand == 0 ||
+		MemoryContextMemAllocated(caller.context, true) < MAX_BYTES;
 }
 
 /* How many runs to claim now; 0: none. */
@@ -443,21 +466,62 @@ forget(MjErrand *errand)
 
 	dlist_delete(&errand->node);
 	mj_http_free_response(&errand->parcel.response);
+	/* what may be large does not stay until the last of its claim has ended */
+	if (!errand->work.run.args_isnull)
+		pfree(DatumGetPointer(errand->work.run.args));
+	if (errand->draft.request.body != NULL)
+		pfree(unconstify(char *, errand->draft.request.body));
 	if (--claim->left == 0)
 		MemoryContextDelete(claim->context);
 }
 
-/*
- * Record all that has ended.  Interrupts are held off: a server that has done its
- * work must not be called again because its caller was told to end meanwhile.
- */
+/* The first that have ended, as many as are recorded in one go; returns how many. */
+static int
+first_ended(MjErrand **errands)
+{
+	dlist_iter iter;
+	int n = 0;
+
+	dlist_foreach (iter, &caller.ended)
+	{
+		if (n == RECORD_CALLS)
+			break;
+		errands[n++] =
+			(MjErrand *) dlist_container(MjHttpParcel, node, iter.cur);
+	}
+	return n;
+}
+
+/* Some that had ended are recorded: forget them. */
 static void
-record_ended(void)
+forget_ended(MjErrand **errands, int n)
 {
 	int places[RECORD_CALLS];
+	int i;
+
+	for (i = 0; i < n; i++)
+		places[i] = errands[i]->place;
+	mj_flights_end(places, n);
+	for (i = 0; i < n; i++)
+	{
+		dlist_delete(&errands[i]->parcel.node);
+		forget(errands[i]);
+	}
+	caller.nended -= n;
+}
+
+/*
+ * Record some of what has ended; false when somebody has locked the tables.
+ * Interrupts are held off: a server that has done its work must not be called again
+ * because its caller was told to end meanwhile.
+ */
+static bool
+record_ended(void)
+{
+	MjErrand *errands[RECORD_CALLS];
+	int n = first_ended(errands);
 	MemoryContext old;
 	MemoryContext context;
-	int i;
 
 	MJ_FAULT("caller-before-record");
 	HOLD_INTERRUPTS();
@@ -465,18 +529,21 @@ record_ended(void)
 		AllocSetContextCreate(caller.context, "motionify_jobs HTTP record",
 							  ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	mj_worker_begin(context, true);
-	mj_call_record(caller.ended, caller.nended);
+	caller.record_at = 0;
+	if (mj_store_begin_record(context, false))
+	{
+		caller.recording = true;
+		mj_call_record(errands, n);
+		caller.recording = false;
+		forget_ended(errands, n);
+	}
+	else
+		caller.record_at = mj_clock_real() + RECORD_AGAIN_US;
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	for (i = 0; i < caller.nended; i++)
-		places[i] = caller.ended[i]->place;
-	mj_flights_end(places, caller.nended);
-	for (i = 0; i < caller.nended; i++)
-		forget(caller.ended[i]);
-	caller.nended = 0;
 	RESUME_INTERRUPTS();
 	MJ_FAULT("caller-recorded");
+	return caller.record_at == 0;
 }
 
 /* For how many ms may the record still wait? */
@@ -485,7 +552,10 @@ record_wait(void)
 {
 	instr_time elapsed;
 
-	if (caller.nended == RECORD_CALLS ||
+	if (caller.record_at != 0)
+		return TimestampDifferenceMilliseconds(mj_clock_real(),
+											   caller.record_at);
+	if (caller.nended >= RECORD_CALLS ||
 		mj_http_transport_in_hand(caller.transport) == 0)
 		return 0;
 	INSTR_TIME_SET_CURRENT(elapsed);
@@ -493,32 +563,27 @@ record_wait(void)
 	return Max(RECORD_MS - (long) INSTR_TIME_GET_MILLISEC(elapsed), 0);
 }
 
-/* Take what has come out, as many as are to be recorded in one go. */
+/* Take what has come out. */
 static void
 take_ended(void)
 {
 	MjHttpParcel *parcel;
 
-	while (caller.nended < RECORD_CALLS &&
-		   (parcel = mj_http_transport_take(caller.transport)) != NULL)
+	while ((parcel = mj_http_transport_take(caller.transport)) != NULL)
 	{
-		if (caller.nended == 0)
+		if (caller.nended++ == 0)
 			INSTR_TIME_SET_CURRENT(caller.ended_since);
-		caller.ended[caller.nended++] = (MjErrand *) parcel;
-		release_next_ping((MjErrand *) parcel);
+		dlist_push_tail(&caller.ended, &parcel->node);
 	}
 }
 
-/* Record what has ended, if it is time; or all. */
+/* Record what has ended, if it is time; or all.  What cannot be now stays. */
 static void
 record_due(bool all)
 {
 	take_ended();
-	while (caller.nended > 0 && (all || record_wait() == 0))
-	{
-		record_ended();
-		take_ended();
-	}
+	while (caller.nended > 0 && (all || record_wait() == 0) && record_ended())
+		;
 }
 
 /* ------------------------------------------------------------------------
@@ -550,7 +615,7 @@ give_up(const MjCancelledFlight *cancelled)
 static void
 heed_cancels(void)
 {
-	MjCancelledFlight cancelled[MJ_MAX_CANCELLED_FLIGHTS];
+	static MjCancelledFlight cancelled[MJ_MAX_CANCELLED_FLIGHTS];
 	int n;
 	int i;
 
@@ -595,8 +660,7 @@ call_on(void)
 		size = claim_size();
 		if (size > 0)
 			claim_more(size);
-		if (mj_http_transport_in_hand(caller.transport) == 0 &&
-			caller.nended == 0 && claim_size() == 0)
+		if (dlist_is_empty(&caller.errands) && claim_size() == 0)
 			break;
 		if (caller.nended > 0)
 			timeout = Min(timeout, record_wait());
@@ -616,6 +680,7 @@ init(void)
 							  ALLOCSET_DEFAULT_SIZES);
 	caller.transport = mj_http_transport_new();
 	dlist_init(&caller.errands);
+	dlist_init(&caller.ended);
 	MemoryContextSwitchTo(old);
 }
 
@@ -663,7 +728,8 @@ mj_caller_has_begun(int64 run_id)
 }
 
 /*
- * This process ends: give up what is under way, and record all that has ended.  Not
+ * This process ends, whatever the reason: give up what is under way, and record all
+ * that has ended; but not if it ends for an error that came out of the record.  Not
  * in a transaction.
  */
 void
@@ -671,7 +737,7 @@ mj_caller_leave(void)
 {
 	MemoryContext old;
 
-	if (caller.context == NULL)
+	if (caller.context == NULL || caller.recording)
 		return;
 	old = MemoryContextSwitchTo(caller.context);
 	mj_http_transport_abort_all(caller.transport);

@@ -184,8 +184,7 @@ put_back_on_exit(int code, Datum arg)
 	AbortOutOfAnyTransaction();
 	mj_attempt_stop_timeouts();
 	MJ_FAULT("put-back-on-exit");
-	if (mj_worker_told_to_end && mj_my_slot->lane == MJ_LANE_HTTP &&
-		can_record())
+	if (mj_my_slot->lane == MJ_LANE_HTTP && can_record())
 		mj_caller_leave();
 	if (mj_my_slot->run_id != 0 &&
 		(mj_attempt_timed_out() || mj_worker_is_cancelled(reason)))

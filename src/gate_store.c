@@ -6,7 +6,7 @@
  * A run of a gated job is held when it is due.  It is admitted when its job
  * has room (one run at a time, or max_running with overlap allow), no other
  * run of its concurrency key is ready or running, and the throttle of its job
- * lets it pass.  The jobs, and their lines, and the concurrency keys that have
+ * lets it pass; a call, which has no job, by its key alone.  The jobs, and their lines, and the concurrency keys that have
  * held runs are found by loose index scans, and of each line no more is read than
  * there is room for: what a look costs grows with how many of these there are,
  * not with how many runs each holds.
@@ -24,6 +24,9 @@
 
 /* Held runs of one line that a look considers at most. */
 #define MJ_ADMIT_LIMIT "1000"
+
+/* What calls have for a job: MJ_CALL_JOB_ID. */
+#define CALLS "-1"
 
 /* The jobs that have held runs. */
 #define HELD_JOBS \
@@ -51,7 +54,8 @@ static MjStatement any_held = {
 static MjStatement take_orphans = {
 	"WITH RECURSIVE " HELD_JOBS
 	" DELETE FROM jobs.queue q WHERE q.run_id = ANY (ARRAY("
-	"  SELECT o.run_id FROM (SELECT h.job_id FROM held h WHERE NOT EXISTS ("
+	"  SELECT o.run_id FROM (SELECT h.job_id FROM held h"
+	"   WHERE h.job_id <> " CALLS " AND NOT EXISTS ("
 	"    SELECT FROM jobs.job j WHERE j.job_id = h.job_id) OFFSET 0) g"
 	"  CROSS JOIN LATERAL (SELECT q.run_id FROM jobs.queue q"
 	"   WHERE q.state = 'held' AND q.job_id = g.job_id"
@@ -107,7 +111,8 @@ static MjStatement admit = {
 	"    WHERE a.job_id = j.job_id AND a.state IN ('ready', 'running')) AS n,"
 	"   j.overlap = 'skip' AS skips"
 	"  FROM (SELECT DISTINCT job_id FROM lines) h"
-	"  JOIN jobs.job j ON j.job_id = h.job_id),"
+	"  JOIN jobs.job j ON j.job_id = h.job_id"
+	"  UNION ALL SELECT " CALLS ", NULL, false),"
 	" candidates AS ("
 	"  SELECT q.* FROM keys k CROSS JOIN LATERAL ("
 	"   SELECT run_id, job_id, throttle_key, priority, enqueued FROM jobs.queue"

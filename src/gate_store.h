@@ -20,6 +20,7 @@
  * The lines in which runs are held, by job and throttle key, and how many more
  * of each may start at $1 by the throttle of its job; NULL: any number.  An
  * attempt that has not ended counts until it has started, and then for a period.
+ * The lines of calls, which are no job's, are without a throttle.
  */
 #define MJ_HELD_LINES \
 	"places (job_id, key) AS (" \
@@ -41,7 +42,7 @@
 	"    AND NOT EXISTS (SELECT FROM jobs.queue q WHERE q.run_id = t.run_id" \
 	"     AND q.attempt = t.attempt AND q.state || '' = 'running'" \
 	"     AND q.started_at <= $1 - j.throttle_period)) AS free" \
-	"  FROM places p JOIN jobs.job j ON j.job_id = p.job_id)"
+	"  FROM places p LEFT JOIN jobs.job j ON j.job_id = p.job_id)"
 
 extern bool mj_gate_any_held(void);
 extern int mj_gate_take_orphans(MjRun **runs);

@@ -43,6 +43,7 @@ struct MjHttpCall
 	size_t got; /* bytes of the body */
 	size_t room;
 	MjHttpResponse response;
+	bool has_ended;
 	char curl_error[CURL_ERROR_SIZE];
 };
 
@@ -544,6 +545,7 @@ reset_call(MjHttpCall *call)
 	free(call->response.body);
 	memset(&call->response, 0, sizeof(MjHttpResponse));
 	call->got = call->room = 0;
+	call->has_ended = false;
 	call->curl_error[0] = '\0';
 }
 
@@ -684,6 +686,17 @@ classify(const MjHttpCall *call, CURLcode code)
 	}
 }
 
+/* A request comes to its end. */
+static void
+end_call(MjHttp *http, MjHttpCall *call)
+{
+	unlink_call(http, call);
+	curl_multi_remove_handle(http->multi, call->easy);
+	call->has_ended = true;
+	call->next = http->ended;
+	http->ended = call;
+}
+
 /* A request has ended: what came of it. */
 static void
 finish(MjHttp *http, MjHttpCall *call, CURLcode code)
@@ -704,10 +717,7 @@ finish(MjHttp *http, MjHttpCall *call, CURLcode code)
 	if (response->error != MJ_HTTP_OK)
 		mj_smtp_printable(response->detail, sizeof(response->detail), why,
 						  strlen(why));
-	unlink_call(http, call);
-	curl_multi_remove_handle(http->multi, call->easy);
-	call->next = http->ended;
-	http->ended = call;
+	end_call(http, call);
 }
 
 /* Take what libcurl has done. */
@@ -800,15 +810,17 @@ mj_http_wait_ms(const MjHttp *http)
 							   (long) Max(http->wake_at - monotonic_ms(), 0);
 }
 
-/* Give up a request that is under way; it comes out as interrupted. */
+/*
+ * Give up a request that is under way; it comes out as interrupted.  One that has
+ * ended, but was not taken, comes out as it is.
+ */
 void
 mj_http_abort(MjHttp *http, MjHttpCall *call)
 {
-	unlink_call(http, call);
-	curl_multi_remove_handle(http->multi, call->easy);
+	if (call->has_ended)
+		return;
 	call->response.error = MJ_HTTP_INTERRUPTED;
-	call->next = http->ended;
-	http->ended = call;
+	end_call(http, call);
 }
 
 /*

@@ -15,6 +15,8 @@
 #include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
 #include "utils/timestamp.h"
 
 #include "guc.h"
@@ -43,7 +45,65 @@ has_body(const char *method)
 		strcmp(method, "PATCH") == 0;
 }
 
-/* The arguments of a run as JSON; without any an empty object. */
+/* Bytes of a string in JSON, without its quotes. */
+static Size
+string_length(const char *bytes, int length)
+{
+	Size n = 0;
+	int i;
+
+	for (i = 0; i < length; i++)
+		n += (unsigned char) bytes[i] < ' '		? 6 :
+			bytes[i] == '"' || bytes[i] == '\\' ? 2 :
+												  1;
+	return n;
+}
+
+/* Bytes of what is one thing in JSON, with its quotes. */
+static Size
+value_length(const JsonbValue *value)
+{
+	char *digits;
+	Size n;
+
+	if (value->type == jbvString)
+		return string_length(value->val.string.val, value->val.string.len) + 2;
+	if (value->type != jbvNumeric)
+		return strlen("false");
+	digits = DatumGetCString(
+		DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+	n = strlen(digits);
+	pfree(digits);
+	return n;
+}
+
+/*
+ * Has some JSON as a text no more bytes than may be sent?  That has to be known
+ * before it is made: it may be a thousand times as long as the JSON, since a number
+ * such as 1e131071 is written out, and what has more than 1 GB is an error.
+ */
+static bool
+is_sendable(Jsonb *json)
+{
+	JsonbIterator *it = JsonbIteratorInit(&json->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	Size length = 0;
+
+	while (length <= MJ_HTTP_MAX_BODY &&
+		   (token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	{
+		length += strlen(", ");
+		if (token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM)
+			length += value_length(&value);
+	}
+	return length <= MJ_HTTP_MAX_BODY;
+}
+
+/*
+ * The arguments of a run as JSON; without any an empty object.  NULL: that would have
+ * more than MJ_HTTP_MAX_BODY bytes.
+ */
 char *
 mj_http_args_text(const MjRun *run)
 {
@@ -52,7 +112,9 @@ mj_http_args_text(const MjRun *run)
 	if (run->args_isnull)
 		return pstrdup("{}");
 	args = DatumGetJsonbP(run->args);
-	return JsonbToCString(NULL, &args->root, VARSIZE(args));
+	return is_sendable(args) ?
+		JsonbToCString(NULL, &args->root, VARSIZE(args)) :
+		NULL;
 }
 
 /* A name as a header can have it: what is not ASCII, and %, as %XX. */
@@ -136,8 +198,8 @@ add_run(MjHttpDraft *draft, const MjHttpTarget *target, const MjRun *run,
 }
 
 /*
- * A text of the database in UTF-8; NULL if it cannot be.  Raises nothing, for one
- * run must not hold up others.
+ * A text of the database, of at most MJ_HTTP_MAX_BODY bytes, in UTF-8; NULL if it
+ * cannot be.  Raises nothing, for one run must not hold up others.
  */
 static const char *
 to_utf8(const char *text)
@@ -156,29 +218,34 @@ to_utf8(const char *text)
 	if (!OidIsValid(proc))
 		return NULL;
 	utf8 = palloc(size);
-	return pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8,
-										 (unsigned char *) text, length,
-										 (unsigned char *) utf8, size,
-										 true) == length ?
-		utf8 :
-		NULL;
+	if (pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8,
+									  (unsigned char *) text, length,
+									  (unsigned char *) utf8, size,
+									  true) != length)
+		return NULL;
+	return repalloc(utf8, strlen(utf8) + 1);
 }
 
-/* The body, in UTF-8; false if it cannot be. */
-static bool
+/* The body, in UTF-8.  Returns NULL, or why it cannot be sent. */
+static const char *
 set_body(MjHttpDraft *draft, const MjHttpTarget *target)
 {
 	MjHttpRequest *request = &draft->request;
 
-	if (target->body == NULL || !has_body(request->method))
-		return true;
+	if (!has_body(request->method))
+		return NULL;
+	if (target->too_long ||
+		(target->body && strlen(target->body) > MJ_HTTP_MAX_BODY))
+		return "its body would have more than 10 MB";
+	if (target->body == NULL)
+		return NULL;
 	request->body = to_utf8(target->body);
 	if (request->body == NULL)
-		return false;
+		return "its body cannot be written in UTF-8";
 	request->length = strlen(request->body);
 	if (!has_header(draft->headers, request->nheaders, "Content-Type"))
 		add(draft, psprintf("Content-Type: %s", target->content_type));
-	return true;
+	return NULL;
 }
 
 /* Copy what is of the file, which may be read again while the call goes on. */
@@ -203,6 +270,7 @@ mj_http_draft(const MjHttpTarget *target, const MjRun *run,
 			  const char *instance_id, MjHttpDraft *draft, MjProblem *problem)
 {
 	MjHttpRequest *request = &draft->request;
+	const char *why_not;
 	int sqlstate;
 
 	memset(draft, 0, sizeof(*draft));
@@ -224,10 +292,10 @@ mj_http_draft(const MjHttpTarget *target, const MjRun *run,
 	request->kept = (size_t) mj_max_result_length_kb * 1024 + MASKED_BEYOND;
 	add_own(draft, target->headers);
 	add_run(draft, target, run, instance_id);
-	if (set_body(draft, target))
+	why_not = set_body(draft, target);
+	if (why_not == NULL)
 		return 0;
-	strlcpy(problem->message, "its body cannot be written in UTF-8",
-			sizeof(problem->message));
+	strlcpy(problem->message, why_not, sizeof(problem->message));
 	return ERRCODE_INVALID_PARAMETER_VALUE;
 }
 
@@ -242,9 +310,11 @@ mj_http_sign(MjHttpDraft *draft, TimestampTz now)
 	int64 seconds = now / USECS_PER_SEC + EPOCH_DIFFERENCE;
 	StringInfoData signed_bytes;
 	char digits[MJ_HMAC_SIZE];
+	MemoryContext old;
 
 	if (draft->secrets.key == NULL)
 		return;
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(draft->headers));
 	initStringInfo(&signed_bytes);
 	appendStringInfo(&signed_bytes, INT64_FORMAT ".", seconds);
 	if (request->body != NULL)
@@ -257,4 +327,5 @@ mj_http_sign(MjHttpDraft *draft, TimestampTz now)
 	add(draft, psprintf("X-Motionify-Timestamp: " INT64_FORMAT, seconds));
 	add(draft, psprintf("X-Motionify-Signature: sha256=%s", digits));
 	pfree(signed_bytes.data);
+	MemoryContextSwitchTo(old);
 }

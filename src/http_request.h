@@ -24,6 +24,7 @@ typedef struct MjHttpTarget
 	Jsonb *headers;			  /* NULL: none of its own */
 	const char *body;		  /* in the database's encoding; NULL: none */
 	const char *content_type; /* of it */
+	bool too_long;			  /* there would be a body, but for its length */
 	bool by_setting;		  /* its host need not be allowed */
 	int timeout_ms;			  /* of all of it; 0: as the setting says */
 } MjHttpTarget;
@@ -36,6 +37,8 @@ typedef struct MjHttpDraft
 	MjHttpSecrets secrets;
 	const char **headers;
 } MjHttpDraft;
+
+#define MJ_HTTP_MAX_BODY (10 * 1024 * 1024) /* bytes that are sent */
 
 extern char *mj_http_args_text(const MjRun *run);
 extern int mj_http_draft(const MjHttpTarget *target, const MjRun *run,

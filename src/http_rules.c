@@ -152,6 +152,8 @@ require_header_value(const char *name, const char *value)
 {
 	const unsigned char *p = (const unsigned char *) value;
 
+	if (value[strspn(value, " \t")] == '\0')
+		refuse_header(name, "Its value is empty.", NULL);
 	if (strlen(value) > MAX_HEADER_VALUE)
 		refuse_header(name, "Its value has more than 8000 bytes.", NULL);
 	for (; *p; p++)

@@ -77,9 +77,10 @@ restrict_scheme(const char *text, MjHostPattern *pattern)
 {
 	bool loopback = strcmp(pattern->host, "localhost") == 0 ||
 		strcmp(pattern->host, "[::1]") == 0 ||
-		strncmp(pattern->host, "127.", 4) == 0;
+		(strncmp(pattern->host, "127.", 4) == 0 &&
+		 strspn(pattern->host, "0123456789.") == strlen(pattern->host));
 
-	if (strncmp(text, "http", 4) != 0 || strstr(text, "://") == NULL)
+	if (pg_strncasecmp(text, "http", 4) != 0 || strstr(text, "://") == NULL)
 		pattern->http = loopback && !pattern->below;
 }
 

@@ -169,9 +169,9 @@ mj_http_transport_abort_all(MjHttpTransport *transport)
 static void
 begin_parcel(MjHttpTransport *transport, MjHttpParcel *parcel)
 {
-	parcel->begun = true;
 	parcel->begun_at = mj_clock_now();
 	mj_http_sign(parcel->draft, parcel->begun_at);
+	parcel->begun = true;
 	parcel->call =
 		mj_http_begin(transport->http, &parcel->draft->request, parcel);
 	if (parcel->call == NULL)
@@ -359,8 +359,7 @@ earliest_ms(MjHttpTransport *transport, long most)
 		const MjHttpParcel *parcel =
 			dlist_container(MjHttpParcel, node, iter.cur);
 
-		if (parcel->not_before != DT_NOEND)
-			most = mj_clock_ms_until(parcel->not_before, most);
+		most = mj_clock_ms_until(parcel->not_before, most);
 	}
 	return most;
 }

@@ -25,8 +25,7 @@ typedef struct MjHttpParcel
 {
 	dlist_node node;
 	MjHttpDraft *draft;		/* in memory that stays until it has ended */
-	TimestampTz not_before; /* it waits in here until then; 0: not; DT_NOEND:
-							 * until its owner says otherwise */
+	TimestampTz not_before; /* it waits in here until then; 0: not */
 	bool begun;				/* response tells what became of it */
 	TimestampTz begun_at;
 	TimestampTz ended_at;

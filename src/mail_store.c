@@ -35,7 +35,8 @@ static MjStatement insert_statement = {
 		" sender, reply_to, subject, body_text, body_html, headers, source_key,"
 		" message_id, created_at, role_oid, unsubscribe, attachments) VALUES ($1,"
 		" $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,"
-		" $18) ON CONFLICT (role_oid, source_key) DO NOTHING",
+		" $18) ON CONFLICT (role_oid, source_key)"
+		" WHERE source_key IS NOT NULL DO NOTHING",
 	.nparams = 18,
 	.types = { INT8OID, INT8OID, NAMEOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
 			   TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID,

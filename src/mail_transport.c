@@ -70,6 +70,7 @@ typedef struct Connection
 {
 	MjSmtp *smtp;  /* NULL: none */
 	int in_hand;   /* parcels */
+	bool surplus;  /* to be closed when it has none */
 	int64 idle_us; /* since when */
 	int nfds;
 	MjSmtpFd fds[MJ_SMTP_MAX_FDS];
@@ -85,7 +86,8 @@ struct MjTransport
 	bool to_directory;
 	char directory[MAXPGPATH];
 	int max_connections;
-	int allowed_connections; /* at most that are opened now */
+	int allowed_connections; /* at most, by the flow of mail */
+	int share;				 /* of them, beside other processes' */
 	Connection *connections;
 	dlist_head waiting;
 	int nwaiting;
@@ -104,6 +106,8 @@ struct MjTransport
 	MjMailTrouble trouble;
 	bool stopping;
 	int64 stopping_us;
+	int64 asked_us;	 /* whether it is stretched */
+	int64 waited_us; /* for the network since then */
 };
 
 static int64
@@ -201,6 +205,18 @@ mj_transport_room(const MjTransport *transport, int most)
 	if (mj_smtp_rate <= 0)
 		return most;
 	return Max(Min(most, second - transport->nwaiting), 0);
+}
+
+/* Has it hardly waited for the network since this was asked last? */
+bool
+mj_transport_is_stretched(MjTransport *transport)
+{
+	int64 now = now_us();
+	bool stretched = transport->waited_us < (now - transport->asked_us) / 4;
+
+	transport->asked_us = now;
+	transport->waited_us = 0;
+	return stretched;
 }
 
 /* What has become of a parcel that a connection had. */
@@ -417,7 +433,7 @@ feed(MjTransport *transport, Connection *connection)
 	{
 		parcel = NULL;
 		if (!transport->stopping && transport->trouble.sqlstate == 0 &&
-			mj_smtp_wants(connection->smtp))
+			!connection->surplus && mj_smtp_wants(connection->smtp))
 			parcel = next_parcel(transport);
 		if (parcel)
 			hand(transport, connection, parcel);
@@ -443,12 +459,19 @@ note_failure(MjTransport *transport, const MjSmtpResult *failure)
 		mj_trouble_from_result(failure, &transport->trouble);
 }
 
-/* A connection that is of no more use goes. */
+/* A connection that is of no more use goes, and one that is too many. */
 static void
 reap(MjTransport *transport, Connection *connection)
 {
 	MjSmtpResult failure;
 
+	if (connection->surplus && connection->in_hand == 0 &&
+		mj_smtp_usable(connection->smtp))
+	{
+		mj_smtp_leave(connection->smtp);
+		drop_connection(transport, connection);
+		return;
+	}
 	if (mj_smtp_phase(connection->smtp) != MJ_SMTP_CLOSED)
 		return;
 	collect(transport, connection);
@@ -522,16 +545,33 @@ open_wanted(MjTransport *transport)
 	if (transport->stopping || transport->limited_us != 0 ||
 		now < transport->reopen_us)
 		return;
-	while (
-		transport->trouble.sqlstate == 0 && opening < transport->nwaiting &&
-		n < Min(transport->max_connections, transport->allowed_connections) &&
-		(n < wanted || is_impatient(transport, now)) &&
-		open_connection(transport))
+	while (transport->trouble.sqlstate == 0 && opening < transport->nwaiting &&
+		   n < transport->share &&
+		   (n < wanted || is_impatient(transport, now)) &&
+		   open_connection(transport))
 	{
 		n++;
 		opening++;
 		now = transport->opened_us;
 	}
+}
+
+/*
+ * Have no more connections than the flow allows, and the share of this process:
+ * those that are too many get nothing more, and close.
+ */
+static void
+limit_connections(MjTransport *transport)
+{
+	int n = 0;
+	int i;
+
+	transport->share =
+		Min(transport->allowed_connections,
+			mj_mail_connections_share(transport->max_connections));
+	for (i = 0; i < transport->max_connections; i++)
+		if (transport->connections[i].smtp != NULL)
+			transport->connections[i].surplus = ++n > transport->share;
 }
 
 /*
@@ -543,7 +583,7 @@ relieve_slow(MjTransport *transport)
 {
 	int opening;
 	int n = count_connections(transport, &opening);
-	bool free = n < transport->max_connections;
+	bool free = n < transport->share;
 	void *tag;
 	int i;
 
@@ -696,6 +736,7 @@ static void
 wait_and_attend(MjTransport *transport, long timeout_ms)
 {
 	WaitEvent events[MAX_EVENTS];
+	int64 since_us;
 	int n;
 	int i;
 
@@ -704,8 +745,10 @@ wait_and_attend(MjTransport *transport, long timeout_ms)
 			update_connection(transport, &transport->connections[i]);
 	if (transport->set == NULL || transport->set_is_old)
 		renew_set(transport);
+	since_us = now_us();
 	n = WaitEventSetWait(transport->set, longest_wait(transport, timeout_ms),
 						 events, MAX_EVENTS, PG_WAIT_EXTENSION);
+	transport->waited_us += now_us() - since_us;
 	for (i = 0; i < n; i++)
 	{
 		if (events[i].events & WL_LATCH_SET)
@@ -799,7 +842,7 @@ mj_transport_check(MjTransport *transport)
 		 mj_session_open_directory(transport->directory, &transport->trouble));
 }
 
-/* Open no more than so many connections; those that are there stay. */
+/* Have no more than so many connections. */
 void
 mj_transport_allow(MjTransport *transport, int connections)
 {
@@ -876,6 +919,7 @@ mj_transport_turn(MjTransport *transport, long timeout_ms)
 		write_next(transport);
 	else
 	{
+		limit_connections(transport);
 		feed_all(transport);
 		if (transport->nwaiting > 0)
 			open_wanted(transport);

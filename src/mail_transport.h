@@ -61,6 +61,7 @@ extern void mj_transport_allow(MjTransport *transport, int connections);
 extern void mj_transport_put(MjTransport *transport, MjParcel *parcel,
 							 bool first);
 extern int mj_transport_room(const MjTransport *transport, int most);
+extern bool mj_transport_is_stretched(MjTransport *transport);
 extern int mj_transport_waiting(const MjTransport *transport);
 extern int mj_transport_in_hand(const MjTransport *transport);
 extern void mj_transport_turn(MjTransport *transport, long timeout_ms);

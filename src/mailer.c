@@ -48,12 +48,16 @@
 #include "queue_store.h"
 #include "shmem.h"
 #include "smtp_verdict.h"
+#include "store.h"
 #include "worker.h"
 #include "xact.h"
 
 /* Outcomes are recorded when so many wait for it, or the first so long. */
 #define RECORD_MAILS 250
 #define RECORD_MS 50
+
+/* A record that somebody held up is tried again so much later. */
+#define RECORD_AGAIN_US (250 * INT64CONST(1000))
 
 /* The first claim; while the queue has as many, each is twice the last. */
 #define FIRST_CLAIM 50
@@ -103,6 +107,9 @@ typedef struct Mailing
 	int nended;		  /* not recorded */
 	MailItem *ended[RECORD_MAILS + MJ_MAILER_BATCH];
 	instr_time ended_since;
+	TimestampTz
+		record_at; /* not before, for somebody has locked the tables; real
+							* time; 0: nobody has */
 } Mailing;
 
 /* The executor's transport, with connections that are kept. */
@@ -143,6 +150,28 @@ commit_work(bool in_spi)
 		SPI_commit();
 	else
 		mj_worker_commit(CurrentMemoryContext);
+}
+
+/* Is this process to end, or the session's command, whatever is in hand? */
+static bool
+must_end(const Mailing *mailing)
+{
+	return ProcDiePending || (mailing->in_spi && QueryCancelPending);
+}
+
+/* begin_work() for the record; false, and nothing, when the tables are locked. */
+static bool
+begin_record(const Mailing *mailing)
+{
+	bool patient = must_end(mailing);
+
+	if (!mailing->in_spi)
+		return mj_store_begin_record(CurrentMemoryContext, patient);
+	begin_work(true);
+	if (patient ? mj_store_is_lockable() : mj_store_try_lock())
+		return true;
+	commit_work(true);
+	return false;
 }
 
 /* ------------------------------------------------------------------------
@@ -318,6 +347,20 @@ try_claim(Mailing *mailing, ClaimWork *work)
 }
 
 /*
+ * There are many mails, and it is not the network that holds them up: a second
+ * executor sends, too, with half of the connections.  The rates of domains are
+ * kept by one alone.
+ */
+static void
+share_work(Mailing *mailing)
+{
+	if (mj_transport_is_stretched(mailing->transport) && !mailing->in_spi &&
+		mailing->size == MJ_MAILER_BATCH && mj_smtp_domain_rate <= 0 &&
+		mj_smtp_max_connections > 1)
+		mj_lane_want_second();
+}
+
+/*
  * Claim some more.  An executor says idle before it looks, so that whoever
  * commits a mail after the look wakes it.
  */
@@ -344,6 +387,8 @@ claim_more(Mailing *mailing, int size)
 	}
 	if (mailing->more && !mailing->in_spi)
 		mj_slot_set_state(MJ_SLOT_BUSY);
+	if (mailing->more)
+		share_work(mailing);
 	mailing->size =
 		mailing->more ? Min(mailing->size * 2, MJ_MAILER_BATCH) : mailing->size;
 	mailing->claimed += work.count;
@@ -368,7 +413,7 @@ claim_size(Mailing *mailing)
 	MjTransport *transport = mailing->transport;
 	int size = Min(mailing->size, mailing->may_claim);
 
-	if (mailing->interrupted || mailing->held_up ||
+	if (mailing->interrupted || mailing->held_up || mailing->record_at != 0 ||
 		mj_transport_trouble(transport)->sqlstate != 0 ||
 		(mailing->alone && mj_transport_in_hand(transport) > 0))
 		return 0;
@@ -429,11 +474,11 @@ forget_ended(Mailing *mailing)
 }
 
 /*
- * Record all that has ended, and put back what was not offered.  Interrupts are
- * held off: a mail that was accepted must not be sent again because its sender
- * was cancelled meanwhile.
+ * Record all that has ended, and put back what was not offered; false when somebody
+ * has locked the tables.  Interrupts are held off: a mail that was accepted must not
+ * be sent again because its sender was cancelled meanwhile.
  */
-static void
+static bool
 record_ended(Mailing *mailing)
 {
 	MemoryContext old;
@@ -445,14 +490,20 @@ record_ended(Mailing *mailing)
 		AllocSetContextCreate(mailing->context, "motionify_jobs mail record",
 							  ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	begin_work(mailing->in_spi);
-	write_ended(mailing);
-	commit_work(mailing->in_spi);
+	mailing->record_at = 0;
+	if (begin_record(mailing))
+	{
+		write_ended(mailing);
+		commit_work(mailing->in_spi);
+		forget_ended(mailing);
+	}
+	else
+		mailing->record_at = mj_clock_real() + RECORD_AGAIN_US;
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	forget_ended(mailing);
 	RESUME_INTERRUPTS();
 	MJ_FAULT("mailer-recorded");
+	return mailing->record_at == 0;
 }
 
 /* For how many ms may the record still wait? */
@@ -461,6 +512,9 @@ record_wait(const Mailing *mailing)
 {
 	instr_time elapsed;
 
+	if (mailing->record_at != 0)
+		return TimestampDifferenceMilliseconds(mj_clock_real(),
+											   mailing->record_at);
 	if (mailing->nended >= RECORD_MAILS ||
 		mj_transport_in_hand(mailing->transport) == 0)
 		return 0;
@@ -576,16 +630,15 @@ take_ended(Mailing *mailing)
 		take_item(mailing, (MailItem *) parcel);
 }
 
-/* Record what has ended, if it is time; or all. */
-static void
+/* Record what has ended, if it is time; or all.  False if some could not be. */
+static bool
 record_due(Mailing *mailing, bool all)
 {
 	take_ended(mailing);
-	while (mailing->nended > 0 && (all || record_wait(mailing) == 0))
-	{
-		record_ended(mailing);
+	while (mailing->nended > 0 && (all || record_wait(mailing) == 0) &&
+		   record_ended(mailing))
 		take_ended(mailing);
-	}
+	return mailing->nended == 0;
 }
 
 /* ------------------------------------------------------------------------
@@ -633,11 +686,12 @@ mail_on(Mailing *mailing)
 		long timeout_ms = MAX_PAUSE_MS;
 		int size;
 
-		record_due(mailing, false);
+		(void) record_due(mailing, false);
 		size = claim_size(mailing);
 		if (size > 0)
 			claim_more(mailing, size);
-		if (is_through(mailing))
+		if (is_through(mailing) &&
+			(record_due(mailing, true) || must_end(mailing)))
 			break;
 		if (mailing->nended > 0)
 			timeout_ms = record_wait(mailing);
@@ -645,7 +699,6 @@ mail_on(Mailing *mailing)
 		Assert(!ActiveSnapshotSet());
 		mj_transport_turn(transport, timeout_ms);
 	}
-	record_due(mailing, true);
 }
 
 /* A mailing in a memory context of its own. */

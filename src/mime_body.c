@@ -67,6 +67,46 @@ put_canonical(StringInfo out, const char *s)
 	}
 }
 
+/* A word with this byte in each place */
+#define EVERY(byte) (~UINT64CONST(0) / 255 * (byte))
+
+/*
+ * Are these 8 bytes plain: printable ASCII, and no "="?  The tests of a word for a
+ * byte below, above, or equal to another are those of Anderson's "Bit Twiddling
+ * Hacks"; they are exact when none of the bytes is above 127.
+ */
+static inline bool
+are_plain(const char *s)
+{
+	uint64 word;
+	uint64 equal;
+
+	memcpy(&word, s, sizeof(word));
+	equal = word ^ EVERY('=');
+	return (((word - EVERY(0x20)) | (word + EVERY(1)) | (equal - EVERY(1)) |
+			 word) &
+			EVERY(0x80)) == 0;
+}
+
+/* Count what is not plain text in a line, and, apart from that, its "=". */
+static void
+count_special(const char *s, size_t length, size_t *special, size_t *equals)
+{
+	size_t i = 0;
+
+	while (i < length)
+	{
+		if (length - i >= sizeof(uint64) && are_plain(s + i))
+		{
+			i += sizeof(uint64);
+			continue;
+		}
+		*equals += s[i] == '=';
+		*special += !mj_is_printable(s[i]) && s[i] != '\t' && s[i] != '\r';
+		i++;
+	}
+}
+
 /*
  * The smallest encoding that carries this text, whose line ends are CRLF
  */
@@ -75,25 +115,18 @@ choose_encoding(const char *s, size_t length)
 {
 	size_t special = 0; /* not plain text */
 	size_t equals = 0;
-	size_t line = 0;
 	size_t longest = 0;
 	size_t qp;
 
-	for (size_t i = 0; i < length; i++)
+	for (size_t at = 0; at < length;)
 	{
-		if (s[i] == '\n')
-		{
-			longest = Max(longest, line - 1);
-			line = 0;
-			continue;
-		}
-		line++;
-		if (s[i] == '=')
-			equals++;
-		else if (!mj_is_printable(s[i]) && s[i] != '\t' && s[i] != '\r')
-			special++;
+		const char *end = memchr(s + at, '\n', length - at);
+		size_t line = end ? (size_t) (end - s) - at : length - at;
+
+		count_special(s + at, line, &special, &equals);
+		longest = Max(longest, end ? line - 1 : line);
+		at += line + 1;
 	}
-	longest = Max(longest, line);
 	if (special == 0 && longest <= MJ_MAX_LINE)
 		return ENCODING_7BIT;
 	qp = length + 2 * (special + equals);

@@ -140,23 +140,19 @@ mj_mime_check_text(const char *field, const char *body, MjProblem *problem)
 {
 	size_t length = strlen(body);
 	char detail[64];
+	int valid;
 
 	if (length > MJ_MIME_MAX_BODY)
 		return mj_mime_refuse(problem, "A message's bodies can have 64 MB.",
 							  NULL, "\"%s\" is too long", field);
-	for (size_t at = 0; at < length;)
+	valid = pg_encoding_verifymbstr(PG_UTF8, body, (int) length);
+	if (valid < (int) length)
 	{
-		int n = mj_mime_utf8_length(body + at, length - at);
-
-		if (n <= 0)
-		{
-			snprintf(detail, sizeof(detail),
-					 "The byte at position %zu begins no UTF-8 character.",
-					 at + 1);
-			return mj_mime_refuse(problem, detail, NULL,
-								  "invalid UTF-8 in \"%s\"", field);
-		}
-		at += n;
+		snprintf(detail, sizeof(detail),
+				 "The byte at position %d begins no UTF-8 character.",
+				 valid + 1);
+		return mj_mime_refuse(problem, detail, NULL, "invalid UTF-8 in \"%s\"",
+							  field);
 	}
 	return true;
 }

@@ -19,6 +19,9 @@
 /* How often this database says that it is well. */
 #define PING_EVERY_US USECS_PER_MINUTE
 
+/* A host gets pings of jobs over one in so many connections. */
+#define LINE_SHARE 8
+
 /* A URL with more behind its path. */
 static char *
 url_with(const char *url, const char *suffix)
@@ -28,6 +31,24 @@ url_with(const char *url, const char *suffix)
 	while (path > 0 && suffix[0] != '\0' && url[path - 1] == '/')
 		path--;
 	return psprintf("%.*s%s%s", path, url, suffix, url + strcspn(url, "?"));
+}
+
+/*
+ * The line that pings of a job stand in.  Those of one job are in one, so that none
+ * overtakes another; and a host has only so many, so that one which does not answer
+ * takes no more connections than that.
+ */
+static char *
+line_of(const MjJob *job)
+{
+	const char *url = job->ping_url;
+	const char *host = strstr(url, "://");
+	int length = 0;
+
+	if (host != NULL)
+		length = (int) (host - url) + 3 + (int) strcspn(host + 3, "/?");
+	return psprintf("ping %.*s " INT64_FORMAT, length, url,
+					job->job_id % Max(mj_http_max_connections / LINE_SHARE, 1));
 }
 
 /* Queue a ping of a job. */
@@ -44,6 +65,7 @@ queue_ping(const MjJob *job, const char *suffix, const char *body, bool once)
 	call.role = job->role;
 	call.role_oid = job->role_oid;
 	call.max_attempts = once ? 1 : 0;
+	call.line = line_of(job);
 	(void) mj_call_queue(&call);
 }
 

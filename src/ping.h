@@ -6,7 +6,9 @@
  * In the form that healthchecks.io and its like take: the URL itself says that all
  * is well, with /start behind it that a run has begun, with /fail that something
  * failed.  A ping is queued as a call in the current transaction, so it says what
- * is committed; whether it can be delivered does not concern the run.
+ * is committed; whether it can be delivered does not concern the run.  Pings of jobs
+ * are held until it is their turn; of those that wait, the scheduler keeps the last
+ * of each job and kind.
  *
  * Layer: delivery.
  *

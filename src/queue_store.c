@@ -22,6 +22,12 @@
 #include "store.h"
 #include "xact.h"
 
+/*
+ * Bytes of arguments, as they are stored, that are claimed in one go; compressed ones
+ * may have 250 times as many.
+ */
+#define MAX_CLAIM_BYTES (1024 * 1024)
+
 static MjStatement next_run_id_statement = {
 	"SELECT pg_catalog.nextval('jobs.run_id_seq')", 0
 };
@@ -97,24 +103,29 @@ static MjStatement claim_statement = {
 /*
  * The same for who has many in hand at once, but none that has expired; and one that
  * was in hand in so many crashes ($7) is taken alone ($6: the caller has none), so
- * that the others do not share its fate.
+ * that the others do not share its fate.  No more are taken than have so many bytes
+ * of arguments ($8), but for the first.  Gives, too, how many there were.
  */
 static MjStatement claim_many_statement = {
 	"WITH next AS MATERIALIZED ("
-	"  SELECT run_id, crashes, pg_catalog.row_number()"
-	"   OVER (ORDER BY priority, run_id) AS place"
-	"  FROM (SELECT run_id, priority, crashes FROM jobs.queue"
+	"  SELECT run_id, crashes, pg_catalog.row_number() OVER w AS place,"
+	"   pg_catalog.sum(bytes) OVER w AS bytes"
+	"  FROM (SELECT run_id, priority, crashes,"
+	"    coalesce(pg_catalog.pg_column_size(args), 0) AS bytes FROM jobs.queue"
 	"   WHERE lane = $1 AND state = 'ready'"
 	"   AND (expires_at IS NULL OR expires_at > $4)"
-	"   ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED) c)"
+	"   ORDER BY priority, run_id LIMIT $5 FOR UPDATE SKIP LOCKED) c"
+	"  WINDOW w AS (ORDER BY priority, run_id))"
 	" UPDATE jobs.queue q SET state = 'running', worker_id = $2, pid = $3,"
 	" started_at = $4, " MJ_COUNT_START
 	" WHERE q.run_id = ANY (ARRAY(SELECT run_id FROM next"
 	"  WHERE (place = 1 AND ($6 OR crashes < $7)) OR place < coalesce("
-	"   (SELECT pg_catalog.min(place) FROM next WHERE crashes >= $7), $5 + 1)))"
-	" RETURNING " MJ_RUN_COLUMNS,
-	7,
-	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID, BOOLOID, INT4OID }
+	"   (SELECT pg_catalog.min(place) FROM next WHERE crashes >= $7), $5 + 1)"
+	"   AND (place = 1 OR bytes <= $8)))"
+	" RETURNING " MJ_RUN_COLUMNS ", (SELECT pg_catalog.count(*) FROM next)",
+	8,
+	{ INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID, BOOLOID, INT4OID,
+	  INT8OID }
 };
 
 /* The same for one: by the key itself, which is quicker than by a list. */
@@ -554,14 +565,16 @@ mj_queue_claim(int64 lane, int64 worker_id, TimestampTz now, const MjKey *from,
 /*
  * Claim up to limit ready runs of a lane whose executor has many in hand at once;
  * returns how many, in the order of the queue.  One that was in hand in as many
- * crashes as "suspect" is claimed alone, and only if the caller has none.
+ * crashes as "suspect" is claimed alone, and only if the caller has none.  They are
+ * fewer if they have much to carry; *more says whether there may be others.
  */
 int
 mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
-					int suspect, bool has_none, MjRun **runs)
+					int suspect, bool has_none, MjRun **runs, bool *more)
 {
 	MjScope scope;
 	MjParams params = { 0 };
+	int64 found;
 	int n;
 
 	mj_store_enter(&scope);
@@ -569,8 +582,11 @@ mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now, int limit,
 	mj_param_int64(&params, limit);
 	mj_param_bool(&params, has_none);
 	mj_param_int32(&params, suspect);
+	mj_param_int64(&params, MAX_CLAIM_BYTES);
 	n = mj_queue_read_runs(&scope, mj_store_run(&claim_many_statement, &params),
 						   runs);
+	found = n > 0 ? mj_row_int64(0, MJ_RUN_NCOLUMNS + 1) : 0;
+	*more = found == limit || n < found;
 	mj_store_leave(&scope);
 	qsort(*runs, n, sizeof(MjRun), compare_runs);
 	return n;
@@ -588,6 +604,7 @@ mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 {
 	MjParams due = { 0 };
 	MjRun *claimed;
+	bool more;
 	int n;
 
 	if (!mj_instance_is_own())
@@ -595,7 +612,7 @@ mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 	mj_param_time(&due, now);
 	run_for_count(&promote_mails_statement, &due);
 	n = mj_queue_claim_many(MJ_LANE_MAIL, worker_id, now, max_mails, 1,
-							has_none, &claimed);
+							has_none, &claimed, &more);
 	memcpy(runs, claimed, n * sizeof(MjRun));
 	return n;
 }

@@ -117,7 +117,7 @@ extern int mj_queue_claim_mails(int64 worker_id, TimestampTz now, int max_mails,
 								bool has_none, MjRun *runs);
 extern int mj_queue_claim_many(int64 lane, int64 worker_id, TimestampTz now,
 							   int limit, int suspect, bool has_none,
-							   MjRun **runs);
+							   MjRun **runs, bool *more);
 extern void mj_queue_warm(void);
 extern bool mj_queue_delete(int64 run_id, int64 worker_id);
 extern bool mj_queue_put_back(const MjRun *run, TimestampTz run_at, bool ready);

@@ -822,6 +822,32 @@ mj_wake_lane(Oid database, int64 lane, int nruns)
 }
 
 /*
+ * This executor's lane has more to do than one can: an idle one takes part, or
+ * one is started if there is no other.  Takes the lock.
+ */
+void
+mj_lane_want_second(void)
+{
+	MjLane *entry = NULL;
+
+	if (mj_wake_lane(mj_my_slot->database, mj_my_slot->lane, 1))
+		return;
+	mj_lock();
+	if (mj_slot_count(MJ_WORKER_EXECUTOR, mj_my_slot->database,
+					  mj_my_slot->lane) < 2)
+		entry = mj_lane_enter(mj_my_slot->database, mj_my_slot->lane);
+	if (entry != NULL)
+	{
+		entry->wanted = 2;
+		if (entry->since == 0)
+			entry->since = mj_clock_real();
+	}
+	mj_unlock();
+	if (entry != NULL)
+		mj_wake_launcher();
+}
+
+/*
  * An attempt of a run has ended and is committed (or its request cannot be
  * served): tell the run_now() that waits for it, if one does.  Takes the
  * lock.
@@ -885,23 +911,51 @@ count_mail_connections(void)
 
 /*
  * This process opens n more SMTP connections, or (-n) has closed some.  False
- * when the database has as many as it may have; the first one of a process is
- * always allowed.  Takes the lock.
+ * when the database has as many as it may have; the first one of a session in
+ * deliver_mail() is always allowed.  Takes the lock.
  */
 bool
 mj_mail_connections_add(int n, int most)
 {
+	bool first;
 	bool ok;
 
 	if (mj_my_slot == NULL)
 		return true;
 	mj_lock();
-	ok = n < 0 || mj_my_slot->connections == 0 ||
-		count_mail_connections() + n <= most;
+	first = mj_my_slot->kind == MJ_WORKER_GUEST && mj_my_slot->connections == 0;
+	ok = n < 0 || first || count_mail_connections() + n <= most;
 	if (ok)
 		mj_my_slot->connections += n;
 	mj_unlock();
 	return ok;
+}
+
+/*
+ * How many of so many SMTP connections this process may have, so that all that
+ * send mails in the database, or have connections, have as many; at least one.
+ * Takes the lock.
+ */
+int
+mj_mail_connections_share(int most)
+{
+	int senders = 0;
+	int i;
+
+	if (mj_my_slot == NULL)
+		return most;
+	mj_lock();
+	for (i = 0; i < mj_shared->nslots; i++)
+	{
+		const MjSlot *slot = &mj_slots[i];
+
+		if (slot->state != MJ_SLOT_FREE && slot->lane == MJ_LANE_MAIL &&
+			slot->database == mj_my_slot->database &&
+			(slot->state != MJ_SLOT_IDLE || slot->connections > 0))
+			senders++;
+	}
+	mj_unlock();
+	return Max(1, most / Max(1, senders));
 }
 
 /* How many flights there can be yet.  Takes the lock. */

@@ -86,7 +86,7 @@ typedef struct MjFlight
 } MjFlight;
 
 /* Flights that are cancelled, and not yet given up, at most. */
-#define MJ_MAX_CANCELLED_FLIGHTS 64
+#define MJ_MAX_CANCELLED_FLIGHTS MJ_MAX_FLIGHTS
 
 /* That a flight was cancelled.  run_id 0 = free. */
 typedef struct MjCancelledFlight
@@ -131,7 +131,8 @@ typedef enum MjHeldUp
 {
 	MJ_HELD_UP_TICK = 1,
 	MJ_HELD_UP_PRUNE = 2,
-	MJ_HELD_UP_CLAIM = 4
+	MJ_HELD_UP_CLAIM = 4,
+	MJ_HELD_UP_RECORD = 8
 } MjHeldUp;
 
 /*
@@ -281,6 +282,7 @@ extern bool mj_database_stir(MjDatabase *entry);
 /* mail of this database; each takes the lock */
 extern int64 mj_mail_take_token(double rate, int64 now_us);
 extern bool mj_mail_connections_add(int n, int most);
+extern int mj_mail_connections_share(int most);
 
 /* lanes; lock held */
 extern MjLane *mj_lane_find(Oid database, int64 lane);
@@ -291,6 +293,7 @@ extern void mj_wake_launcher(void);
 extern void mj_wake_database(Oid oid, TimestampTz due);
 extern void mj_wake_database_soon(Oid oid);
 extern bool mj_wake_lane(Oid database, int64 lane, int nruns);
+extern void mj_lane_want_second(void);
 extern void mj_wake_if_held(Oid oid);
 extern void mj_note_lease(Oid oid, TimestampTz until);
 extern void mj_request_end(int64 run_id, MjRequestState state);

@@ -30,6 +30,7 @@
 #include "utils/wait_event.h"
 
 #include "store.h"
+#include "worker.h"
 
 #define MJ_SCHEMA "jobs"
 #define MJ_EXTENSION "motionify_jobs"
@@ -89,12 +90,21 @@ mj_store_owner(void)
 }
 
 /* The tables that the end of a run writes, in the order of locks. */
-static const char *const run_tables[] = { "job", "job_state", "queue",
-										  "run_log", "mail" };
+static const char *const run_tables[] = { "job",
+										  "job_state",
+										  "queue",
+										  "run_log",
+										  "mail",
+										  "call",
+										  "mail_suppression",
+										  "mail_transport_state" };
 
-/* Lock them for writing, if nobody has locked one of them against that. */
-static bool
-lock_run_tables(void)
+/*
+ * Lock the tables that the end of a run writes, if nobody has locked one of them
+ * against that; false then.  Needs a transaction.
+ */
+bool
+mj_store_try_lock(void)
 {
 	Oid schema = get_namespace_oid(MJ_SCHEMA, false);
 	int i;
@@ -123,12 +133,32 @@ mj_store_is_lockable(void)
 
 	for (waited = 0; waited < MJ_LOCKABLE_WAIT_MS; waited += 10)
 	{
-		if (lock_run_tables())
+		if (mj_store_try_lock())
 			return true;
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10L,
 						 PG_WAIT_EXTENSION);
 	}
 	return false;
+}
+
+/*
+ * Begin a transaction of a worker in which it records, durably, what has been done
+ * outside of the database.  False, and there is none, when somebody has locked the
+ * tables, which is logged once: the worker keeps what it has, goes on, and tries again
+ * later.  So it neither waits, with interrupts held off, for as long as somebody likes,
+ * nor forgets.  A patient one, which ends, waits for a second.
+ */
+bool
+mj_store_begin_record(MemoryContext context, bool patient)
+{
+	bool can;
+
+	mj_worker_begin(context, true);
+	can = patient ? mj_store_is_lockable() : mj_store_try_lock();
+	if (!can)
+		mj_worker_commit(context);
+	mj_worker_tell_held_up(context, MJ_HELD_UP_RECORD, !can);
+	return can;
 }
 
 /*
@@ -424,10 +454,21 @@ mj_row_isnull(uint64 row, int column)
 char *
 mj_row_text(MjScope *scope, uint64 row, int column)
 {
-	char *value =
-		SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+	bool isnull;
+	Datum value = row_value(row, column, &isnull);
+	MemoryContext old;
+	char *copy;
 
-	return value ? MemoryContextStrdup(scope->caller, value) : NULL;
+	if (isnull)
+		return NULL;
+	if (SPI_gettypeid(SPI_tuptable->tupdesc, column) != TEXTOID)
+		return MemoryContextStrdup(scope->caller,
+								   SPI_getvalue(SPI_tuptable->vals[row],
+												SPI_tuptable->tupdesc, column));
+	old = MemoryContextSwitchTo(scope->caller);
+	copy = TextDatumGetCString(value);
+	MemoryContextSwitchTo(old);
+	return copy;
 }
 
 /* A column's value, copied into the context that entered the scope. */

@@ -49,7 +49,9 @@ typedef struct MjParams
 
 extern Oid mj_store_owner(void);
 extern bool mj_store_installed(void);
+extern bool mj_store_try_lock(void);
 extern bool mj_store_is_lockable(void);
+extern bool mj_store_begin_record(MemoryContext context, bool patient);
 extern void mj_store_warm(MjStatement *statement);
 extern void mj_store_enter(MjScope *scope);
 extern void mj_store_leave(MjScope *scope);

@@ -343,6 +343,17 @@ log_held_up(MemoryContext context)
 }
 
 /*
+ * Whether a lock of somebody's is in the way of something: the log tells, once until
+ * it is not.  Not in a transaction if it is; goes on in `context`.
+ */
+void
+mj_worker_tell_held_up(MemoryContext context, MjHeldUp what, bool held_up)
+{
+	if (note_held_up(what, held_up) && held_up)
+		log_held_up(context);
+}
+
+/*
  * In PG_CATCH: a transaction that gave up on a lock, or was cancelled, is
  * aborted, and will be tried again.  Other errors end the worker.
  */
@@ -361,8 +372,8 @@ give_up(MemoryContext context, MjHeldUp what)
 	FlushErrorState();
 	AbortCurrentTransaction();
 	MemoryContextSwitchTo(context);
-	if (locked && note_held_up(what, true))
-		log_held_up(context);
+	if (locked)
+		mj_worker_tell_held_up(context, what, true);
 }
 
 /*
@@ -396,7 +407,7 @@ mj_worker_do_bounded(MemoryContext context, bool durable, MjHeldUp what,
 	mj_worker_cancellable = false;
 	QueryCancelPending = false;
 	if (done)
-		(void) note_held_up(what, false);
+		mj_worker_tell_held_up(context, what, false);
 	return done;
 }
 

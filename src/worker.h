@@ -42,6 +42,8 @@ extern bool mj_worker_reload(void);
 extern MjWake mj_worker_wait(long timeout_ms, bool *reloaded);
 extern void mj_worker_begin(MemoryContext context, bool durable);
 extern void mj_worker_commit(MemoryContext context);
+extern void mj_worker_tell_held_up(MemoryContext context, MjHeldUp what,
+								   bool held_up);
 extern bool mj_worker_do_bounded(MemoryContext context, bool durable,
 								 MjHeldUp what, void (*work)(void *),
 								 void *arg);

@@ -369,9 +369,9 @@ CREATE TABLE jobs.mail (
 	smtp_code		integer,
 	smtp_reply		text,
 	unsubscribe		text,
-	attachments		integer NOT NULL DEFAULT 0,
-	UNIQUE (source_key, role_oid)
+	attachments		integer NOT NULL DEFAULT 0
 ) WITH (fillfactor = 80);
+CREATE UNIQUE INDEX mail_source_key_idx ON jobs.mail (source_key, role_oid) WHERE source_key IS NOT NULL;
 COMMENT ON TABLE jobs.mail IS 'mails, queued and ended; each is a run in lane 0, and its retries and priority are that run''s';
 COMMENT ON COLUMN jobs.mail.role IS 'role that called jobs.send_mail()';
 COMMENT ON COLUMN jobs.mail.sender IS 'From; NULL: motionify_jobs.mail_from when it is sent';

@@ -19,11 +19,11 @@ use warnings;
 
 use Exporter qw(import);
 use List::Util qw(shuffle sum0 max);
-use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
+use Time::HiRes ();
 
+use MjCrash;
 use MjTest;
 
 our @EXPORT = qw(mail_kill_test);
@@ -35,6 +35,9 @@ my @points = qw(mailer-claimed mailer-sent mailer-before-record mailer-recorded)
 # connects anew.
 my ($per_transaction, $per_connection) = (10, 20);
 
+# The processes that send mail.
+my $sender = qr/motionify_jobs executor of mail/;
+
 my ($node, $server, $dir, @clients, @heal_ms);
 
 # mail_kill_test(cycles => N, clients => N, seed => N): the whole test; returns
@@ -42,13 +45,11 @@ my ($node, $server, $dir, @clients, @heal_ms);
 sub mail_kill_test
 {
     my (%opt) = @_;
-    my $seed = defined $ENV{MJ_SEED} ? $ENV{MJ_SEED} : $opt{seed};
-    note("seed $seed (MJ_SEED=$seed repeats the plan)");
-    srand($seed);
+    begin_plan($opt{seed});
     _start();
     my @plan = _plan($opt{cycles});
     my $begin = time;
-    _start_clients($opt{clients} || 2);
+    @clients = map { my $number = $_; start_client(sub { _client($number) }) } 1 .. $opt{clients} || 2;
     my $survived = 1;
     foreach my $step (@plan)
     {
@@ -68,16 +69,6 @@ sub mail_kill_test
 
 sub _sql { return $node->safe_psql('postgres', $_[0]); }
 
-# One value, also while the server is not there: undef then.
-sub _try_sql
-{
-    my ($sql) = @_;
-    my ($out, $status) = ('');
-    eval { $status = $node->psql('postgres', $sql, stdout => \$out, stderr => \my $err); 1 }
-      or return;
-    return defined $status && $status == 0 ? $out : undef;
-}
-
 sub _start
 {
     $dir = PostgreSQL::Test::Utils::tempdir();
@@ -93,57 +84,32 @@ motionify_jobs.smtp_max_connections = 4
 motionify_jobs.mail_from = 'jobs\@example.com'
 motionify_jobs.mail_retry_delay = '1s'
 CONF
-    @clients = ();
     @heal_ms = ();
     return;
 }
 
 # --- clients ------------------------------------------------------------------
 
-# Processes that send mails until the file "stop" is there.
-sub _start_clients
-{
-    my ($n) = @_;
-    foreach my $number (1 .. $n)
-    {
-        my $pid = fork;
-        die "fork: $!" unless defined $pid;
-        if ($pid == 0)
-        {
-            eval { _client($number); 1 } or print {*STDERR} $@;
-            POSIX::_exit(0);
-        }
-        push @clients, $pid;
-    }
-    return;
-}
-
+# A client: sends mails until it is stopped.
 sub _client
 {
     my ($number) = @_;
     my $id = $number * 1_000_000;
-    my $connect = $node->connstr('postgres');
-    until (-e "$dir/stop")
-    {
-        open my $script, '>', "$dir/script.$number" or die $!;
-        print $script "\\set ON_ERROR_STOP on\n";
-        for (1 .. $per_connection)
-        {
-            my @ids = map { ++$id } 1 .. $per_transaction;
-            print $script map { "\\echo try $_\n" } @ids;
-            print $script "BEGIN;\n";
-            print $script map { <<SQL } @ids;
+    run_client($node, $dir, $number, sub { return map { _transaction(map { ++$id } 1 .. $per_transaction) } 1 .. $per_connection });
+    return;
+}
+
+# The script of a transaction that sends some mails.
+sub _transaction
+{
+    my (@ids) = @_;
+    return (
+        map({ "\\echo try $_\n" } @ids),
+        "BEGIN;\n",
+        map({ <<SQL } @ids), "COMMIT;\n", map({ "\\echo ack $_\n" } @ids), "SELECT pg_sleep(0.1);\n");
 SELECT jobs.send_mail('a$_\@example.com', 'mail $_', 'text') AS mail_id \\gset
 \\echo intent $_ :mail_id
 SQL
-            print $script "COMMIT;\n", map({ "\\echo ack $_\n" } @ids), "SELECT pg_sleep(0.1);\n";
-        }
-        close $script or die $!;
-        my $status = system "psql -XAtq -d '$connect' -f '$dir/script.$number' "
-          . ">>'$dir/log.$number' 2>>'$dir/errors.$number'";
-        usleep(20_000) if $status != 0;    # the server is away: no need to hammer
-    }
-    return;
 }
 
 # --- cycles -------------------------------------------------------------------
@@ -180,7 +146,7 @@ sub _cycle
     my $before = _taken();
     my $healed = $done && wait_for(
         sub {
-            my $crashed = _try_sql('SELECT count(*) FROM jobs.queue WHERE lane = 0 AND crashes > 0');
+            my $crashed = try_sql($node, 'SELECT count(*) FROM jobs.queue WHERE lane = 0 AND crashes > 0');
             return defined $crashed && $crashed eq '0' && _taken() > $before;
         },
         "mail is sent after \"$step\"");
@@ -192,70 +158,25 @@ sub _cycle
 # How much the SMTP server has taken, by the length of its log.
 sub _taken { return -s $server->dir . '/mails.jsonl' || 0; }
 
-# The processes that send mail, as the postmaster's children; without asking the
-# server.
-sub _senders
-{
-    my $postmaster = $node->{_pid} or return;
-    my @found;
-    foreach my $proc (glob '/proc/[0-9]*')
-    {
-        my $stat = _content("$proc/stat");
-        next unless $stat =~ /^(\d+) \(.*\) [^Z] (\d+) /s && $2 == $postmaster;
-        my $pid = $1;
-        push @found, $pid if _content("$proc/cmdline") =~ /motionify_jobs executor of mail/;
-    }
-    return @found;
-}
-
-# What a file has; '' if it is gone.
-sub _content
-{
-    open my $file, '<', $_[0] or return '';
-    local $/;
-    my $content = <$file>;
-    return defined $content ? $content : '';
-}
-
-# A random moment: this is what the pause is for.
-sub _random_moment { usleep(int rand 100_000); return; }
-
 sub _signal_sender
 {
     my ($signal) = @_;
-    _random_moment();
-    return wait_for(
-        sub {
-            my @pids = _senders();
-            return @pids && kill($signal, $pids[ rand @pids ]);
-        },
-        'there is a sender');
+    random_moment(100_000);
+    return signal_process($node, $sender, $signal);
 }
 
 sub _meet_point
 {
     my ($point) = @_;
-    _random_moment();
+    random_moment(100_000);
     set_fault($node, $point, 'crash:once');
     return wait_for(sub { fault_hit($node, $point) }, "a sender comes by $point");
 }
 
-# Kills the postmaster, and starts the server again: when the last of the others
-# has noticed and ended, since until then a start is refused.
 sub _kill_server
 {
-    _random_moment();
-    kill 'KILL', $node->{_pid} or return 0;
-    $node->{_pid} = undef;
-    local %ENV = $node->_get_env(PGAPPNAME => undef);    # its own build's programs
-    return wait_for(
-        sub {
-            return 0 if system('pg_ctl', '-s', '-w', '-D', $node->data_dir, '-l', $node->logfile,
-                '-o', '--cluster-name=main', 'start') != 0;
-            $node->_update_pid(1);
-            return 1;
-        },
-        'the server starts');
+    random_moment(100_000);
+    return kill_postmaster($node);
 }
 
 # --- the end ------------------------------------------------------------------
@@ -263,9 +184,7 @@ sub _kill_server
 # The clients stop, and what is queued is sent.
 sub _drain
 {
-    open my $stop, '>', "$dir/stop" or die $!;
-    close $stop;
-    waitpid $_, 0 foreach @clients;
+    stop_clients($dir, @clients);
     clear_fault($node, $_) foreach @points;
     ok(poll_until($node, 'SELECT count(*) FROM jobs.queue', '0'), 'no mail is left in the queue');
     return;
@@ -275,7 +194,7 @@ sub _drain
 sub _load
 {
     my %rows;
-    foreach my $line (map { split /\n/, _content($_) } glob "$dir/log.*")
+    foreach my $line (map { split /\n/, content($_) } glob "$dir/log.*")
     {
         my ($what, @values) = split ' ', $line;
         push @{ $rows{$what} }, join("\t", @values) if defined $what;
@@ -290,22 +209,7 @@ CREATE TABLE intent (id bigint, mail_id bigint);
 CREATE TABLE ack (id bigint);
 CREATE TABLE taken (id bigint, message_id text);
 SQL
-    foreach my $what (keys %rows)
-    {
-        open my $file, '>', "$dir/$what.copy" or die $!;
-        print $file "$_\n" foreach @{ $rows{$what} };
-        close $file or die $!;
-        _sql("COPY $what FROM '$dir/$what.copy'");
-    }
-    return;
-}
-
-# A query that counts what must not be.
-sub _none
-{
-    my ($sql, $what) = @_;
-    is(_sql("SELECT count(*) FROM ($sql) AS x"), 0, $what)
-      or diag(_sql("SELECT * FROM ($sql) AS x LIMIT 10"));
+    copy_rows($node, $dir, $_, @{ $rows{$_} }) foreach keys %rows;
     return;
 }
 
@@ -320,23 +224,21 @@ sub _judge
           . ', attempts: ' . _sql("SELECT string_agg(status || ' ' || n, ', ' ORDER BY status)
               FROM (SELECT status, count(*) AS n FROM jobs.mail_attempts GROUP BY status) s"));
     cmp_ok(_sql('SELECT count(*) FROM ack'), '>', 100, 'clients were promised something');
-    _none('SELECT id FROM ack EXCEPT SELECT id FROM taken', 'lost: 0 of the mails that were acknowledged');
-    _none('SELECT id FROM taken EXCEPT SELECT id FROM try', 'unexpected: 0 mails');
-    _none('SELECT id FROM taken EXCEPT SELECT id FROM intent', 'nothing was sent that no transaction had queued');
-    _none("SELECT mail_id, status FROM jobs.outbox WHERE status <> 'sent'", 'every mail is recorded as sent');
-    _none('SELECT mail_id FROM jobs.outbox o WHERE NOT EXISTS
+    none($node, 'SELECT id FROM ack EXCEPT SELECT id FROM taken', 'lost: 0 of the mails that were acknowledged');
+    none($node, 'SELECT id FROM taken EXCEPT SELECT id FROM try', 'unexpected: 0 mails');
+    none($node, 'SELECT id FROM taken EXCEPT SELECT id FROM intent', 'nothing was sent that no transaction had queued');
+    none($node, "SELECT mail_id, status FROM jobs.outbox WHERE status <> 'sent'", 'every mail is recorded as sent');
+    none($node, 'SELECT mail_id FROM jobs.outbox o WHERE NOT EXISTS
              (SELECT FROM taken t WHERE t.message_id = o.message_id)', 'none that the SMTP server has not taken');
-    _none('SELECT id FROM taken GROUP BY id HAVING count(DISTINCT message_id) > 1',
+    none($node, 'SELECT id FROM taken GROUP BY id HAVING count(DISTINCT message_id) > 1',
         'copies of a mail have the same Message-ID');
-    _none("SELECT t.id FROM ($twice) t JOIN intent i USING (id) WHERE NOT EXISTS
+    none($node, "SELECT t.id FROM ($twice) t JOIN intent i USING (id) WHERE NOT EXISTS
              (SELECT FROM jobs.mail_attempts a WHERE a.mail_id = i.mail_id AND a.status <> 'sent')",
         'duplicates: only of mails whose sender died before it had recorded them');
-    _none("SELECT t.id FROM ($twice) t JOIN intent i USING (id) WHERE t.copies - 1 >
+    none($node, "SELECT t.id FROM ($twice) t JOIN intent i USING (id) WHERE t.copies - 1 >
              (SELECT count(*) FROM jobs.mail_attempts a WHERE a.mail_id = i.mail_id AND a.status <> 'sent')",
         'and one each time');
-    my @bad = grep { /PANIC|TRAP:|invalid memory|corrupt|terminated by signal (?!9:)/ }
-      split /\n/, PostgreSQL::Test::Utils::slurp_file($node->logfile);
-    is(scalar(@bad), 0, 'no process died of itself') or diag(join "\n", @bad);
+    strange_ends($node);
     return;
 }
 

@@ -247,6 +247,43 @@ is(sql("SELECT count(*) FROM jobs.history h JOIN jobs.outbox o USING (run_id) WH
     '1', 'that one is uncertain');
 sql('DELETE FROM jobs.queue');
 
+# --- several that send ------------------------------------------------------------------------
+
+# An executor has all connections, which hang; then a caller sends, too.
+settings(smtp_max_connections => 4);
+begin_anew(hang => 'RCPT');
+queue(1 .. 200);
+wait_for(sub { (grep { ($_->{hang} // '') eq 'RCPT' } events()) == 4 }, 'four connections hang');
+poll_until($node, "SELECT count(*) FROM jobs.queue WHERE state = 'running'", '150');
+my $caller = new_session($node);
+$caller->send('CALL jobs.deliver_mail()');
+wait_for(sub { (grep { ($_->{hang} // '') eq 'RCPT' } events()) == 5 }, 'and a fifth, the first of the caller');
+behave();
+$caller->result;
+wait_sent(200);
+my %by;
+$by{ $_->{conn} }++ foreach grep { $_->{mail} } events();
+my ($fewest, $few) = sort { $a <=> $b } map { $by{$_} // 0 } 1 .. 4;
+cmp_ok($few, '<=', 2, 'who has more connections than its share closes some, as soon as they have no mail');
+my ($order) = map { join ' ', map { $_->{mail} ? 'mail' : $_->{read} && "@{ $_->{read} }" eq 'QUIT' ? 'QUIT' : () } @$_ } [ events() ];
+like($order, qr/QUIT .*mail/, 'while others go on');
+is(scalar(accepted()), 200, 'all arrive, each once');
+
+# The network is fast, the mails are many.
+my $mails = PostgreSQL::Test::Utils::tempdir();
+chmod 0777, $mails;
+settings(smtp_url => "file://$mails");
+begin_anew();
+sql("SELECT count(jobs.send_mail('many\@example.com', 'subject', 'text')) FROM generate_series(1, 400)");
+wait_sent(400);
+is(scalar(worker_pids($node, 'executor')), 1, 'some hundred mails are sent by one executor');
+sql("SELECT count(jobs.send_mail('many\@example.com', 'subject', 'text')) FROM generate_series(1, 6000)");
+wait_sent(6400);
+is(scalar(worker_pids($node, 'executor')), 2, 'thousands by two');
+is(scalar(() = glob "$mails/*.eml"), 6400, 'each is sent once');
+is(sql("SELECT count(DISTINCT pid) FROM jobs.run_log"), '2', 'and both have sent some');
+settings(smtp_url => $url);
+
 # --- rates -----------------------------------------------------------------------------------
 
 settings(smtp_max_connections => 4, smtp_rate => 20);

@@ -146,6 +146,10 @@ unlike($attempt->{result}, qr/canary/, 'a server that repeats secrets does not m
 like($attempt->{result}, qr/^GET.*x-api-key: \*+\r/msi, 'they are masked');
 unlike($attempt->{result}, qr/^content-(type|length)/mi, 'a GET has no body');
 
+$server->behave({ '/echo' => { echo => 1 }, '/204' => { status => 204 }, '/words' => { status => 400, reason => "bad key $canary-1" } });
+schedule('words', $server->url('/words'));
+like(run('words')->{error}, qr/^server answered with HTTP status 400 bad key \*+$/, 'nor in the words after its status');
+
 schedule('204', $server->url('/204'), method => "'PUT'");
 is(run('204')->{result}, 'HTTP 204', 'an answer without a body');
 is(($server->requests('/204'))[0]->{body}, '{}', 'arguments that are none are an empty object');

@@ -143,6 +143,41 @@ date(int64 seconds)
 	return line;
 }
 
+/*
+ * A byte that is not plain text is seen wherever it stands, and nothing else is
+ * taken for one.
+ */
+static void
+test_encodings(void)
+{
+	MjMessage message = plain;
+	char text[] = "0123456789 123456789 123456789\r\n123456789";
+	const size_t line = strcspn(text, "\r");
+	int wrong = 0;
+
+	message.text = text;
+	for (size_t at = 0; at < line; at++)
+	{
+		char before = text[at];
+
+		for (int c = 1; c < 128; c++)
+		{
+			bool plain_text = (c >= 0x20 && c < 0x7f) || c == '\t';
+
+			if (c == '\r' || c == '\n')
+				continue;
+			text[at] = (char) c;
+			wrong += plain_text !=
+				(strstr(render(&message), "Encoding: 7bit\r\n") != NULL);
+		}
+		text[at] = before;
+	}
+	tap_ok(wrong == 0, "encodings: each ASCII character in each place");
+	memcpy(text + 7, "\xc3\xbc", 2);
+	tap_ok(strstr(render(&message), "quoted-printable") != NULL,
+		   "encodings: a letter over the end of a word");
+}
+
 static void
 test_dates(void)
 {
@@ -806,6 +841,7 @@ main(void)
 	initStringInfo(&rendered);
 	test_bytes();
 	test_out();
+	test_encodings();
 	test_dates();
 	test_subject();
 	test_long_subject();
