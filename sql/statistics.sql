@@ -58,6 +58,11 @@ SELECT run_id, attempt, job, status, error FROM jobs.recent(max_rows => 100) WHE
 SELECT run_id, job, status FROM jobs.recent('other');
 SELECT run_id, status FROM jobs.recent('counted', 'failed');
 SELECT h.run_id, h.status FROM (SELECT min(finished_at) AS at FROM jobs.recent('counted', max_rows => 100)) AS page, jobs.recent('counted', before => page.at, max_rows => 2) AS h;
+SELECT run_id, attempt, status FROM jobs.recent('counted', 'failures');
+SELECT count(*) AS later, count(*) FILTER (WHERE h.finished_at < since.at) AS earlier
+FROM (SELECT finished_at AS at FROM jobs.recent('counted', max_rows => 3) ORDER BY at LIMIT 1) AS since, jobs.recent('counted', max_rows => 100, since => since.at) AS h;
+SELECT h.run_id, h.attempt FROM jobs.recent('counted', max_rows => 1) AS l,
+	   jobs.recent('counted', max_rows => 1, before => l.finished_at, before_run_id => l.run_id, before_attempt => l.attempt) AS h;
 SELECT * FROM jobs.recent('othr');
 
 -- what jobs.status has of it

@@ -83,6 +83,7 @@ static const struct
 	{ "job_id", READER },
 	{ "statistics", READER },
 	{ "lanes", READER },
+	{ "backlog", READER },
 	{ "server_state", READER },
 	{ "health", READER },
 	{ "metrics", READER },

@@ -2,7 +2,7 @@
  *
  * api_board.c
  *	  What the board cannot do in SQL: its pages from their templates, its
- *	  links, and times as people read them.
+ *	  links, times as people read them, and how far back its lists look.
  *
  * Layer: SQL surface.
  *
@@ -22,9 +22,13 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "access.h"
 #include "argument.h"
 #include "board_files.h"
+#include "history_store.h"
+#include "job_lookup.h"
 #include "json_value.h"
+#include "mail_store.h"
 #include "moment.h"
 #include "mustache.h"
 #include "zone.h"
@@ -34,6 +38,8 @@ PG_FUNCTION_INFO_V1(mj_api_board_link);
 PG_FUNCTION_INFO_V1(mj_api_board_time);
 PG_FUNCTION_INFO_V1(mj_api_board_span);
 PG_FUNCTION_INFO_V1(mj_api_board_zone);
+PG_FUNCTION_INFO_V1(mj_api_board_reach);
+PG_FUNCTION_INFO_V1(mj_api_board_mail_reach);
 
 /* The template that the others are put into. */
 #define FRAME "page"
@@ -204,4 +210,44 @@ mj_api_board_zone(PG_FUNCTION_ARGS)
 		PG_RETURN_TEXT_P(
 			cstring_to_text(pg_get_timezone_name(session_timezone)));
 	PG_RETURN_TEXT_P(cstring_to_text(mj_zone_name(&zone)));
+}
+
+/* ------------------------------------------------------------------------
+ * Lists
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * jobs.board_reach(job text, before timestamptz, since timestamptz) returns
+ * timestamptz: how far a list of a job's history, or of all, is to look back in
+ * one go; NULL: as far as since.  Raises 42704, 42501.
+ */
+Datum
+mj_api_board_reach(PG_FUNCTION_ARGS)
+{
+	char *name = mj_argument_text(fcinfo, 0);
+	TimestampTz reach;
+	MjJob job;
+
+	if (name != NULL)
+	{
+		mj_job_require(name, &job);
+		mj_access_check_see(&job);
+	}
+	reach = mj_history_reach(name != NULL ? &job.job_id : NULL,
+							 mj_argument_instant(fcinfo, 1),
+							 mj_argument_instant(fcinfo, 2));
+	if (reach == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(reach);
+}
+
+/*
+ * jobs.board_mail_reach(before bigint) returns bigint: the last mail that a list
+ * of those before one looks at; 0: all are on it.
+ */
+Datum
+mj_api_board_mail_reach(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(mj_mail_reach(PG_GETARG_INT64(0)));
 }

@@ -27,6 +27,7 @@ PG_FUNCTION_INFO_V1(mj_api_is_valid);
 PG_FUNCTION_INFO_V1(mj_api_next_runs);
 PG_FUNCTION_INFO_V1(mj_api_describe);
 PG_FUNCTION_INFO_V1(mj_api_calendar);
+PG_FUNCTION_INFO_V1(mj_api_board_due);
 PG_FUNCTION_INFO_V1(mj_api_clock);
 PG_FUNCTION_INFO_V1(mj_view_job_words);
 PG_FUNCTION_INFO_V1(mj_view_why_not_here);
@@ -136,10 +137,10 @@ mj_api_describe(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(words.data, words.len));
 }
 
-/* Add a job's instants of a window to a result. */
+/* Add a job's instants of a window to a result, the first "most" of them. */
 static void
 add_instants(ReturnSetInfo *result, const MjJob *job, TimestampTz from,
-			 TimestampTz to)
+			 TimestampTz to, int64 most)
 {
 	MjTimetable timetable;
 	MjProblem problem;
@@ -147,7 +148,7 @@ add_instants(ReturnSetInfo *result, const MjJob *job, TimestampTz from,
 
 	if (!mj_plan_is_open(job) || !mj_plan_open(job, &timetable, &problem))
 		return;
-	while (mj_timetable_next(&timetable, at, &at) && at < to)
+	while (most-- > 0 && mj_timetable_next(&timetable, at, &at) && at < to)
 	{
 		Datum values[2];
 		bool nulls[2] = { false, false };
@@ -176,9 +177,29 @@ window_argument(FunctionCallInfo fcinfo, int n, const char *what)
 	return PG_GETARG_TIMESTAMPTZ(n);
 }
 
+/* How many instants of a job jobs.calendar() is to give; raises 22023. */
+static int64
+most_argument(FunctionCallInfo fcinfo, int n)
+{
+	if (PG_ARGISNULL(n))
+		return PG_INT64_MAX;
+	if (PG_GETARG_INT32(n) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_rows must not be negative")));
+	return PG_GETARG_INT32(n);
+}
+
+/* Does the current user see a job? */
+static bool
+sees_job(const MjJob *job)
+{
+	return mj_access_sees_all() || mj_access_sees_role(mj_access_job_role(job));
+}
+
 /*
- * jobs.calendar(from_time, to_time, job) returns setof calendar_entry (due_at, job): the
- * instants of a window, by job.
+ * jobs.calendar(from_time, to_time, job, max_rows) returns setof calendar_entry
+ * (due_at, job): the instants of a window, by job, of each the first max_rows.
  */
 Datum
 mj_api_calendar(PG_FUNCTION_ARGS)
@@ -186,6 +207,7 @@ mj_api_calendar(PG_FUNCTION_ARGS)
 	TimestampTz from = window_argument(fcinfo, 0, "from_time");
 	TimestampTz to = window_argument(fcinfo, 1, "to_time");
 	char *name = mj_argument_text(fcinfo, 2);
+	int64 most = most_argument(fcinfo, 3);
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	MjJob one;
 	MjJob *jobs = &one;
@@ -198,9 +220,77 @@ mj_api_calendar(PG_FUNCTION_ARGS)
 	else
 		n = mj_job_all(&jobs);
 	for (i = 0; i < n; i++)
-		if (mj_access_sees_all() ||
-			mj_access_sees_role(mj_access_job_role(&jobs[i])))
-			add_instants(result, &jobs[i], from, to);
+		if (sees_job(&jobs[i]))
+			add_instants(result, &jobs[i], from, to, most);
+	return (Datum) 0;
+}
+
+/* Add some instants of a job, of which the first is given, to a result. */
+static void
+add_bin(ReturnSetInfo *result, const MjJob *job, TimestampTz first, int64 runs)
+{
+	Datum values[3];
+	bool nulls[3] = { false };
+
+	values[0] = CStringGetTextDatum(job->name);
+	values[1] = TimestampTzGetDatum(first);
+	values[2] = Int64GetDatum(runs);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	pfree(DatumGetPointer(values[0]));
+}
+
+/* Count a job's instants of a window by bins of some width; is there any? */
+static bool
+add_bins(ReturnSetInfo *result, const MjJob *job, TimestampTz from,
+		 TimestampTz to, int64 width)
+{
+	MjTimetable timetable;
+	MjProblem problem;
+	TimestampTz at = from - 1;
+	TimestampTz first = 0;
+	int64 runs = 0;
+
+	if (!mj_plan_is_open(job) || !mj_plan_open(job, &timetable, &problem))
+		return false;
+	while (mj_timetable_next(&timetable, at, &at) && at < to)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (runs > 0 && (at - from) / width != (first - from) / width)
+		{
+			add_bin(result, job, first, runs);
+			runs = 0;
+		}
+		if (runs++ == 0)
+			first = at;
+	}
+	if (runs > 0)
+		add_bin(result, job, first, runs);
+	pfree(timetable.schedule);
+	return runs > 0;
+}
+
+/*
+ * jobs.board_due(from_time, to_time, seconds, max_jobs) returns setof record
+ * (job, first_at, runs): as jobs.calendar(), but counted by bins of so many
+ * seconds, and of the first jobs by name that have any.
+ */
+Datum
+mj_api_board_due(PG_FUNCTION_ARGS)
+{
+	TimestampTz from = window_argument(fcinfo, 0, "from_time");
+	TimestampTz to = window_argument(fcinfo, 1, "to_time");
+	int64 width = Max(PG_GETARG_INT32(2), 1) * USECS_PER_SEC;
+	int32 most = PG_GETARG_INT32(3);
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MjJob *jobs;
+	int n;
+	int i;
+
+	InitMaterializedSRF(fcinfo, 0);
+	n = mj_job_all(&jobs);
+	for (i = 0; i < n && most > 0; i++)
+		if (sees_job(&jobs[i]) && add_bins(result, &jobs[i], from, to, width))
+			most--;
 	return (Datum) 0;
 }
 

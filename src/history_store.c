@@ -73,6 +73,32 @@ static MjStatement last_statement = {
 	{ INT8OID }
 };
 
+/*
+ * How far back a list looks in one go.  What is between two ends that a reader
+ * sees may be what that reader must not: so no more is told of it than a minute.
+ */
+#define REACH(log, order) \
+	"SELECT date_bin('1 minute', l.finished_at, '2000-01-01 00:00:00 UTC')" \
+	" FROM jobs.run_log l WHERE " log " ORDER BY " order \
+	" OFFSET 100000 LIMIT 1"
+
+static MjStatement reach_of_all = {
+	REACH("l.finished_at <= coalesce($1, 'infinity')"
+		  " AND l.finished_at >= coalesce($2, '-infinity')",
+		  "l.finished_at DESC"),
+	2,
+	{ TIMESTAMPTZOID, TIMESTAMPTZOID }
+};
+
+/* As rows, so that the index on finished_at alone is of no use. */
+static MjStatement reach_of_one = {
+	REACH("(l.job_id, l.finished_at) <= ($3, coalesce($1, 'infinity'))"
+		  " AND (l.job_id, l.finished_at) >= ($3, coalesce($2, '-infinity'))",
+		  "l.job_id DESC, l.finished_at DESC"),
+	3,
+	{ TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID }
+};
+
 /* The columns of an attempt that ended, in the order of LOG_COLUMNS. */
 static void
 param_log(MjParams *params, const MjRun *run, const MjRunOwner *owner,
@@ -188,6 +214,30 @@ mj_history_last(int64 run_id, MjOutcome *outcome, TimestampTz *started_at)
 	}
 	mj_store_leave(&scope);
 	return found;
+}
+
+/*
+ * The instant up to which a list goes that begins before another one, of a job
+ * or (job_id is NULL) of all; 0: it reaches as far as since.  0 for before and
+ * since: there is none.
+ */
+TimestampTz
+mj_history_reach(const int64 *job_id, TimestampTz before, TimestampTz since)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	TimestampTz reach = 0;
+
+	mj_store_enter(&scope);
+	mj_param_time(&params, before);
+	mj_param_time(&params, since);
+	if (job_id != NULL)
+		mj_param_int64(&params, *job_id);
+	if (mj_store_run(job_id != NULL ? &reach_of_one : &reach_of_all, &params) >
+		0)
+		reach = mj_row_time(0, 1);
+	mj_store_leave(&scope);
+	return reach;
 }
 
 /*

@@ -46,6 +46,8 @@ extern bool mj_history_insert(const MjRun *run, const MjRunOwner *owner,
 							  const MjOutcome *outcome);
 extern bool mj_history_last(int64 run_id, MjOutcome *outcome,
 							TimestampTz *started_at);
+extern TimestampTz mj_history_reach(const int64 *job_id, TimestampTz before,
+									TimestampTz since);
 extern void mj_history_withdraw_job(int64 job_id, const char *reason,
 									TimestampTz now);
 

@@ -159,6 +159,14 @@ static MjStatement progress_statement = {
 	.types = { INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID },
 };
 
+/* How far back a list looks in one go. */
+static MjStatement reach_statement = {
+	.sql = "SELECT mail_id FROM jobs.mail WHERE mail_id < $1"
+		   " ORDER BY mail_id DESC OFFSET 19999 LIMIT 1",
+	.nparams = 1,
+	.types = { INT8OID },
+};
+
 static MjStatement prune_statement = {
 	.sql = "DELETE FROM jobs.mail WHERE mail_id IN"
 		   " (SELECT mail_id FROM jobs.mail WHERE ended_at < $1"
@@ -530,6 +538,22 @@ mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
 	progress->claimable = mj_row_int64(0, 2);
 	progress->in_flight = mj_row_int64(0, 3);
 	mj_store_leave(&scope);
+}
+
+/* The last mail of a list that begins before another one; 0: all are on it. */
+int64
+mj_mail_reach(int64 before)
+{
+	MjScope scope;
+	MjParams params = { 0 };
+	int64 mail_id = 0;
+
+	mj_store_enter(&scope);
+	mj_param_int64(&params, before);
+	if (mj_store_run(&reach_statement, &params) > 0)
+		mail_id = mj_row_int64(0, 1);
+	mj_store_leave(&scope);
+	return mail_id;
 }
 
 /*

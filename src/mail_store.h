@@ -98,6 +98,7 @@ extern int mj_mail_due(TimestampTz now, int max_mails, MjDueMail *due);
 extern void mj_mail_hasten(const MjDueMail *due, int ndue, TimestampTz now);
 extern void mj_mail_progress(const MjDueMail *due, int ndue, TimestampTz now,
 							 MjMailProgress *progress);
+extern int64 mj_mail_reach(int64 before);
 extern int64 mj_mail_prune(TimestampTz before, int limit);
 
 #endif /* MJ_MAIL_STORE_H */

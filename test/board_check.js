@@ -3,6 +3,7 @@
 // somebody, too.
 
 const { readFileSync } = require('fs');
+const { createServer } = require('http');
 const { Client } = require('pg');
 const { startApp, startBrowser, logIn } = require('./board_browser');
 
@@ -71,10 +72,54 @@ async function pages(page, app, db) {
   await lookAt(page, app, 'outbox', '?page=outbox&status=failed');
   await lookAt(page, app, 'a mail', `?page=mail&id=${mail}`);
   const frame = page.frames()[1];
-  check(frame && /Cut 3 is ready/.test(await frame.textContent('body')), 'a mail: its html is shown in a frame');
+  check(frame && await frame.locator('strong', { hasText: 'Cut 3 is ready' }).isVisible(), 'a mail: its html is shown in a frame');
+  await frame.click('a:has-text("Watch it")');
+  check(page.frames().length === 2 && frame.url() === 'about:srcdoc', 'and a link in it leads nowhere');
+  page.complaints = page.complaints.filter((text) => !/allow-popups/.test(text));
   await lookAt(page, app, 'alerts', '?page=alerts');
   await lookAt(page, app, 'what is not there', '?page=nonsense');
   check(page.complaints.length === 0, 'the browser complains of nothing', page.complaints.join('\n'));
+}
+
+// A page as a file, without the policy of an app: a mail loads nothing, however it asks for it.
+async function alone(browser, db) {
+  const requests = [];
+  const elsewhere = createServer((request, response) => { requests.push(request.url); response.end(); });
+  await new Promise((listens) => { elsewhere.listen(0, '127.0.0.1', listens); });
+  const asks = (name) => `http://127.0.0.1:${elsewhere.address().port}/${name}`;
+  const [mail] = await ask(db, "SELECT mail_id FROM jobs.outbox WHERE status = 'sent' ORDER BY mail_id LIMIT 1");
+  await db.query('UPDATE jobs.mail SET body_html = $2 WHERE mail_id = $1', [mail, `<html><head><meta charset="utf-8"><title>x</title></head><body><p id="said">Hello</p>
+    <svg width="9" height="9"><image href="${asks('image')}" width="9" height="9"/></svg><img srcset="data:,x 1x, ${asks('set')} 2x" alt="">
+    <p style="background: &#117;rl(${asks('entity')})">a</p><p style="background: u\\72l(${asks('escape')})">b</p><p style="background: image-set('${asks('image-set')}' 1x)">c</p>
+    <a href="${asks('link')}">a link</a> <a target="_self" href="${asks('self')}">another</a></body></html>`]);
+  const [html] = await ask(db, "SELECT jobs.board('mail', jsonb_build_object('id', $1::text))", [mail]);
+  const page = await (await browser.newContext({ deviceScaleFactor: 2 })).newPage();
+  await page.setContent(html);
+  const frame = page.frames()[1];
+  check(await frame.locator('#said').isVisible(), 'a page as a file: the mail is shown');
+  for (const link of await frame.locator('a').all()) await link.click();
+  check(await frame.locator('#said').isVisible(), 'and is there after its links were clicked');
+  await page.goto(asks('at last'));
+  check(requests.filter((url) => !/favicon/.test(url)).join() === '/at%20last', 'and nothing is loaded', requests.join('\n'));
+  await page.context().close();
+  elsewhere.close();
+}
+
+// What no page can be made of, and a database that was away.
+async function troubles(page, app, db) {
+  const wrong = [await page.request.get(`${app.origin}/jobs?page=%00`), await page.request.get(`${app.origin}/jobs?page=jobs&q=%00`)];
+  await page.goto(`${app.origin}/jobs?page=jobs`);
+  const token = await page.locator('input[name=_csrf]').first().getAttribute('value');
+  wrong.push(await page.request.post(`${app.origin}/jobs`, { form: { action: 'pause', job: '\0', _csrf: token } }));
+  for (const answer of wrong) check(answer.status() === 400 && /no such page/.test(await answer.text()), `${answer.url()}: told that there is no such page`);
+  await page.goto(`${app.origin}/jobs?page=runs`); // now a connection waits to be used again
+  await db.query("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
+  let status;
+  for (const end = Date.now() + 60000; status !== 200 && Date.now() < end;) {
+    status = await page.request.get(`${app.origin}/jobs`).then((answer) => answer.status(), () => 0);
+    if (status === 0) break; // it does not listen any more
+  }
+  check(status === 200, 'the app outlives its connections', status);
 }
 
 async function clicks(page, app, db) {
@@ -82,7 +127,8 @@ async function clicks(page, app, db) {
   await page.setViewportSize({ width: 1280, height: 900 });
   await page.goto(`${app.origin}/jobs?page=jobs&q=refresh_project`);
   await page.click('button.run_now');
-  check(/is to run now/.test(await flash(page)), 'Run now: is said to be done', await flash(page));
+  check(/is to run now, as run \d+\.$/.test((await flash(page)).replace(' See the run', '').replace('Done. ', '')), 'Run now: is said to be done', await flash(page));
+  check(/^Done: Jobs/.test(await page.title()), 'also by the title, which is read out first', await page.title());
   check(await until(db, "SELECT count(*) = 1 FROM jobs.history WHERE job = 'refresh_project_report' AND trigger = 'manual' AND status = 'succeeded'"), 'Run now: it ran');
   await page.click('.flash a');
   check(/^Run \d+ of refresh_project_report/.test(await page.textContent('h1')), 'Run now: a link leads to the run');
@@ -105,6 +151,17 @@ async function clicks(page, app, db) {
   await page.fill('input[name=schedule]', '5 4 * * *');
   await page.click('form:has(input[name=schedule]) button');
   check((await ask(db, "SELECT schedule FROM jobs.status WHERE job = 'fragile'"))[0] === '5 4 * * *', 'a schedule is changed', await flash(page));
+
+  await page.goto(`${app.origin}/jobs?page=job&name=fragile`);
+  await page.click('summary:has-text("later")');
+  await page.fill('input[name=run_at]', '2099-01-02T03:04');
+  await page.press('input[name=priority]', 'Enter');
+  check(/is queued/.test(await flash(page)), 'Enter in the form for later: it is queued', await flash(page));
+  check((await ask(db, "SELECT count(*) = 1 FROM jobs.queued WHERE job = 'fragile' AND run_at > '2099-01-01'"))[0], 'and for then');
+
+  await page.goto(`${app.origin}/jobs?page=job&name=render_preview`);
+  await page.click('.head button.run_now');
+  check(/runs already/.test(await flash(page)), 'Run now of what runs: it is said that the new run may be skipped', await flash(page));
 
   await page.goto(`${app.origin}/jobs?page=queue`);
   await page.click('section[aria-labelledby=running] button.cancel');
@@ -179,6 +236,8 @@ async function main([server]) {
     await clicks(page, app, db);
     await names(page, app);
     await tokens(page, app);
+    await alone(browser, db);
+    await troubles(page, app, db);
   } finally {
     await browser.close();
     app.stop();

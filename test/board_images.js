@@ -31,7 +31,7 @@ async function main([server, dir]) {
       } else {
         await page.goto(`${app.origin}/jobs?page=outbox&q=digest`);
         await page.click('tbody th a');
-        await page.frames()[1].waitForSelector('text=Cut 3 is ready');
+        await page.frames()[1].waitForSelector('strong:has-text("Cut 3 is ready")');
       }
       await page.screenshot({ path: `${dir}/board-${name}.png` });
     }

@@ -28,6 +28,10 @@ function checkCsrf(req, res, next) {
   return res.status(403).type('text').send('This form is not of your session.');
 }
 
+// A connection that is lost while nobody uses it is no reason to end: the next query makes another.
+const pool = new Pool({ max: 4, statement_timeout: 10000 });
+pool.on('error', (error) => console.error(error.message));
+
 const app = express();
 app.disable('x-powered-by');
 app.use(findSession);
@@ -38,9 +42,14 @@ app.get('/login', (req, res) => {
   return res.cookie('session', id, { httpOnly: true, sameSite: 'lax' }).redirect('/jobs');
 });
 app.use('/jobs', isLoggedIn, express.urlencoded({ extended: false }), checkCsrf,
-  board(new Pool({ max: 4, statement_timeout: 10000 }), {
+  board(pool, {
     csrf: (req) => ({ name: '_csrf', value: req.session.csrf }),
     zone: process.env.BOARD_ZONE,
   }));
 app.get('/', (req, res) => res.redirect('/jobs'));
+app.use((error, req, res, next) => { // with four parameters, or Express takes it for something else
+  console.error(error);
+  if (res.headersSent) return next(error);
+  return res.status(500).type('text').send('The page could not be made; see what the server printed.');
+});
 const server = app.listen(port, '127.0.0.1', () => console.log(`http://127.0.0.1:${server.address().port}/login?key=${key}`));

@@ -95,32 +95,63 @@ LANGUAGE c STABLE
 AS 'MODULE_PATHNAME', 'mj_api_board_zone';
 COMMENT ON FUNCTION jobs.board_zone(text) IS 'for the board: a time zone by its name, or that of the session';
 
+CREATE FUNCTION jobs.board_reach(job text, before timestamptz, since timestamptz) RETURNS timestamptz
+LANGUAGE c STABLE
+AS 'MODULE_PATHNAME', 'mj_api_board_reach';
+COMMENT ON FUNCTION jobs.board_reach(text, timestamptz, timestamptz) IS
+	'for the board: where a list of what ended before an instant, of a job or (NULL) of all, stops to look for more, after 100000 attempts; NULL: not before since';
+
+CREATE FUNCTION jobs.board_mail_reach(before bigint) RETURNS bigint
+LANGUAGE c STABLE STRICT
+AS 'MODULE_PATHNAME', 'mj_api_board_mail_reach';
+COMMENT ON FUNCTION jobs.board_mail_reach(bigint) IS 'for the board: where a list of mails before one stops to look for more, after 20000; 0: not at all';
+
+CREATE FUNCTION jobs.board_due(from_time timestamptz, to_time timestamptz, seconds integer, max_jobs integer, OUT job text, OUT first_at timestamptz, OUT runs bigint)
+RETURNS SETOF record
+LANGUAGE c STABLE STRICT
+AS 'MODULE_PATHNAME', 'mj_api_board_due';
+COMMENT ON FUNCTION jobs.board_due(timestamptz, timestamptz, integer, integer) IS
+	'for the board: how often each job is due in a window, by bins of so many seconds; of the first jobs, by name, that are';
+
 CREATE FUNCTION jobs.board_number(value text) RETURNS bigint
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT CASE WHEN value ~ '^[0-9]{1,18}$' THEN value::bigint END $$;
 COMMENT ON FUNCTION jobs.board_number(text) IS 'for the board: a parameter that is a number; NULL: it is none';
 
-CREATE FUNCTION jobs.board_instant(value text) RETURNS timestamptz
+/*
+ * Where a list goes on: after the row of this instant, run and attempt.  Many
+ * runs can have ended at one instant, those that expired, say.
+ */
+CREATE FUNCTION jobs.board_key(finished_at timestamptz, run_id bigint, attempt integer) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT pg_catalog.trunc(extract(epoch FROM finished_at) * 1000000) || '.' || run_id || '.' || attempt $$;
+COMMENT ON FUNCTION jobs.board_key(timestamptz, bigint, integer) IS 'for the board: a place in a list of runs that ended, as a parameter';
+
+CREATE FUNCTION jobs.board_place(key text, OUT finished_at timestamptz, OUT run_id bigint, OUT attempt integer)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT CASE WHEN jobs.board_number(value) < 32503680000000000
-				THEN timestamptz '1970-01-01 00:00 UTC' + jobs.board_number(value) * interval '1 microsecond' END
+	SELECT timestamptz '1970-01-01 00:00 UTC' + k.part[1]::bigint * interval '1 microsecond', k.part[2]::bigint, k.part[3]::integer
+	FROM (SELECT pg_catalog.regexp_match(key, '^([0-9]{1,17})[.]([0-9]{1,18})[.]([0-9]{1,9})$')) AS k (part)
 $$;
-COMMENT ON FUNCTION jobs.board_instant(text) IS 'for the board: a parameter that is an instant, in microseconds since 1970; NULL: it is none';
-
-CREATE FUNCTION jobs.board_micros(at timestamptz) RETURNS text
-LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT pg_catalog.trunc(extract(epoch FROM at) * 1000000)::text $$;
-COMMENT ON FUNCTION jobs.board_micros(timestamptz) IS 'for the board: an instant as jobs.board_instant() reads it';
+COMMENT ON FUNCTION jobs.board_place(text) IS 'for the board: the place that such a parameter means; NULL: it is none';
 
 CREATE FUNCTION jobs.board_count(n bigint, what text) RETURNS text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT coalesce(n, 0) || ' ' || what || CASE n WHEN 1 THEN '' ELSE 's' END $$;
 COMMENT ON FUNCTION jobs.board_count(bigint, text) IS 'for the board: so many of something, in words';
+
+CREATE FUNCTION jobs.board_text(value text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT pg_catalog.left(value, 100000) || CASE WHEN pg_catalog.length(value) > 100000
+		THEN pg_catalog.format(E'\n... (%s characters more)', pg_catalog.length(value) - 100000) ELSE '' END
+$$;
+COMMENT ON FUNCTION jobs.board_text(text) IS 'for the board: a text, as far as a page has room for it';
 
 CREATE FUNCTION jobs.board_status(status text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
@@ -145,6 +176,12 @@ AS $$
 	FROM pg_catalog.unnest('{run_now,enqueue,cancel,retry,pause,pause_all,override_schedule,resend,resume_mail,acknowledge}'::name[]) AS f (name)
 $$;
 COMMENT ON FUNCTION jobs.board_may() IS 'for the board: which functions the current user may call';
+
+CREATE FUNCTION jobs.board_job_link(job text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT jobs.board_link('job', 'name', d.job) FROM jobs.definition AS d WHERE d.job = board_job_link.job $$;
+COMMENT ON FUNCTION jobs.board_job_link(text) IS 'for the board: the link to the page of a job; NULL: there is none any more, or it was a mail or a call';
 
 CREATE FUNCTION jobs.board_button(
 	label	text,
@@ -176,7 +213,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION jobs.board_job_buttons(text, boolean, boolean, jobs.board_context) IS 'for the board: what the reader may do to a job';
 
-CREATE FUNCTION jobs.board_run_buttons(run_id bigint, job text, role name, status text, live boolean, c jobs.board_context) RETURNS jsonb
+CREATE FUNCTION jobs.board_run_buttons(run_id bigint, job text, job_id bigint, role name, status text, live boolean, c jobs.board_context) RETURNS jsonb
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -187,10 +224,11 @@ AS $$
 		  UNION ALL
 		  SELECT jobs.board_button('Retry', 'retry', pg_catalog.format('run %s of %s', run_id, job),
 								   pg_catalog.jsonb_build_object('run_id', run_id), c)
-		  WHERE NOT live AND status IN ('failed', 'timed_out', 'crashed', 'cancelled', 'expired') AND job NOT IN ('mail', 'http call')
-			AND ((c).may ->> 'retry')::boolean AND jobs.operates_role(role, NULL)) AS b
+		  WHERE NOT live AND status IN ('failed', 'timed_out', 'crashed', 'cancelled', 'expired') AND ((c).may ->> 'retry')::boolean
+			AND EXISTS (SELECT FROM jobs.definition AS d WHERE d.job_id = board_run_buttons.job_id AND d.may_operate)) AS b
 $$;
-COMMENT ON FUNCTION jobs.board_run_buttons(bigint, text, name, text, boolean, jobs.board_context) IS 'for the board: what the reader may do to a run';
+COMMENT ON FUNCTION jobs.board_run_buttons(bigint, text, bigint, name, text, boolean, jobs.board_context) IS
+	'for the board: what the reader may do to a run; job_id: which job has to be there still for it to be done again';
 
 CREATE FUNCTION jobs.board_ended(h jobs.history, c jobs.board_context) RETURNS jsonb
 LANGUAGE sql VOLATILE
@@ -201,7 +239,7 @@ AS $$
 		'run_id', (h).run_id,
 		'href', jobs.board_link('run', 'id', (h).run_id::text),
 		'job', (h).job,
-		'job_href', CASE WHEN (h).job_id > 0 THEN jobs.board_link('job', 'name', (h).job) END,
+		'job_href', jobs.board_job_link((h).job),
 		'attempt', (h).attempt,
 		'again', (h).attempt > 1,
 		'trigger', pg_catalog.replace((h).trigger, '_', ' '),
@@ -214,7 +252,7 @@ AS $$
 		'result', pg_catalog.left((h).result, 200),
 		'error', pg_catalog.left((h).error, 300),
 		'buttons', CASE WHEN NOT EXISTS (SELECT FROM jobs.history AS n WHERE n.run_id = (h).run_id AND n.attempt > (h).attempt)
-						THEN jobs.board_run_buttons((h).run_id, (h).job, (h).role, (h).status, (h).live, c) END)
+						THEN jobs.board_run_buttons((h).run_id, (h).job, (h).job_id, (h).role, (h).status, (h).live, c) END)
 $$;
 COMMENT ON FUNCTION jobs.board_ended(jobs.history, jobs.board_context) IS 'for the board: an attempt in a list';
 
@@ -226,7 +264,7 @@ AS $$
 			'run_id', a.run_id,
 			'href', jobs.board_link('run', 'id', a.run_id::text),
 			'job', a.job,
-			'job_href', CASE WHEN a.job NOT IN ('mail', 'http call') THEN jobs.board_link('job', 'name', a.job) END,
+			'job_href', jobs.board_job_link(a.job),
 			'status', jobs.board_status(CASE WHEN a.cancelling THEN 'cancelling' ELSE 'running' END),
 			'attempt', a.attempt,
 			'again', a.attempt > 1,
@@ -238,7 +276,7 @@ AS $$
 			'total', a.total,
 			'note', a.note,
 			'worker', a.worker,
-			'buttons', CASE WHEN NOT a.cancelling THEN jobs.board_run_buttons(a.run_id, a.job, a.role, 'running', true, c) END)
+			'buttons', CASE WHEN NOT a.cancelling THEN jobs.board_run_buttons(a.run_id, a.job, NULL, a.role, 'running', true, c) END)
 		ORDER BY a.started_at, a.run_id), '[]')
 	FROM (SELECT * FROM jobs.active AS a
 		  WHERE only_job IS NULL OR a.job = only_job

@@ -100,24 +100,12 @@ AS $$
 $$;
 COMMENT ON FUNCTION jobs.board_jobs(jobs.board_context) IS 'for the board: what is on the page jobs';
 
-/*
- * The next times of a job, from its calendar: looked at as far as it takes to
- * find some, so that neither a job of each second nor one of each year costs much.
- */
 CREATE FUNCTION jobs.board_calendar(job text, n integer, c jobs.board_context) RETURNS jsonb
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT coalesce(
-		(SELECT pg_catalog.jsonb_agg(jobs.board_time(d.due_at, (c).zone, (c).now) ORDER BY d.due_at)
-		 FROM (SELECT e.due_at FROM jobs.calendar((c).now, (c).now + interval '1 hour', job) AS e LIMIT n) AS d
-		 HAVING pg_catalog.count(*) = n),
-		(SELECT pg_catalog.jsonb_agg(jobs.board_time(d.due_at, (c).zone, (c).now) ORDER BY d.due_at)
-		 FROM (SELECT e.due_at FROM jobs.calendar((c).now, (c).now + interval '10 days', job) AS e LIMIT n) AS d
-		 HAVING pg_catalog.count(*) = n),
-		(SELECT pg_catalog.jsonb_agg(jobs.board_time(d.due_at, (c).zone, (c).now) ORDER BY d.due_at)
-		 FROM (SELECT e.due_at FROM jobs.calendar((c).now, (c).now + interval '1500 days', job) AS e LIMIT n) AS d),
-		'[]')
+	SELECT coalesce(pg_catalog.jsonb_agg(jobs.board_time(d.due_at, (c).zone, (c).now) ORDER BY d.due_at), '[]')
+	FROM jobs.calendar((c).now, (c).now + interval '1500 days', job, n) AS d
 $$;
 COMMENT ON FUNCTION jobs.board_calendar(text, integer, jobs.board_context) IS 'for the board: when a job is due next';
 
@@ -130,7 +118,7 @@ AS $$
 		'runs', s.runs,
 		'failed', s.failed + s.timed_out + s.crashed,
 		'skipped', s.skipped + s.expired,
-		'rate', s.success_rate,
+		'rate', s.success_rate || ' %',
 		'p50', jobs.board_span(s.p50_duration),
 		'p95', jobs.board_span(s.p95_duration),
 		'p99', jobs.board_span(s.p99_duration),
@@ -171,45 +159,44 @@ AS $$
 $$;
 COMMENT ON FUNCTION jobs.board_facts(jobs.definition, jobs.status, jobs.board_context) IS 'for the board: how a job was defined, in words';
 
-CREATE FUNCTION jobs.board_pages(page text, key text, value text, status text, before timestamptz, earlier timestamptz) RETURNS jsonb
-LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT pg_catalog.jsonb_build_object(
-		'more', CASE WHEN earlier IS NOT NULL THEN jobs.board_link(page, key, coalesce(value, ''), 'status', coalesce(status, ''), 'before', jobs.board_micros(earlier)) END,
-		'first', CASE WHEN before IS NOT NULL THEN jobs.board_link(page, key, coalesce(value, ''), 'status', coalesce(status, '')) END)
-$$;
-COMMENT ON FUNCTION jobs.board_pages(text, text, text, text, timestamptz, timestamptz) IS 'for the board: links to the rest of a list';
-
 CREATE FUNCTION jobs.board_statuses(chosen text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('value', s.value, 'label', coalesce(nullif(pg_catalog.replace(s.value, '_', ' '), ''), 'any status'),
+	SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('value', s.value,
+		'label', CASE s.value WHEN '' THEN 'any status' WHEN 'failures' THEN 'any failure' ELSE pg_catalog.replace(s.value, '_', ' ') END,
 		'selected', s.value = coalesce(chosen, '')) ORDER BY s.n)
-	FROM pg_catalog.unnest('{"",succeeded,failed,timed_out,crashed,cancelled,skipped,expired,uncertain}'::text[]) WITH ORDINALITY AS s (value, n)
+	FROM pg_catalog.unnest('{"",succeeded,failures,failed,timed_out,crashed,cancelled,skipped,expired,uncertain}'::text[]) WITH ORDINALITY AS s (value, n)
 $$;
 COMMENT ON FUNCTION jobs.board_statuses(text) IS 'for the board: the statuses to choose from';
 
-/* Newest first, in pages: those of a job, or of all. */
+/*
+ * Newest first, in pages: those of a job, or of all.  Where few of those that are
+ * looked at may be on the page, it does not look on for ever to be full.
+ */
 CREATE FUNCTION jobs.board_list(page text, key text, job text, c jobs.board_context) RETURNS jsonb
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH p AS MATERIALIZED (
-		SELECT nullif((c).params ->> 'status', '') AS status, jobs.board_instant((c).params ->> 'before') AS before),
+		SELECT nullif((c).params ->> 'status', '') AS status, b.finished_at, b.run_id, b.attempt,
+			   CASE WHEN nullif((c).params ->> 'status', '') IS NOT NULL OR NOT jobs.sees_all() THEN jobs.board_reach(job, b.finished_at, NULL) END AS reach
+		FROM jobs.board_place((c).params ->> 'before') AS b),
 	found AS MATERIALIZED (
 		SELECT h AS run, pg_catalog.row_number() OVER () AS n
-		FROM p CROSS JOIN LATERAL jobs.recent(job, p.status, 51, p.before) AS h),
-	shown AS MATERIALIZED (SELECT jobs.board_ended(f.run, c) AS line, (f.run).finished_at, f.n FROM found AS f WHERE f.n <= 50)
+		FROM p CROSS JOIN LATERAL jobs.recent(job, p.status, 51, p.finished_at, p.run_id, p.attempt, p.reach) AS h),
+	last AS (
+		SELECT jobs.board_key((f.run).finished_at, (f.run).run_id, (f.run).attempt) AS key
+		FROM found AS f WHERE f.n = 50 AND EXISTS (SELECT FROM found AS f WHERE f.n > 50))
 	SELECT pg_catalog.jsonb_build_object(
-			'with_job', job IS NULL,
-			'statuses', jobs.board_statuses(p.status),
-			'runs', (SELECT coalesce(pg_catalog.jsonb_agg(s.line ORDER BY s.n), '[]') FROM shown AS s),
-			'none', NOT EXISTS (SELECT FROM shown))
-		|| jobs.board_pages(page, key, job, p.status, p.before,
-			CASE WHEN EXISTS (SELECT FROM found AS f WHERE f.n > 50) THEN (SELECT pg_catalog.min(s.finished_at) FROM shown AS s) END)
+		'with_job', job IS NULL,
+		'statuses', jobs.board_statuses(p.status),
+		'runs', (SELECT coalesce(pg_catalog.jsonb_agg(jobs.board_ended(f.run, c) ORDER BY f.n), '[]') FROM found AS f WHERE f.n <= 50),
+		'none', NOT EXISTS (SELECT FROM found),
+		'more', CASE WHEN m.before IS NOT NULL THEN jobs.board_link(page, key, coalesce(job, ''), 'status', coalesce(p.status, ''), 'before', m.before) END,
+		'first', CASE WHEN p.finished_at IS NOT NULL THEN jobs.board_link(page, key, coalesce(job, ''), 'status', coalesce(p.status, '')) END)
 	FROM p
+	CROSS JOIN LATERAL (SELECT coalesce((SELECT last.key FROM last), jobs.board_key(p.reach, 0, 0)) AS before) AS m
 $$;
 COMMENT ON FUNCTION jobs.board_list(text, text, text, jobs.board_context) IS 'for the board: attempts that ended, of a job or of all';
 
@@ -219,8 +206,8 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 	SELECT jobs.board_job_line(s, c) || pg_catalog.jsonb_build_object(
-		'description', d.description,
-		'command', d.command,
+		'description', jobs.board_text(d.description),
+		'command', jobs.board_text(d.command),
 		'hidden', d.command IS NULL AND d.handler = 'sql',
 		'schedule', s.schedule,
 		'facts', jobs.board_facts(d, s, c),

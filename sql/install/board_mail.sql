@@ -10,14 +10,13 @@ SET jit = off
 AS $$
 	WITH p AS MATERIALIZED (
 		SELECT nullif((c).params ->> 'q', '') AS q, nullif((c).params ->> 'status', '') AS status,
-			   coalesce(jobs.board_number((c).params ->> 'before'), 9223372036854775807) AS before,
-			   (c).params ? 'before' AS later),
-	seen AS MATERIALIZED (
+			   b.before, jobs.board_mail_reach(b.before) AS reach, (c).params ? 'before' AS later
+		FROM (SELECT coalesce(jobs.board_number((c).params ->> 'before'), 9223372036854775807) AS before) AS b),
+	seen AS (
 		SELECT o.mail_id, o.recipient, o.subject, o.status, o.attempts, o.next_attempt_at, o.smtp_reply, o.created_at, o.ended_at
 		FROM jobs.outbox AS o
-		WHERE o.mail_id < (SELECT p.before FROM p)
-		ORDER BY o.mail_id DESC
-		LIMIT 20000),
+		WHERE o.mail_id < (SELECT p.before FROM p) AND o.mail_id >= (SELECT p.reach FROM p)
+		ORDER BY o.mail_id DESC),
 	found AS MATERIALIZED (
 		SELECT s.*, pg_catalog.row_number() OVER () AS n
 		FROM (SELECT s.* FROM seen AS s
@@ -25,9 +24,8 @@ AS $$
 				AND ((SELECT p.q FROM p) IS NULL
 					 OR pg_catalog.strpos(pg_catalog.lower(pg_catalog.concat_ws(' ', s.recipient, s.subject)), pg_catalog.lower((SELECT p.q FROM p))) > 0)
 			  LIMIT 51) AS s),
-	edge AS MATERIALIZED (
-		SELECT CASE WHEN EXISTS (SELECT FROM found AS f WHERE f.n > 50) THEN (SELECT f.mail_id FROM found AS f WHERE f.n = 50)
-					WHEN (SELECT pg_catalog.count(*) FROM seen) >= 20000 THEN (SELECT pg_catalog.min(s.mail_id) FROM seen AS s) END AS mail_id)
+	edge AS (
+		SELECT coalesce((SELECT f.mail_id FROM found AS f WHERE f.n = 50 AND EXISTS (SELECT FROM found AS f WHERE f.n > 50)), nullif(p.reach, 0)) AS mail_id FROM p)
 	SELECT pg_catalog.jsonb_build_object(
 		'mail', jobs.board_mail(c),
 		'q', p.q, 'status', p.status,
@@ -63,8 +61,12 @@ $$;
 COMMENT ON FUNCTION jobs.board_outbox(jobs.board_context) IS 'for the board: what is on the page outbox';
 
 /*
- * The html of a mail with its own images in it, and with none from elsewhere: the
- * pages that show it load nothing, so a browser would complain of each.
+ * The html of a mail with its own images in it, and a policy before it, by which
+ * the browser loads nothing for it.  What would be loaded is taken out as well,
+ * since a browser complains of each thing that it does not load; so is what says
+ * where links lead to: in a frame without popups they lead nowhere then.
+ *
+ * Images are put in while there is room for them: a page has its limit, too.
  */
 CREATE FUNCTION jobs.board_preview(mail_id bigint) RETURNS text
 LANGUAGE plpgsql VOLATILE
@@ -72,24 +74,37 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	html text := (SELECT m.body_html FROM jobs.mail_content AS m WHERE m.mail_id = board_preview.mail_id);
+	room bigint := 4000000;
 	file record;
+	image text;
+	needs bigint;
 BEGIN
+	/* the longest id first, since another may be its beginning */
 	FOR file IN
-		SELECT f.content_id, f.content, coalesce(f.content_type, 'image/' || coalesce(substring(lower(f.filename) from '\.(png|gif|webp)$'), 'jpeg')) AS content_type
+		SELECT 'cid:' || f.content_id AS reference,
+			   CASE WHEN octet_length(f.content) <= 500000 THEN f.content END AS content,
+			   coalesce(f.content_type, 'image/' || coalesce(substring(lower(f.filename) from '\.(png|gif|webp)$'), 'jpeg')) AS content_type
 		FROM jobs.mail_file AS f
 		WHERE f.mail_id = board_preview.mail_id AND f.content_id IS NOT NULL
-		ORDER BY f.position
-		LIMIT 20
+		ORDER BY length(f.content_id) DESC
 	LOOP
-		CONTINUE WHEN octet_length(file.content) > 500000 OR file.content_type !~ '^image/[A-Za-z0-9.+-]+$';
-		html := replace(html, 'cid:' || file.content_id,
-			format('data:%s;base64,%s', file.content_type, translate(encode(file.content, 'base64'), E'\n', '')));
+		image := CASE WHEN file.content IS NOT NULL AND file.content_type ~ '^image/[A-Za-z0-9.+-]+$'
+					  THEN format('data:%s;base64,%s', file.content_type, translate(encode(file.content, 'base64'), E'\n', '')) END;
+		needs := length(image)::bigint * (length(html) - length(replace(html, file.reference, ''))) / length(file.reference);
+		IF needs <= room THEN
+			room := room - needs;
+		ELSE
+			image := NULL;
+		END IF;
+		html := replace(html, file.reference, coalesce(image, 'data:,'));
 	END LOOP;
-	html := regexp_replace(html, 'url\(\s*(["'']?)\s*(?!data:)', 'url(\1data:,', 'gi');
+	html := regexp_replace(html, 'url\(\s*((?:["'']|&quot;|&apos;|&#3[49];)?\s*)(?=[^"''&\s])(?!data:)', 'url(\1data:,', 'gi');
 	html := regexp_replace(html, '@import|([\s"''/])on([a-z]+\s*=)', '\1data-\2', 'gi');
-	RETURN regexp_replace(
-		regexp_replace(html, '([\s"''/])(src|srcset|background|poster)(\s*=\s*["'']?\s*)(?=[^"''\s>])(?!\s*data:)', '\1data-\2\3', 'gi'),
-		'<(/?)(script|link|iframe|object|embed|base|meta)(?=[\s/>])', '<\1template data-was=\2', 'gi');
+	html := regexp_replace(html, '([\s"''/])(src|srcset|background|poster|target)(\s*=\s*["'']?\s*)(?=[^"''\s>])(?!\s*data:)', '\1data-\2\3', 'gi');
+	html := regexp_replace(html, '<(/?)(script|iframe|object)(?=[\s/>])', '<\1template data-was=\2', 'gi');
+	/* these have no end: put into a template, they would take all that follows along */
+	html := regexp_replace(html, '<(meta|link|base|embed)(?=[\s/>])("[^"]*"|''[^'']*''|[^>"''])*>', '', 'gi');
+	RETURN '<meta http-equiv="Content-Security-Policy" content="default-src ''none''; style-src ''unsafe-inline''; img-src data:"><base target="_blank">' || html;
 END
 $$;
 COMMENT ON FUNCTION jobs.board_preview(bigint) IS 'for the board: the html of a mail, to be shown in a frame that may do nothing';
@@ -125,8 +140,9 @@ AS $$
 					(15, 'Expires', jobs.board_time(o.expires_at, (c).zone, (c).now) ->> 'text')) AS f (n, name, value)
 				  WHERE f.value <> ''),
 		'readable', m.mail_id IS NOT NULL,
-		'html', CASE WHEN m.body_html IS NOT NULL AND pg_catalog.length(m.body_html) <= 1000000 THEN jobs.board_preview(o.mail_id) END,
-		'text', pg_catalog.left(m.body_text, 100000),
+		'html', CASE WHEN pg_catalog.length(m.body_html) <= 1000000 THEN jobs.board_preview(o.mail_id) END,
+		'too_long', coalesce(pg_catalog.length(m.body_html) > 1000000, false),
+		'text', jobs.board_text(m.body_text),
 		'files', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('filename', f.filename, 'type', f.content_type, 'inline', f.content_id IS NOT NULL) ORDER BY f.position), '[]')
 				  FROM jobs.mail_file AS f WHERE f.mail_id = o.mail_id),
 		'attempts', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(

@@ -28,7 +28,7 @@ AS $$
 	SELECT pg_catalog.jsonb_build_object(
 		'runs', e.succeeded + failed_runs,
 		'failed', failed_runs,
-		'rate', pg_catalog.round(100.0 * e.succeeded / nullif(e.succeeded + failed_runs, 0), 1),
+		'rate', pg_catalog.round(100.0 * e.succeeded / nullif(e.succeeded + failed_runs, 0), 1) || ' %',
 		'most', (SELECT pg_catalog.max(h.attempts) FROM hour AS h),
 		'words', pg_catalog.format('%s within 24 hours, of which %s failed; at most %s within an hour',
 								   jobs.board_count(e.attempts, 'attempt'), e.failed, (SELECT pg_catalog.max(h.attempts) FROM hour AS h)),
@@ -154,7 +154,7 @@ AS $$
 		'next', jobs.board_next(8, c),
 		'alerts', jobs.board_alerts_open(5, c),
 		'alerts_href', jobs.board_link('alerts'),
-		'all_failures', jobs.board_link('runs', 'status', 'failed'),
+		'all_failures', jobs.board_link('runs', 'status', 'failures'),
 		'queue_href', jobs.board_link('queue'),
 		'outbox_href', jobs.board_link('outbox'),
 		'timeline_href', jobs.board_link('timeline'))

@@ -50,7 +50,8 @@ AS $$
 				WHEN 'run' THEN 'Run ' || coalesce((x.c).params ->> 'id', '')
 				WHEN 'mail' THEN 'Mail ' || coalesce((x.c).params ->> 'id', '')
 				ELSE coalesce((SELECT t.label FROM tab AS t WHERE t.page = x.page), 'Not found') END,
-			'base', coalesce(x.app ->> 'base', ''),
+			/* a path, not another site: an app may have passed on what a visitor gave as app */
+			'base', CASE WHEN x.app ->> 'base' ~ '^/([^/\\[:cntrl:]][^[:cntrl:]]*)?$' THEN x.app ->> 'base' ELSE '' END,
 			'csrf', CASE WHEN pg_catalog.jsonb_typeof(x.app -> 'csrf') = 'object'
 						 THEN pg_catalog.jsonb_build_object('name', x.app -> 'csrf' ->> 'name', 'value', x.app -> 'csrf' ->> 'value') END,
 			'flash', CASE WHEN pg_catalog.jsonb_typeof(x.app -> 'flash') = 'object'
@@ -100,10 +101,11 @@ DECLARE
 BEGIN
 	CASE request ->> 'action'
 	WHEN 'run_now' THEN
-		SELECT r.run_id, r.status INTO run FROM jobs.run_now(job, nullif(btrim(request ->> 'args'), '')::jsonb, wait => false) AS r;
-		message := CASE run.status WHEN 'skipped' THEN format('"%s" runs already, and does not run twice.', job)
-					ELSE format('"%s" is to run now, as run %s.', job, run.run_id) END;
-		href := jobs.board_link('run', 'id', run.run_id::text);
+		run_id := (SELECT r.run_id FROM jobs.run_now(job, nullif(btrim(request ->> 'args'), '')::jsonb, wait => false) AS r);
+		message := format('"%s" is to run now, as run %s.', job, run_id)
+			|| CASE WHEN EXISTS (SELECT FROM jobs.active AS a JOIN jobs.definition AS d ON d.job = a.job WHERE a.job = it.job AND d.overlap = 'skip')
+				THEN ' It runs already: unless that has ended by then, the new run is skipped.' ELSE '' END;
+		href := jobs.board_link('run', 'id', run_id::text);
 	WHEN 'enqueue' THEN
 		run_id := jobs.enqueue(job, coalesce(nullif(btrim(request ->> 'args'), ''), '{}')::jsonb,
 			nullif(request ->> 'run_at', '')::timestamp AT TIME ZONE jobs.board_zone(request ->> 'zone'),
@@ -113,6 +115,11 @@ BEGIN
 	WHEN 'cancel' THEN
 		message := CASE WHEN jobs.cancel(run_id) THEN format('Run %s is cancelled.', run_id) ELSE format('Run %s has ended already.', run_id) END;
 	WHEN 'cancel_all' THEN
+		IF job IS NULL THEN -- to jobs.cancel() that is all jobs
+			RAISE EXCEPTION USING
+				ERRCODE = 'null_value_not_allowed',
+				MESSAGE = 'job name must not be null';
+		END IF;
 		n := (SELECT sum(jobs.cancel(job, s.state)) FROM unnest('{ready,held,waiting,paused}'::text[]) AS s (state)
 			WHERE s.state = coalesce(nullif(request ->> 'state', ''), s.state));
 		message := format('Cancelled of "%s": %s.', job, jobs.board_count(n, 'run'));
@@ -176,7 +183,7 @@ BEGIN
 	EXCEPTION WHEN OTHERS THEN
 		GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
 		-- what says that the request was not to be done; not that the server cannot do anything, or must be asked again
-		IF left(state, 2) IN ('40', '53', '57', '58', 'F0', 'XX') AND state NOT IN ('53400', '57014') THEN
+		IF left(state, 2) IN ('40', '53', '57', '58', 'F0', 'XX') AND state <> '53400' THEN
 			RAISE;
 		END IF;
 		RETURN jsonb_build_object('ok', false, 'message', message, 'sqlstate', state, 'href', NULL, 'page', back,

@@ -96,6 +96,7 @@ COMMENT ON COLUMN jobs.history.worker IS 'what the worker outside of the server 
 COMMENT ON COLUMN jobs.history.job_id IS 'with finished_at, what finds the history of a job without looking through all; 0: a mail; -1: a call';
 COMMENT ON COLUMN jobs.history.live IS 'whether its run has not ended: it runs, waits to be tried again, or is done again';
 COMMENT ON COLUMN jobs.history.args IS 'what it was given; not kept once it has succeeded; shown to members of the role only';
+COMMENT ON COLUMN jobs.history.error IS 'what the attempt failed with; of a call of the extension itself shown to members of the role only, for it may name its URL';
 COMMENT ON COLUMN jobs.history.error_context IS 'may quote commands: shown to members of the role only';
 COMMENT ON COLUMN jobs.history.notices IS 'last messages that the command raised below ERROR: shown to members of the role only';
 

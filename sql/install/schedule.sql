@@ -119,9 +119,10 @@ COMMENT ON TYPE jobs.calendar_entry IS 'an instant at which a job is due';
 CREATE FUNCTION jobs.calendar(
 	from_time	timestamptz,
 	to_time		timestamptz,
-	job			text DEFAULT NULL
+	job			text DEFAULT NULL,
+	max_rows	integer DEFAULT NULL
 ) RETURNS SETOF jobs.calendar_entry
 LANGUAGE c STABLE
 AS 'MODULE_PATHNAME', 'mj_api_calendar';
-COMMENT ON FUNCTION jobs.calendar(timestamptz, timestamptz, text) IS
-	'Every instant from from_time up to, and not at, to_time at which a job is due, of all jobs that one may see or of one. Paused and disabled jobs have none.';
+COMMENT ON FUNCTION jobs.calendar(timestamptz, timestamptz, text, integer) IS
+	'Every instant from from_time up to, and not at, to_time at which a job is due, of all jobs that one may see or of one; of each the first max_rows. Paused and disabled jobs have none.';

@@ -29,7 +29,10 @@ CREATE FUNCTION jobs.recent(
 	job			text DEFAULT NULL,
 	status		text DEFAULT NULL,
 	max_rows	integer DEFAULT 50,
-	before		timestamptz DEFAULT NULL
+	before		timestamptz DEFAULT NULL,
+	before_run_id	bigint DEFAULT NULL,
+	before_attempt	integer DEFAULT NULL,
+	since			timestamptz DEFAULT NULL
 ) RETURNS SETOF jobs.history
 LANGUAGE sql VOLATILE ROWS 50
 SET search_path = pg_catalog, pg_temp
@@ -38,23 +41,28 @@ SET enable_bitmapscan = off
 SET enable_sort = off
 SET jit = off
 AS $$
-	WITH j (id) AS MATERIALIZED (SELECT jobs.job_id(recent.job)),
+	/* what is compared with comes from subqueries, for the planner takes coalesce() for something that tells secrets */
+	WITH p AS MATERIALIZED (
+		SELECT jobs.job_id(recent.job) AS job_id, coalesce(recent.before, 'infinity') AS before, coalesce(recent.since, '-infinity') AS since),
 	ended AS MATERIALIZED (
 		(SELECT n.run_id, n.attempt, n.finished_at
 		 FROM jobs.newest AS n
 		 WHERE recent.job IS NULL
-		   AND n.finished_at < coalesce(recent.before, 'infinity')
-		   AND (recent.status IS NULL OR n.status = recent.status)
-		 ORDER BY n.finished_at DESC
+		   AND n.finished_at <= (SELECT p.before FROM p) AND n.finished_at >= (SELECT p.since FROM p)
+		   AND (n.finished_at < (SELECT p.before FROM p) OR (n.run_id, n.attempt) < (recent.before_run_id, recent.before_attempt))
+		   AND (recent.status IS NULL OR n.status = recent.status OR recent.status = 'failures' AND n.status IN ('failed', 'timed_out', 'crashed'))
+		 ORDER BY n.finished_at DESC, n.run_id DESC, n.attempt DESC
 		 LIMIT recent.max_rows)
 		UNION ALL
 		(SELECT n.run_id, n.attempt, n.finished_at
 		 FROM jobs.newest_of_job AS n
 		 WHERE recent.job IS NOT NULL
-		   AND n.job_id >= (SELECT j.id FROM j) AND n.job_id <= (SELECT j.id FROM j)
-		   AND n.finished_at < coalesce(recent.before, 'infinity')
-		   AND (recent.status IS NULL OR n.status = recent.status)
-		 ORDER BY n.job_id DESC, n.finished_at DESC
+		   /* as rows, so that both ends are found in the index */
+		   AND (n.job_id, n.finished_at) <= ((SELECT p.job_id FROM p), (SELECT p.before FROM p))
+		   AND (n.job_id, n.finished_at) >= ((SELECT p.job_id FROM p), (SELECT p.since FROM p))
+		   AND (n.finished_at < (SELECT p.before FROM p) OR (n.run_id, n.attempt) < (recent.before_run_id, recent.before_attempt))
+		   AND (recent.status IS NULL OR n.status = recent.status OR recent.status = 'failures' AND n.status IN ('failed', 'timed_out', 'crashed'))
+		 ORDER BY n.job_id DESC, n.finished_at DESC, n.run_id DESC, n.attempt DESC
 		 LIMIT recent.max_rows))
 	SELECT h.*
 	FROM ended AS e
@@ -64,8 +72,8 @@ AS $$
 		LIMIT 1) AS h
 	ORDER BY e.finished_at DESC, e.run_id DESC, e.attempt DESC
 $$;
-COMMENT ON FUNCTION jobs.recent(text, text, integer, timestamptz) IS
-	'the last attempts that ended, newest first, of a job or (NULL) of all: as jobs.history has them, but without looking through all of it; before: the finished_at of the last row, for the next page';
+COMMENT ON FUNCTION jobs.recent(text, text, integer, timestamptz, bigint, integer, timestamptz) IS
+	'the last attempts that ended, newest first, of a job or (NULL) of all: as jobs.history has them, but without looking through all of it. status: one of them, or failures. before, before_run_id, before_attempt: finished_at, run_id and attempt of the last row, for the next page. since: what ended before is not looked at';
 
 CREATE FUNCTION jobs.statistics(
 	job			text DEFAULT NULL,
@@ -224,6 +232,16 @@ COMMENT ON COLUMN jobs.lanes.ready IS 'runs that wait for an executor or a worke
 COMMENT ON COLUMN jobs.lanes.oldest_ready IS 'how long the first of ready could have run already';
 COMMENT ON COLUMN jobs.lanes.oldest_overdue IS 'for how long the first of overdue has been that';
 COMMENT ON COLUMN jobs.lanes.oldest_running IS 'how long the longest of running has been at it';
+
+CREATE VIEW jobs.backlog WITH (security_barrier) AS
+SELECT pg_catalog.date_bin('1 minute', q.due_at, '2000-01-01 00:00:00 UTC') AS due_at,
+	   pg_catalog.count(*) AS runs
+FROM jobs.queue AS q
+LEFT JOIN jobs.job_state AS t ON t.job_id = q.job_id
+WHERE q.state <> 'running' AND q.attempt = 0 AND q.job_id > 0 AND q.run_at <= (SELECT jobs.clock() - interval '1 second')
+  AND ((SELECT jobs.sees_all()) OR jobs.sees_role(NULL, CASE WHEN q.lane <= 1 THEN t.role_oid ELSE q.lane::oid END))
+GROUP BY 1;
+COMMENT ON VIEW jobs.backlog IS 'for the board: how many runs have been waiting for their first start for over a second, by the minute in which they were due';
 
 CREATE VIEW jobs.outbox_status WITH (security_barrier) AS
 SELECT s.status,

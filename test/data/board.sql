@@ -65,11 +65,10 @@ INSERT INTO jobs.mail (run_id, role, role_oid, recipient, sender, reply_to, subj
 SELECT nextval('jobs.run_id_seq'), current_user, current_user::regrole, 'client' || n || '@example.com', 'Motionify Portal <hello@motionify.studio>',
 	'noreply@motionify.studio', CASE WHEN n % 4 = 0 THEN 'Payment Reminder: Balance Due' ELSE 'Your digest: ' || 1 + n % 5 || ' new notifications' END,
 	E'Hello,\n\nCut 3 is ready for review.\n\nhttps://portal.motionify.studio/projects/1\n',
-	'<html><body style="font-family: sans-serif; margin: 24px; color: #222"><h2 style="font-weight: 600">New in your projects</h2>'
-	|| '<p><strong>Cut 3 is ready for review.</strong> The new cut has the larger logo at 0:12 and softer music.</p>'
-	|| '<p><a href="https://portal.motionify.studio/projects/1" style="background: #4433cc; color: #fff; padding: 10px 18px; border-radius: 6px; text-decoration: none">Watch it</a></p>'
-	|| '<p style="color: #666">You get this mail because you are a member of the project.</p>'
-	|| '<img src="https://elsewhere.example/pixel.gif" width="1" height="1" alt=""></body></html>',
+	jobs.portal_page('New in your projects', 'Cut 3 is ready for review.',
+		jobs.portal_row('<strong>Cut 3 is ready for review.</strong> The new cut has the larger logo at 0:12 and softer music.'
+			|| jobs.portal_button('https://portal.motionify.studio/projects/1', 'Watch it'))
+		|| jobs.portal_row('<img src="https://elsewhere.example/pixel.gif" width="1" height="1" alt="">')),
 	'<' || n || '.' || abs(hashtext('m' || n)) || '@motionify.studio>', t.at,
 	CASE WHEN n % 13 = 5 THEN 'failed' ELSE 'sent' END, t.at + interval '3 seconds', CASE WHEN n % 13 = 5 THEN 3 ELSE 1 END,
 	CASE WHEN n % 13 = 5 THEN 550 ELSE 250 END,

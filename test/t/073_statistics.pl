@@ -31,6 +31,9 @@ foreach my $known (0, 1)
     check_reading($node, 'viewer', 'SELECT * FROM jobs.recent()', 110);
     check_reading($node, 'viewer', "SELECT * FROM jobs.recent('job 7', max_rows => 10)", 30);
     check_reading($node, 'viewer', "SELECT * FROM jobs.recent('long ago')", 5);
+    check_reading($node, 'viewer', "SELECT * FROM jobs.recent(before => now() - interval '20 days')", 110);
+    check_reading($node, 'viewer', "SELECT * FROM jobs.recent('job 7', before => now() - interval '20 days', max_rows => 10)", 30);
+    check_reading($node, 'somebody', "SELECT * FROM jobs.recent(since => now() - interval '6 hours')", $day / 3);
     check_reading($node, 'viewer', 'SELECT * FROM jobs.top()', 2 * $day);
     # also all of the cleanups, which never found anything
     check_reading($node, 'viewer', 'SELECT * FROM jobs.health()', 3 * $day + 4 * 40_000 / 19);

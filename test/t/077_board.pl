@@ -63,6 +63,34 @@ my $rows = 20_000;
         check_reading($long, 'viewer', "SELECT jobs.board('timeline')", $day + 50);
         check_reading($long, 'viewer', "SELECT jobs.board('queue')", 4 * $day + 200);
     }
+    $long->safe_psql('postgres', q{CREATE ROLE nobodys; SELECT jobs.grant_usage('nobodys', 'user')});
+    # far behind many that succeeded is one that crashed; the last that ended are somebody else's
+    $long->safe_psql('postgres', <<'SQL');
+INSERT INTO jobs.run_log (run_id, attempt, job_id, job, role, role_oid, trigger, due_at, started_at, finished_at, status)
+SELECT nextval('jobs.run_id_seq'), 1, d.job_id, d.job, d.role, d.role::regrole, 'queue', t.at, t.at, t.at, CASE WHEN n = 130000 THEN 'crashed' ELSE 'succeeded' END
+FROM jobs.definition AS d, generate_series(1, 130000) AS n, LATERAL (SELECT jobs.clock() - interval '40 days' - n * interval '1 second' AS at) AS t
+WHERE d.job = 'job 7';
+VACUUM ANALYZE;
+SQL
+    my $walked = 100_000 + 100;
+    check_reading($long, 'viewer', q{SELECT jobs.board('runs', '{"status": "crashed"}')}, $walked);
+    check_reading($long, 'viewer', q{SELECT jobs.board('job', '{"name": "job 7", "status": "crashed"}')}, $walked + 12 * $day / 19 + 300);
+    check_reading($long, 'viewer', q{SELECT jobs.board('queue', '{"days": "3650"}')}, $walked + 4 * $day + 2 * $rows / 100 + 200);
+    check_reading($long, 'nobodys', q{SELECT jobs.board('runs')}, $walked);
+    foreach my $list ([ 'runs', '{}', 'page_runs,list' ], [ 'job', '{"name": "job 7"}', 'page_job,list' ], [ 'queue', '{"days": "3650"}', 'page_queue,dead' ])
+    {
+        my ($page, $params, $path) = @$list;
+        my $found = $long->safe_psql('postgres', <<"SQL");
+SET ROLE viewer;
+WITH RECURSIVE p AS (
+    SELECT 1 AS n, jobs.board_data('$page', '{"status": "crashed"}'::jsonb || '$params') #> '{$path}' AS list
+    UNION ALL
+    SELECT p.n + 1, jobs.board_data('$page', '{"status": "crashed"}'::jsonb || '$params' || jsonb_build_object('before', substring(p.list ->> 'more' from 'before=([^&#]*)'))) #> '{$path}'
+    FROM p WHERE p.list ->> 'more' IS NOT NULL AND p.n < 50)
+SELECT max(n) > 1, count(*) FILTER (WHERE r -> 'status' ->> 'word' = 'crashed') FROM p LEFT JOIN jsonb_array_elements(p.list -> 'runs') AS r ON true;
+SQL
+        is($found, 't|1', "$page: what is far back is on a later page");
+    }
     $long->stop;
 }
 
