@@ -115,12 +115,12 @@ sub named
 }
 
 $node->safe_psql('postgres', 'CREATE EXTENSION motionify_jobs');
-named('functions', "SELECT DISTINCT 'jobs.' || proname FROM pg_proc
-    WHERE pronamespace = 'jobs'::regnamespace AND proname !~ '^(portal|pg_cron|alert)_|^board_(?!action|data)|_level\$'
-    AND proname <> ALL ('{sees_all,sees_role,operates_role,manages_role,uses_template,job_words,job_figures,job_id,server_state,top_text,top_time,why_not_here,worker_slots}')");
-named('arguments', "SELECT DISTINCT unnest(proargnames) FROM pg_proc
-    WHERE pronamespace = 'jobs'::regnamespace AND proname !~ '^(portal|pg_cron|alert)_|^board_(?!action|data)|_level\$'
-    AND proname <> ALL ('{sees_all,sees_role,operates_role,manages_role,uses_template,job_words,job_figures,job_id,server_state,top_text,top_time,why_not_here,worker_slots}')");
+# those that only other objects of the extension call are not for readers
+my $for_readers = q{FROM pg_proc WHERE pronamespace = 'jobs'::regnamespace
+    AND proname !~ '^(portal|pg_cron|alert)_|^board_(?!action|data)|_level$'
+    AND proname <> ALL ('{sees_all,sees_role,operates_role,manages_role,uses_template,job_words,job_figures,job_id,is_nothing,server_state,top_text,top_time,why_not_here,worker_slots}')};
+named('functions', "SELECT DISTINCT 'jobs.' || proname $for_readers");
+named('arguments', "SELECT DISTINCT unnest(proargnames) $for_readers");
 named('columns', "SELECT DISTINCT attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
     WHERE relnamespace = 'jobs'::regnamespace AND relkind = 'v' AND attnum > 0 AND relname !~ '^(portal|pg_cron)_'");
 named('settings', "SELECT replace(name, 'motionify_jobs.', '') FROM pg_settings
