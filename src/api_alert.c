@@ -37,6 +37,7 @@ PG_FUNCTION_INFO_V1(mj_api_drop_alert_rule);
 PG_FUNCTION_INFO_V1(mj_api_acknowledge);
 PG_FUNCTION_INFO_V1(mj_api_alert_default_channels);
 PG_FUNCTION_INFO_V1(mj_api_portal_note_backlog);
+PG_FUNCTION_INFO_V1(mj_api_is_nothing);
 
 #define MAX_RULE_NAME 200 /* bytes */
 #define MAX_CHANNELS 20
@@ -390,4 +391,26 @@ mj_api_portal_note_backlog(PG_FUNCTION_ARGS)
 		mj_alert_note_backlog(mj_current_run_id(), PG_GETARG_INT64(0),
 							  mj_clock_now());
 	PG_RETURN_VOID();
+}
+
+/*
+ * jobs.is_nothing(result): whether a run with that result found nothing to do.
+ * In C, for it is asked of thousands of rows.
+ */
+Datum
+mj_api_is_nothing(PG_FUNCTION_ARGS)
+{
+	static const char *const nothing[] = { "0", "DELETE 0", "UPDATE 0",
+										   "INSERT 0 0", "MERGE 0" };
+	const text *result;
+	int i;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_BOOL(false);
+	result = PG_GETARG_TEXT_PP(0);
+	for (i = 0; i < lengthof(nothing); i++)
+		if (VARSIZE_ANY_EXHDR(result) == strlen(nothing[i]) &&
+			memcmp(VARDATA_ANY(result), nothing[i], strlen(nothing[i])) == 0)
+			PG_RETURN_BOOL(true);
+	PG_RETURN_BOOL(false);
 }

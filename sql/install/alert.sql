@@ -369,9 +369,8 @@ $$;
 COMMENT ON FUNCTION jobs.alert_of_failures(jobs.alert_rule, timestamptz) IS 'for the alerts: jobs that failed at least threshold times in a row';
 
 CREATE FUNCTION jobs.is_nothing(result text) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-RETURN coalesce(result IN ('0', 'DELETE 0', 'UPDATE 0', 'INSERT 0 0', 'MERGE 0'), false);
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mj_api_is_nothing';
 COMMENT ON FUNCTION jobs.is_nothing(text) IS 'for the alerts and jobs.health(): whether a run with that result found nothing to do';
 
 /*
