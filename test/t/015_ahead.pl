@@ -85,8 +85,10 @@ sql("SELECT count(jobs.schedule('many ' || g, '0 12 * * *', 'SELECT 1', priority
 set_clock($node, '2030-01-05 11:59:58.5+00');
 ok(wait_for(sub { worker_pids($node, 'executor') == 3 }, 'three executors'), 'executors are there for many jobs');
 set_clock($node, '2030-01-05 11:59:59.970+00');
-ok(poll_until($node, "SELECT count(*) = 200 FROM jobs.queue WHERE run_at = '2030-01-05 12:00+00' AND state = 'ready'"),
-    '30 ms ahead all their runs are made, and no executor has one');
+# an executor that looks just then, for the settings were read again, may claim some, and wait
+ok(poll_until($node, "SELECT count(*) = 200 FROM jobs.queue WHERE run_at = '2030-01-05 12:00+00' AND state IN ('ready', 'running')"),
+    '30 ms ahead all their runs are made');
+is(sql("SELECT count(*) FROM jobs.run_log WHERE due_at = '2030-01-05 12:00+00'"), 0, 'and none has begun');
 is(sql("SELECT count(*) FROM jobs.job_state WHERE next_run_at <= '2030-01-05 12:00+00'"), 0, 'and no job is still to be looked at');
 set_clock($node, '2030-01-05 11:59:59.990+00');
 ok(poll_until($node, "SELECT count(*) >= 3 FROM jobs.queue WHERE run_at = '2030-01-05 12:00+00' AND state = 'running'"), '10 ms ahead they have');
