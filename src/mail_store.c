@@ -51,19 +51,24 @@ static MjStatement insert_attachment_statement = {
 	.types = { INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID },
 };
 
+/*
+ * Each mail by the index: a plan that was made while the table was empty would join
+ * with all of it.
+ */
 static MjStatement load_statement = {
-	.sql = "SELECT m.mail_id, r.run_id, m.role, m.recipient, m.cc, m.bcc,"
-		   " m.sender, m.reply_to, m.headers, m.source_key, m.subject,"
-		   " m.message_id, m.created_at, s.small,"
-		   " CASE WHEN s.small THEN m.body_text END,"
-		   " CASE WHEN s.small THEN m.body_html END, m.role_oid,"
-		   " m.unsubscribe, m.attachments"
-		   " FROM unnest($1) WITH ORDINALITY AS r (run_id, n)"
-		   " LEFT JOIN jobs.mail m ON m.run_id = r.run_id,"
-		   " LATERAL (SELECT coalesce(octet_length(m.body_text), 0) +"
-		   " coalesce(octet_length(m.body_html), 0) <= $2"
-		   " AND coalesce(m.attachments, 0) = 0 AS small) s"
-		   " ORDER BY r.n",
+	.sql =
+		"SELECT m.mail_id, r.run_id, m.role, m.recipient, m.cc, m.bcc,"
+		" m.sender, m.reply_to, m.headers, m.source_key, m.subject,"
+		" m.message_id, m.created_at, s.small,"
+		" CASE WHEN s.small THEN m.body_text END,"
+		" CASE WHEN s.small THEN m.body_html END, m.role_oid,"
+		" m.unsubscribe, m.attachments"
+		" FROM unnest($1) WITH ORDINALITY AS r (run_id, n) LEFT JOIN LATERAL"
+		" (SELECT * FROM jobs.mail WHERE run_id = r.run_id LIMIT 1) m ON true,"
+		" LATERAL (SELECT coalesce(octet_length(m.body_text), 0) +"
+		" coalesce(octet_length(m.body_html), 0) <= $2"
+		" AND coalesce(m.attachments, 0) = 0 AS small) s"
+		" ORDER BY r.n",
 	.nparams = 2,
 	.types = { INT8ARRAYOID, INT4OID },
 };
@@ -74,12 +79,14 @@ static MjStatement load_bodies_statement = {
 	.types = { INT8OID },
 };
 
+/* ANY: whatever the join is, it is with these mails and not with all of the table. */
 static MjStatement update_sent_statement = {
 	.sql = "UPDATE jobs.mail m SET ended_as = 'sent', attempts = attempts + 1,"
 		   " ended_at = e.at, smtp_code = nullif(e.code, 0),"
 		   " smtp_reply = e.reply"
 		   " FROM unnest($1, $2, $3, $4) AS e (run_id, at, code, reply)"
-		   " WHERE m.run_id = e.run_id AND m.ended_as IS NULL",
+		   " WHERE m.run_id = ANY ($1) AND m.run_id = e.run_id"
+		   " AND m.ended_as IS NULL",
 	.nparams = 4,
 	.types = { INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, TEXTARRAYOID },
 };
