@@ -31,7 +31,8 @@ static MjStatement load_calls = {
 	"SELECT c.run_id, c.purpose, c.job_id, c.url, c.method, c.headers, c.body,"
 	" c.role, c.role_oid, c.by_setting, c.max_attempts, c.retry_delay,"
 	" c.created_at FROM unnest($1) WITH ORDINALITY AS r (run_id, n)"
-	" LEFT JOIN jobs.call c ON c.run_id = r.run_id ORDER BY r.n",
+	" LEFT JOIN LATERAL (SELECT * FROM jobs.call WHERE run_id = r.run_id LIMIT 1) c"
+	" ON true ORDER BY r.n",
 	1,
 	{ INT8ARRAYOID },
 };
