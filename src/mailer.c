@@ -107,9 +107,8 @@ typedef struct Mailing
 	int nended;		  /* not recorded */
 	MailItem *ended[RECORD_MAILS + MJ_MAILER_BATCH];
 	instr_time ended_since;
-	TimestampTz
-		record_at; /* not before, for somebody has locked the tables; real
-							* time; 0: nobody has */
+	/* somebody has locked the tables: not before; real time; 0: nobody has */
+	TimestampTz record_at;
 } Mailing;
 
 /* The executor's transport, with connections that are kept. */

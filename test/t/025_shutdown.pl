@@ -159,6 +159,7 @@ is(sql("SELECT string_agg(DISTINCT s, ' ') FROM (SELECT string_agg(status, ',' O
 is(sql(q{SELECT coalesce(sum(failures + crashes), 0) FROM jobs.queue}), 0, 'no failure is counted');
 is(sql(q{SELECT sum(consecutive_failures) + sum(failures_24h) FROM jobs.status}), 0, 'nor shown');
 $receiver->wait_mails(2);
+poll_until($node, q{SELECT count(*) FROM jobs.outbox WHERE status = 'sending'}, '0');    # taken is not recorded yet
 is(sql(q{SELECT string_agg(status || attempts, ',') FROM jobs.outbox}), 'sent1,sent1', 'the mails that hung are sent, each in its first attempt');
 is(scalar($receiver->mails), 2, 'once');
 
